@@ -1,7 +1,12 @@
 """The doors of TRL and verl give the rewards that the Scorer gives."""
 
+import json
+import os
+import subprocess
+import sys
 import threading
 
+import psutil
 import pytest
 
 from oneshot_rlvr.config import RewardConfig
@@ -22,6 +27,184 @@ ROWS = [
     (r"\boxed{Paris}", "Rome", "exact_match", {}),
     ("", "5", "numeric", {}),
 ]
+
+
+# The three doors, as a module of its own: other processes import it.
+DOORS = """
+import json
+from oneshot_rlvr.config import RewardConfig
+from oneshot_rlvr.rewards import Scorer
+from oneshot_rlvr.rewards.trl import TrlReward
+from oneshot_rlvr.rewards.verl import compute_score
+from oneshot_rlvr.types import Example
+
+def scores(rows):
+    config = RewardConfig(timeout_seconds=3.0, workers=1)
+    with Scorer(config, seed=0) as scorer:
+        examples = [Example(str(i), "q", g, k, extra=e) for i, (_, g, k, e) in enumerate(rows)]
+        local = [float(v.correct) for v in scorer.grade_texts([r[0] for r in rows], examples)]
+    door = TrlReward(config)
+    trl = door(
+        prompts=["q"] * len(rows),
+        completions=[text for text, *_ in rows],
+        solution=[gold for _, gold, *_ in rows],
+        verifier=[kind for _, _, kind, _ in rows],
+        extra=[extra for *_, extra in rows],
+    )
+    door.close()
+    verl = [
+        compute_score("d", t, g, {"index": i, "verifier": k, **e}, timeout_seconds=3.0)["score"]
+        for i, (t, g, k, e) in enumerate(rows)
+    ]
+    return {"local": local, "trl": trl, "verl": verl}
+"""
+# With a text that never ends: SIGALRM would not help in most of the places below.
+HARD_ROWS = [*ROWS, (r"\boxed{9^{9^{9^{9^{9}}}}}", r"\sqrt{2}", "math_answer", {})]
+EXPECTED = [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+
+
+def _run(tmp_path, script, *, seconds):
+    """What a script that imports the doors prints as JSON; nothing that it started lives on."""
+    (tmp_path / "doors.py").write_text(DOORS, encoding="utf-8")
+    (tmp_path / "main.py").write_text(script, encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    result = subprocess.run(
+        [sys.executable, str(tmp_path / "main.py"), json.dumps(HARD_ROWS)],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        env={**os.environ, "PYTHONPATH": path, "ONESHOT_TEST_MARK": str(tmp_path)},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    left = [p for p in psutil.process_iter() if _mark(p) == str(tmp_path)]
+    assert not [p for p in left if "oneshot_rlvr.rewards.worker" in " ".join(p.cmdline())]
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def _mark(process):
+    try:
+        return process.environ().get("ONESHOT_TEST_MARK")
+    except psutil.Error:
+        return None
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_all_doors_give_equal_scores_in_a_thread_of_a_process_of_either_start_method(
+    tmp_path, method
+):
+    script = f"""
+import json, multiprocessing, sys, threading
+from doors import scores
+
+def work(queue, rows):
+    thread = threading.Thread(target=lambda: queue.put(scores(rows)))
+    thread.start()
+    thread.join()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context({method!r})
+    queue = context.SimpleQueue()
+    # daemonic, as Ray's and many trainers' workers are
+    process = context.Process(target=work, args=(queue, json.loads(sys.argv[1])), daemon=True)
+    process.start()
+    print(json.dumps(queue.get()))
+    process.join()
+"""
+    answers = _run(tmp_path, script, seconds=120)
+    assert answers == {"local": EXPECTED, "trl": EXPECTED, "verl": EXPECTED}
+
+
+@pytest.mark.verl
+def test_all_doors_give_equal_scores_inside_a_ray_worker(tmp_path):
+    pytest.importorskip("ray", reason="verl and its Ray are not installed (`make peers`)")
+    script = """
+import json, sys, threading
+import ray
+ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+
+@ray.remote
+def task(rows):
+    from doors import scores
+    return scores(rows)
+
+@ray.remote
+class Actor:
+    def judge(self, rows):
+        from doors import scores
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(scores(rows)))
+        thread.start(); thread.join()
+        return answers[0]
+
+rows = json.loads(sys.argv[1])
+first = ray.get(task.remote(rows), timeout=200)
+actor = Actor.remote()
+assert ray.get(actor.judge.remote(rows), timeout=200) == first
+ray.shutdown()
+print(json.dumps(first))
+"""
+    answers = _run(tmp_path, script, seconds=400)
+    assert answers == {"local": EXPECTED, "trl": EXPECTED, "verl": EXPECTED}
+
+
+@pytest.mark.verl
+def test_verls_own_reward_manager_loads_and_calls_the_door():
+    pytest.importorskip("verl", reason="verl is not installed (`make peers`)")
+    import asyncio
+
+    import torch
+    from omegaconf import OmegaConf
+    from tensordict import TensorDict
+    from verl import DataProto
+    from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
+    from verl.trainer.ppo.reward import get_custom_reward_fn
+
+    import oneshot_rlvr.rewards.verl as door
+
+    config = OmegaConf.create(
+        {
+            "reward": {
+                "custom_reward_function": {
+                    "path": door.__file__,
+                    "name": "compute_score",
+                    "reward_kwargs": {"timeout_seconds": 3.0},
+                }
+            }
+        }
+    )
+
+    class Codes:  # a tokenizer whose tokens are code points
+        def decode(self, tokens, skip_special_tokens=True):
+            return "".join(map(chr, tokens))
+
+    async def judge():
+        manager = NaiveRewardManager(config, Codes(), get_custom_reward_fn(config))
+        results = []
+        for text, gold, kind, extra in HARD_ROWS:
+            ids = torch.tensor([[ord(c) for c in text] or [32]])
+            batch = TensorDict({"responses": ids, "attention_mask": torch.ones_like(ids)}, [1])
+            columns = {
+                "data_source": "d",
+                "reward_model": {"ground_truth": gold},
+                "extra_info": {"verifier": kind, **extra},
+            }
+            data = DataProto(
+                batch=batch, non_tensor_batch={k: _column(v) for k, v in columns.items()}
+            )
+            results.append(await manager.run_single(data))
+        return results
+
+    results = asyncio.run(asyncio.wait_for(judge(), timeout=200))
+    assert [r["reward_score"] for r in results] == EXPECTED
+    assert [r["reward_extra_info"]["acc"] for r in results] == EXPECTED
+
+
+def _column(value):
+    import numpy as np
+
+    column = np.empty(1, dtype=object)
+    column[0] = value
+    return column
 
 
 @pytest.mark.parametrize("arm", ["outcome", "format_only", "wrong_label"])
@@ -102,6 +285,7 @@ def test_the_real_trl_trainer_takes_a_step_with_our_rewards(tmp_path):
     from oneshot_rlvr.policy.random_model import random_policy
 
     policy = random_policy("qwen2", seed=3)
+    before = {k: v.clone() for k, v in policy.model.state_dict().items()}
     seen = []
 
     class Recorded(TrlReward):
@@ -110,14 +294,18 @@ def test_the_real_trl_trainer_takes_a_step_with_our_rewards(tmp_path):
             seen.append((kwargs["completions"], kwargs["solution"], rewards))
             return rewards
 
+    # A gold that about half of any texts meet: an odd number of characters.
+    gold = r"(?s).(?:..)*"
+    options = {"verifier": "regex_match", "extraction": "lenient"}
+    data = Dataset.from_list([{"prompt": "What is 2+3?", "solution": gold, **options}] * 8)
     reward = Recorded(RewardConfig(workers=1))
-    data = Dataset.from_dict({"prompt": ["What is 2+3?"] * 4, "solution": ["5"] * 4})
     settings = trl.GRPOConfig(
         output_dir=str(tmp_path),
         max_steps=1,
-        per_device_train_batch_size=4,
-        num_generations=4,
+        per_device_train_batch_size=8,
+        num_generations=8,
         max_completion_length=8,
+        learning_rate=1e-3,
         report_to=[],
         use_cpu=True,
         bf16=False,
@@ -136,8 +324,15 @@ def test_the_real_trl_trainer_takes_a_step_with_our_rewards(tmp_path):
     reward.close()
     assert trainer.state.global_step == 1
     ((completions, golds, rewards),) = seen
-    assert len(rewards) == len(completions) == 4
-    with Scorer(RewardConfig(workers=0), seed=0) as scorer:
-        examples = [Example("x", "q", gold) for gold in golds]
+    assert golds == [gold] * 8
+    assert 0 < sum(rewards) < 8
+    after = policy.model.state_dict()
+    assert any(not before[k].equal(after[k]) for k in before)  # the step learned from them
+    assert trainer.state.log_history[0]["rewards/oneshot_outcome/mean"] == sum(rewards) / 8
+
+    examples = [Example("x", "q", gold, "regex_match", extra=options)] * 8
+    with Scorer(RewardConfig(workers=1), seed=0) as scorer:
         verdicts = scorer.grade_texts(completions, examples)
     assert rewards == [float(v.correct) for v in verdicts]
+    by_verl = [compute_score("d", text, gold, options)["score"] for text in completions]
+    assert rewards == by_verl

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from oneshot_rlvr.config import RewardConfig
-from oneshot_rlvr.errors import ConfigError, DataError
+from oneshot_rlvr.errors import ConfigError, DataError, GraderError
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Example, Reason, Rollout
 
@@ -92,6 +92,40 @@ def test_the_random_reward_depends_on_seed_step_row_and_index_alone():
     assert rewards(1, 5, rollouts[7:9]) == base[7:9]
     assert rewards(1, 6, rollouts) != base
     assert rewards(2, 5, rollouts) != base
+
+
+def test_seeds_of_any_size_give_streams_of_their_own():
+    rollouts = [rollout(f"text {i}", 0, i) for i in range(64)]
+    seen = set()
+    for seed in (0, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1, 2**64, 2**64 + 1, 2**200):
+        with Scorer(RewardConfig(arm="random", workers=0), seed=seed) as scorer:
+            rewards = tuple(g.reward for g in scorer.score(rollouts, EXAMPLES, step=2))
+            assert rewards == tuple(g.reward for g in scorer.score(rollouts, EXAMPLES, step=2))
+        assert 16 < sum(rewards) < 48
+        seen.add(rewards)
+    assert len(seen) == 8
+
+
+def test_without_kept_workers_there_is_a_deadline_all_the_same():
+    config = RewardConfig(workers=0, timeout_seconds=3.0)
+    with Scorer(config, seed=0) as scorer:
+        endless, right = scorer.grade(
+            [rollout(r"\boxed{9^{9^{9^{9^{9}}}}}"), rollout(r"\boxed{2^4 \cdot 13}")], EXAMPLES
+        )
+        assert (endless.reason, right.reason) == (Reason.TIMEOUT, Reason.CORRECT)
+        assert scorer.worker_pids() == []
+
+
+def test_a_fault_of_a_verifier_that_reads_in_this_process_is_named(monkeypatch):
+    from oneshot_rlvr.verifiers.exact_match import ExactMatch
+
+    monkeypatch.setattr(ExactMatch, "extract", lambda *_: 1 / 0)
+    example = Example("e7", "q", "x", "exact_match")
+    with Scorer(RewardConfig(), seed=0) as scorer:
+        with pytest.raises(GraderError, match=r"'e7'.*ZeroDivisionError"):
+            scorer.grade_texts(["x"], [example])
+        with pytest.raises(GraderError, match=r"'e7'.*ZeroDivisionError"):
+            scorer.check_golds([example])
 
 
 def test_a_wrong_label_pays_the_wrong_answer_and_records_the_true_verdict():

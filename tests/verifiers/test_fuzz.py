@@ -5,19 +5,23 @@ runs 100,000).
 """
 
 import os
+import sys
 import time
+from decimal import Decimal
 
 import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import example as also
 from hypothesis import strategies as st
 
 from oneshot_rlvr.config import RewardConfig
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Example, Reason, Verdict
-from oneshot_rlvr.verifiers import get_verifier
+from oneshot_rlvr.verifiers import VERIFIERS, get_verifier
 from oneshot_rlvr.verifiers.boxed import last_box
 from oneshot_rlvr.verifiers.numbers import plain_number
+from oneshot_rlvr.verifiers.sandbox import confine
 
 TEXTS = int(os.environ.get("ONESHOT_FUZZ_EXAMPLES", "2000"))
 DEADLINE_SECONDS = 2.0
@@ -33,7 +37,13 @@ KINDS = [
     Example("6", "q", '{"a": [1]}', "json_answer"),
     Example("7", "q", "[1]", "json_answer", extra={"schema": {"type": "array"}}),
     Example("8", "q", "5", "any_of", extra={"parts": [{"verifier": "math_answer"}]}),
+    Example("9", "q", "5", "all_of", extra={"parts": [{"verifier": "numeric"}]}),
+    Example("10", "q", "", "custom", extra={"function": "fuzz_grader:grade"}),
+    Example("11", "q", "e4", "chess_move", extra={"fen": START, "extraction": "lenient"}),
+    Example("12", "q", "", "python_code", extra={"tests": "assert f(1) == 2"}),
 ]
+if confine.unusable() is not None:  # its refusal is tested in test_sandbox_attacks.py
+    KINDS = [kind for kind in KINDS if kind.verifier != "python_code"]
 
 PIECES = [
     "\\boxed{", "}", "{", "\\frac{", "\\frac{1}{", "9**9**9**9", "9^{9^{9^{9}}}", "100000!",
@@ -43,6 +53,7 @@ PIECES = [
     "the answer is ", "####", "\n", "=", "x", "\\int_0^1", "\\sum_{n=1}^{\\infty}",
     "\\lim_{x \\to 0}", "A", "(B)", "true", "null", '"', "[", "]", "```", "```json\n", "\n```",
     "1,234,567", "1 234", "kg", "°C", "USD", "\\text{", "e4", "O-O", "1",
+    "```python\ndef f(x):\n    return ", "\nimport os\nos._exit(0)", "x + 1\n```", "Nf3", "e2e4",
     "\\binom{10000}{5000}", "\\prod_{k=1}^{99999} k", "\\det", "i^i", "0.1", "∞", "π", "√2",
 ]  # fmt: skip
 piece = (
@@ -60,13 +71,28 @@ lax = settings(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _grader(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grader")
+    told = "def grade(text, example):\n    return len(text) % 2 == 0\n"
+    (folder / "fuzz_grader.py").write_text(told, encoding="utf-8")
+    sys.path.insert(0, str(folder))
+    yield
+    sys.path.remove(str(folder))
+
+
 @pytest.fixture(scope="module")
-def scorer():
+def scorer(_grader):
     before = {p.pid for p in psutil.Process().children(recursive=True)}
     config = RewardConfig(workers=2, timeout_seconds=DEADLINE_SECONDS)
     with Scorer(config, seed=0) as scorer:
         yield scorer
     assert {p.pid for p in psutil.Process().children(recursive=True)} <= before
+
+
+def test_every_kind_meets_every_text():
+    missing = set(VERIFIERS) - {kind.verifier for kind in KINDS}
+    assert missing <= (set() if confine.unusable() is None else {"python_code"})
 
 
 @settings(lax, max_examples=max(1, TEXTS // len(KINDS)))
@@ -122,9 +148,27 @@ plain_values = st.one_of(
 )
 
 
+def _near(parts):
+    whole, decimals, digits, step, exponent = parts
+    value = Decimal(f"{whole}.{decimals:0{digits}d}"[: len(str(whole)) + 1 + digits])
+    return f"{value:f}", f"{value + step * Decimal(10) ** exponent:f}"
+
+
+# Decimals that rounding may or may not join, of up to 18 digits before the point.
+near_values = st.tuples(
+    st.integers(0, 10**18), st.integers(0, 10**9 - 1), st.integers(1, 9),
+    st.sampled_from([Decimal(x) for x in ("1", "-1", "0.5", "1.999", "2", "2.001", "3")]),
+    st.integers(-9, -1),
+).map(_near)  # fmt: skip
+
+
 @settings(lax, max_examples=max(1, TEXTS // 8))
-@given(gold=plain_values, answer=plain_values)
-def test_the_cheap_path_never_changes_a_verdict_and_is_symmetric(gold, answer):
+@given(pair=st.tuples(plain_values, plain_values) | near_values)
+@also(pair=("999999999999999936.0", "999999999999999936.1"))  # one and the same float
+def test_the_cheap_path_never_changes_a_verdict_and_is_symmetric(pair):
+    gold, answer = pair
+    if plain_number(gold) is None or plain_number(answer) is None:
+        return  # more decimals than a plain number has
     verifier = get_verifier("math_answer")
     for one, other in ((gold, answer), (gold, gold), (answer, answer)):
         quick = verifier.quick(other, Example("x", "q", one))
@@ -134,7 +178,6 @@ def test_the_cheap_path_never_changes_a_verdict_and_is_symmetric(gold, answer):
             assert quick.correct == full.correct, (one, other)
             assert back is not None
             assert back.correct == quick.correct
-    assert plain_number(gold) is not None
 
 
 @settings(lax, max_examples=max(1, TEXTS // 8))

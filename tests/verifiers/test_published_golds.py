@@ -68,6 +68,19 @@ def test_the_cheap_path_never_changes_a_verdict_on_published_golds(data_dir):
     assert compared > 5000
 
 
+@pytest.mark.parametrize("name", ["arc_easy_validation", "arc_challenge_validation", "gsm8k"])
+def test_the_cheap_path_never_changes_a_verdict_of_the_other_kinds(data_dir, name):
+    examples = golds.read(data_dir, name)
+    answers = [[e.answer, str(e.extra.get("choices", e.answer)), "A", "B", "1"] for e in examples]
+    with Scorer(RewardConfig(), seed=0) as scorer:
+        for number in range(5):
+            said = [a[number] for a in answers]
+            graded = scorer.grade_texts([f"\\boxed{{{a}}}" for a in said], examples)
+            for example, answer, verdict in zip(examples, said, graded, strict=True):
+                full = get_verifier(example.verifier).compare(answer, example)
+                assert (verdict.correct, verdict.reason) == (full.correct, full.reason), example
+
+
 @pytest.mark.skipif(confine.unusable() is not None, reason=f"no sandbox: {confine.unusable()}")
 def test_humaneval_solutions_pass_and_mutated_ones_fail(data_dir):
     examples = golds.read(data_dir, "humaneval")

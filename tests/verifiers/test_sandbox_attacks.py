@@ -24,9 +24,12 @@ needs_sandbox = pytest.mark.skipif(
 )
 
 
+PATIENT = 30  # seconds: only an attack that spins waits for its deadline
+
+
 def grade(code, tests=TESTS, **options):
     example = Example(
-        "x", "q", "", "python_code", extra={"tests": tests, "timeout_seconds": 3, **options}
+        "x", "q", "", "python_code", extra={"tests": tests, "timeout_seconds": PATIENT, **options}
     )
     return get_verifier("python_code").check(f"```python\n{textwrap.dedent(code)}\n```", example)
 
@@ -209,30 +212,38 @@ CHEATS = {
 @pytest.mark.parametrize(("code", "reason"), CHEATS.values(), ids=CHEATS.keys())
 def test_a_cheat_never_passes_and_is_told_by_its_reason(code, reason):
     start = time.monotonic()
-    verdict = grade(code)
+    verdict = grade(code, timeout_seconds=3 if reason in (Reason.TIMEOUT, None) else PATIENT)
     assert not verdict.correct
-    assert time.monotonic() - start < 12
+    assert time.monotonic() - start < PATIENT + 10
     if reason is not None:
         assert verdict.reason is reason, verdict
 
 
+# Takes the place of its own server: a lie about its names, then an answer to each later question.
+FORGED = """
+import json, os, time
+for message in {messages!r}:
+    data = json.dumps(message).encode()
+    for fd in range(3, 64):
+        try: os.write(fd, len(data).to_bytes(4, 'big') + data)
+        except OSError: pass
+time.sleep(99)
+"""
+
+
 @needs_sandbox
-@pytest.mark.parametrize(
-    "attack",
-    [
-        "abs = lambda *a: 0\n",
-        "__builtins__['abs'] = lambda *a: 0\n"
-        "import json, os\n"
-        "m = json.dumps({'names': ['__builtins__', 'abs', 'add']}).encode()\n"
-        "for fd in range(3, 64):\n"
-        "    try: os.write(fd, len(m).to_bytes(4, 'big') + m)\n"
-        "    except OSError: pass\n",
-    ],
-)
-def test_the_tests_keep_their_own_builtins(attack):
+@pytest.mark.parametrize("name", ["abs", "__builtins__"])
+def test_the_tests_keep_their_own_builtins(name):
     tests = "assert abs(add(2, 2) - 4) == 0"
     assert grade(HONEST, tests).correct
-    assert not grade(attack + "def add(a, b): return 0", tests).correct
+    plain = "abs = lambda *a: 0\ndef add(a, b): return 0"
+    assert grade(plain, tests).reason is Reason.MISMATCH
+    abs_of_theirs = {"value": ["handle", [0, "function"]]}
+    told = [abs_of_theirs] if name == "__builtins__" else []  # asked for `abs` first
+    zero = {"value": 0, "changed": [None, None]}
+    messages = [{"names": [name, "add"]}, *told, zero, {"value": 0, "changed": [None]}]
+    verdict = grade(FORGED.format(messages=messages), tests, timeout_seconds=3)
+    assert verdict.reason is Reason.MISMATCH  # by the tests' own abs, of -4
 
 
 def test_at_least_twenty_attacks_are_tried():
@@ -256,7 +267,10 @@ def test_a_program_that_prints_without_end_is_cut_off():
 
 @needs_sandbox
 def test_nothing_is_left_running_after_the_attacks():
-    grade("import threading\nthreading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()")
+    spinning = (
+        "import threading\nthreading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()"
+    )
+    grade(spinning, timeout_seconds=3)
     children = psutil.Process(os.getpid()).children(recursive=True)
     assert not [c for c in children if "bwrap" in c.name()]
 
@@ -290,7 +304,8 @@ def test_without_namespaces_code_is_refused_not_run(monkeypatch, tmp_path):
 
 
 def test_rlimits_only_still_limits_time_and_memory():
-    assert grade("def add(a, b): return 9**9**9", sandbox="rlimits_only").reason is Reason.TIMEOUT
+    endless = "def add(a, b): return 9**9**9"
+    assert grade(endless, sandbox="rlimits_only", timeout_seconds=3).reason is Reason.TIMEOUT
     assert grade("x = [0]\nwhile True: x += x", sandbox="rlimits_only").reason is Reason.MEMORY
     assert grade("def add(a, b): return a - b", sandbox="rlimits_only").reason is Reason.MISMATCH
 

@@ -287,7 +287,7 @@ class _Batch:
             if self._failed_starts > 3:
                 raise GraderError(
                     f"grading processes die at start (exit code {code}): {worker.last_words}. "
-                    "With reward.workers=0 grading runs in this process."
+                    "Raise reward.memory_megabytes if memory is what they lack."
                 )
             self._waiting.appendleft(number)
             return

@@ -1,15 +1,17 @@
 """Scorer: grade a batch of rollouts, then give each the reward of the recipe's arm.
 
 Every text is read in this process; cheap answers are decided there too; what is left is compared
-once per distinct (answer, example's gold and options), in killable workers, or in this process
-with `workers = 0` (then without a deadline: only for verifiers and texts you trust).
+once per distinct (answer, example's gold and options), in killable workers. With `workers = 0` no
+worker is kept: a batch that needs one starts one and ends it. No text is compared without a
+deadline.
 The verdict is always against the true gold; only the reward knows of the arm.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -22,8 +24,8 @@ from oneshot_rlvr.rewards import ARMS
 from oneshot_rlvr.rewards.arms import Arm
 from oneshot_rlvr.rewards.pool import Pool, Task, plain
 from oneshot_rlvr.rewards.shaping import shaped
-from oneshot_rlvr.types import Example, Graded, Reason, Rollout, Verdict
-from oneshot_rlvr.verifiers import Verifier, get_verifier
+from oneshot_rlvr.types import Example, Graded, Rollout, Verdict
+from oneshot_rlvr.verifiers import get_verifier
 from oneshot_rlvr.verifiers.base import refuse_gold
 
 RANDOM_PURPOSE = 0x5EED_A53  # keeps the random arm's stream apart from every other one
@@ -40,11 +42,8 @@ class Scorer:
         self._seed = seed
         self._arm: Arm = ARMS.load(config.arm)
         self._relabelled: dict[str, Example] = {}
-        self._pool = (
-            Pool(config.workers, config.timeout_seconds, config.memory_megabytes << 20)
-            if config.workers
-            else None
-        )
+        size, memory_bytes = max(1, config.workers), config.memory_megabytes << 20
+        self._pool = Pool(size, config.timeout_seconds, memory_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -59,17 +58,15 @@ class Scorer:
 
     def close(self) -> None:
         """End the grading processes. The scorer may be used again."""
-        if self._pool is not None:
-            self._pool.close()
+        self._pool.close()
 
     def cancel(self) -> None:
         """End the batch that another thread is grading: there, `pool.Cancelled` is raised."""
-        if self._pool is not None:
-            self._pool.cancel()
+        self._pool.cancel()
 
     def worker_pids(self) -> list[int]:
         """Process ids of the live grading processes."""
-        return self._pool.pids() if self._pool is not None else []
+        return self._pool.pids()
 
     def check_golds(self, examples: Iterable[Example]) -> None:
         """DataError naming the examples whose gold their own verifier rejects."""
@@ -110,11 +107,12 @@ class Scorer:
         left: list[Task] = []
         for example in examples:
             verifier = get_verifier(example.verifier)
-            if type(verifier).check_gold is not Verifier.check_gold:
+            if verifier.checks_gold_at_length(example):
                 left.append((None, example))  # the kind has checks of its own
                 continue
-            answer = verifier.extract(verifier.gold_text(example), example)
-            quick = answer if isinstance(answer, Verdict) else verifier.quick(answer, example)
+            with _faults_named(example):
+                answer = verifier.extract(verifier.gold_text(example), example)
+                quick = answer if isinstance(answer, Verdict) else verifier.quick(answer, example)
             if quick is not None:
                 refuse_gold(verifier, example, quick)
             else:
@@ -142,13 +140,14 @@ class Scorer:
         known: dict[tuple[str, str], Verdict | None] = {}
         for number, (text, example) in enumerate(zip(texts, examples, strict=True)):
             verifier = get_verifier(example.verifier)
-            answer = verifier.extract(text, example)
-            if isinstance(answer, Verdict):
-                verdicts[number] = answer
-                continue
-            key = (answer, keys.get(id(example)) or keys.setdefault(id(example), _key(example)))
-            if key not in known:
-                known[key] = verifier.quick(answer, example)
+            with _faults_named(example):
+                answer = verifier.extract(text, example)
+                if isinstance(answer, Verdict):
+                    verdicts[number] = answer
+                    continue
+                key = (answer, keys.get(id(example)) or keys.setdefault(id(example), _key(example)))
+                if key not in known:
+                    known[key] = verifier.quick(answer, example)
             verdicts[number] = known[key]
             if verdicts[number] is None:
                 slots.setdefault(key, []).append(number)
@@ -185,24 +184,11 @@ class Scorer:
         return [known[id(e)] for e in examples]
 
     def _compare(self, tasks: Sequence[Task]) -> list[Verdict]:
-        if self._pool is not None:
+        try:
             return self._pool.run(tasks)
-        verdicts = []
-        for answer, example in tasks:
-            try:
-                if answer is None:
-                    get_verifier(example.verifier).check_gold(example)
-                    verdicts.append(Verdict(True, Reason.CORRECT))
-                else:
-                    verdicts.append(get_verifier(example.verifier).compare(answer, example))
-            except OneshotError:
-                raise
-            except Exception as error:
-                raise GraderError(
-                    f"verifier {example.verifier} failed by itself on example {example.id!r}: "
-                    f"{type(error).__name__}: {error}."
-                ) from error
-        return verdicts
+        finally:
+            if not self._config.workers:
+                self._pool.close()
 
     def _relabel(
         self, rollouts: Sequence[Rollout], examples: Mapping[str, Example]
@@ -216,14 +202,34 @@ class Scorer:
 
     def _uniforms(self, rollouts: Sequence[Rollout], step: int) -> list[float]:
         """One uniform per rollout from Philox keyed by seed; counter (step, row, index)."""
+        # Arrays of uint64: numpy reads a list with an integer of 2**63 or more as floats.
+        key = np.array([_key_word(self._seed), RANDOM_PURPOSE], dtype=np.uint64)
+        counters = [np.array([0, r.index, r.row, step], dtype=np.uint64) for r in rollouts]
         return [
-            np.random.Generator(
-                np.random.Philox(
-                    key=[self._seed, RANDOM_PURPOSE], counter=[0, rollout.index, rollout.row, step]
-                )
-            ).random()
-            for rollout in rollouts
+            np.random.Generator(np.random.Philox(key=key, counter=counter)).random()
+            for counter in counters
         ]
+
+
+@contextmanager
+def _faults_named(example: Example) -> Iterator[None]:
+    """GraderError for whatever a verifier raises by mistake: a fault, and never a wrong answer."""
+    try:
+        yield
+    except OneshotError:
+        raise
+    except Exception as error:
+        raise GraderError(
+            f"verifier {example.verifier} failed by itself on example {example.id!r}: "
+            f"{type(error).__name__}: {error}. This is a fault of the grader, not of the text."
+        ) from error
+
+
+def _key_word(seed: int) -> int:
+    """The seed as one 64-bit word of a Philox key; longer seeds are mixed into one."""
+    if 0 <= seed < 1 << 64:
+        return seed
+    return int(np.random.SeedSequence(abs(seed)).generate_state(1, np.uint64)[0])
 
 
 def _confined(extra: Mapping[str, Any], sandbox: str) -> dict[str, Any]:

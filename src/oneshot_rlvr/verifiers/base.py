@@ -54,6 +54,10 @@ class Verifier(ABC):
             return answer
         return self.quick(answer, example) or self.compare(answer, example)
 
+    def checks_gold_at_length(self, example: Example) -> bool:
+        """Whether `check_gold` does more than grade `gold_text`, so that a worker must run it."""
+        return type(self).check_gold is not Verifier.check_gold
+
     def check_gold(self, example: Example) -> None:
         """DataError, naming the example, for a gold that this very verifier rejects."""
         refuse_gold(self, example, self.check(self.gold_text(example), example))

@@ -33,7 +33,9 @@ class _Combination(Verifier):
         return verdict
 
     def warm(self) -> None:
-        import oneshot_rlvr.verifiers.symbolic  # noqa: F401 - the heaviest part, likely wanted
+        from oneshot_rlvr.verifiers import get_verifier
+
+        get_verifier("math_answer").warm()  # the heaviest part, likely wanted
 
     def check_gold(self, example: Example) -> None:
         """DataError for a part whose own verifier rejects its gold; all_of: also for the whole."""

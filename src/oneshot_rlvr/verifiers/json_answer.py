@@ -49,6 +49,9 @@ class JsonAnswer(Verifier):
         # A schema may hold patterns, which jsonschema hands to a backtracking engine.
         return None if example.extra.get("schema") is not None else self.compare(answer, example)
 
+    def warm(self) -> None:
+        import jsonschema  # noqa: F401
+
     def compare(self, answer: str, example: Example) -> Verdict:
         wanted = _gold(example)
         subset = _option_match(example) == "subset"

@@ -18,6 +18,7 @@ MAX_ANSWER_CHARS = 2000  # the longest published gold has under 500; longer answ
 
 # Decimals that differ by less may still be equal after rounding; symbolic.py decides those.
 CLEARLY_APART = Fraction(2, 10**6)
+FLOAT_SHARE = Fraction(1, 10**12)  # of the larger one; a float holds about 1 part in 10**16
 
 
 class MathAnswer(Verifier):
@@ -48,7 +49,9 @@ class MathAnswer(Verifier):
         return wrong(Reason.MISMATCH, answer) if certain else None
 
     def warm(self) -> None:
-        import oneshot_rlvr.verifiers.symbolic  # noqa: F401
+        from oneshot_rlvr.verifiers import symbolic
+
+        symbolic.compare("1+1", ("2",))  # the first comparison builds the grammar's tables
 
     def compare(self, answer: str, example: Example) -> Verdict:
         from oneshot_rlvr.verifiers import symbolic
@@ -67,4 +70,6 @@ def equal_plain(said: PlainNumber, wanted: PlainNumber) -> bool | None:
         return True
     if not (said.decimal or wanted.decimal):
         return False
-    return False if abs(said.value - wanted.value) > CLEARLY_APART else None
+    # The symbolic path holds decimals as floats, which 18 digits exceed.
+    rounded = max(CLEARLY_APART, FLOAT_SHARE * max(abs(said.value), abs(wanted.value)))
+    return False if abs(said.value - wanted.value) > rounded else None

@@ -1,11 +1,13 @@
 """numeric: a number with a tolerance and a unit, as finance and health write them.
 
-Reads signs, thousands separators, currency, percent, scientific notation, simple fractions and a
-unit after the number. Tolerance: |said - gold| <= max(abs_tol, rel_tol * |gold|); the defaults
-(rel_tol 1e-6, abs_tol 0) forgive float noise only. The gold's unit is `extra["unit"]` or what
-follows the number in the gold. An answer without a unit is read in the gold's; with another unit
-it is converted by pint, imported only then. Where the gold has no unit, the answer's is not looked
-at. Percent is both a unit and a number: for a gold of 5 % or 0.05, both 5 % and 0.05 are right.
+Reads signs, thousands separators, currency, percent, scientific notation, fractions, mixed numbers,
+"3.2 million" (and $5k, €3.2bn), and a unit after the number. Tolerance:
+|said - gold| <= max(abs_tol, rel_tol * |gold|); the defaults (rel_tol 1e-6, abs_tol 0) forgive
+float noise only. The gold's unit is `extra["unit"]` or what follows the number in the gold. An
+answer without a unit is read in the gold's; with another unit it is converted by pint, imported
+only then. Where the gold has no unit, the answer's is not looked at (but `5x` has a variable, not
+a unit). Percent is both a unit and a number: for a gold of 5 % or 0.05, both 5 % and 0.05 are
+right.
 """
 
 from __future__ import annotations
@@ -22,20 +24,37 @@ from oneshot_rlvr.verifiers.extraction import final_answer
 
 MAX_ANSWER_CHARS = 300
 _CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR"}
+_CODES = {"US$": "USD", **{code: code for code in ("USD", "EUR", "GBP", "JPY", "INR", "CHF")}}
+_STERLING = ("GBP", "pound", "pounds")
 _GROUPED = r"[0-9]{1,3}(?:[,\u00a0\u202f ][0-9]{3})+"
 _DIGITS = rf"(?:{_GROUPED}|[0-9]{{1,60}})"
+_INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,60})"  # no spaces: 1 1/2 is a mixed number
 _QUANTITY = re.compile(
-    rf"(?P<sign1>[-+]?)\s?(?P<currency>[$€£¥₹]?)\s?(?P<sign2>[-+]?)\s?"
-    rf"(?:(?P<top>{_DIGITS})\s?/\s?(?P<bottom>{_DIGITS})"
+    rf"(?P<sign1>[-+]?)\s?(?P<currency>US\$|[$€£¥₹]|(?:USD|EUR|GBP|JPY|INR|CHF)\s)?\s?"
+    rf"(?P<sign2>[-+]?)\s?"
+    rf"(?:(?:(?P<whole>[0-9]{{1,12}})\s)?(?P<top>{_INTEGER})\s?/\s?(?P<bottom>{_INTEGER})"
     rf"|(?P<number>{_DIGITS}(?:\.[0-9]{{0,60}})?|\.[0-9]{{1,60}})"
     rf"(?:\s?(?:[eE]|[x*×]\s?10\s?(?:\^|\*\*)\s?)\(?(?P<exponent>[-+]?[0-9]{{1,4}})\)?)?)"
     # Digits in a unit only as in m2, m^2, s^-1: "12 or 13" is no quantity.
-    rf"\s?(?P<unit>(?:[^\W\d_]|[%°$€£¥₹/^*·()\s.'-]|(?<=[^\W\d_])[0-9]|(?<=[\^-])[0-9]){{1,60}})?"
+    rf"\s?(?P<unit>(?:[^\W\d_]|[%°$€£¥₹/(])"
+    rf"(?:[^\W\d_]|[%°$€£¥₹/^*·()\s.'-]|(?<=[^\W\d_])[0-9]|(?<=[\^-])[0-9]){{0,59}})?"
 )
-_NO_UNITS = re.compile(r"\b(?:or|and|to|plus|minus|times|not|than|if)\b", re.IGNORECASE)
+_MAGNITUDES = {"hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
+_MAGNITUDES |= {"dozen": 12.0, "mn": 1e6, "bn": 1e9, "tn": 1e12, "k": 1e3}
+_OF_MONEY = {"K": 1e3, "m": 1e6, "M": 1e6, "b": 1e9, "B": 1e9, "T": 1e12}  # $5K, €3.2B
+_ABOUT = re.compile(
+    r"^(?:\\(?:approx|sim)(?![a-z])|[~≈]|(?:about|approximately|approx\.?|roughly|around)\b)\s*",
+    re.I,
+)
+_UNIT_LETTERS = frozenset("msghlLNJWVAKCFΩ°%")
+_NO_UNITS = re.compile(
+    r"\b(?:or|and|to|plus|minus|times|not|than|if|more|less|least|most|over|by|but|except|squared|"
+    r"cubed|half|halves|quarters?|thirds?|pi|sqrt)\b",
+    re.IGNORECASE,
+)
 _BEFORE_EQUALS = re.compile(r"^.*(?:=|≈|\\approx|\\sim)", re.DOTALL)
 _LATEX = (
-    (re.compile(r"\\[dt]?frac\s?\{([0-9., ]{1,60})\}\s?\{([0-9., ]{1,60})\}"), r"\1/\2"),
+    (re.compile(r"\\[dt]?frac\s?\{([0-9., ]{1,60})\}\s?\{([0-9., ]{1,60})\}"), r" \1/\2"),
     (re.compile(r"\\(?:text|mathrm|textbf|mbox|rm|operatorname)\s?\{([^{}]*)\}"), r" \1"),
     (re.compile(r"\\(?:times|cdot)"), "*"),
     (re.compile(r"\^\s?\{\s?(-?[0-9]{1,4})\s?\}"), r"^\1"),
@@ -43,7 +62,8 @@ _LATEX = (
     (re.compile(r"\\([%$])"), r"\1"),
     (re.compile(r"\\[,!:; ]|~|\\left|\\right"), " "),
     (re.compile("\u2212"), "-"),
-    (re.compile(r"\^\\circ"), "°"),
+    (re.compile(r"\^\s?\{?\s?\\circ(?![a-z])\s?\}?|\\degrees?(?![a-z])"), "°"),
+    (re.compile(r"°\s+(?=[CFK]\b)"), "°"),
 )
 
 
@@ -79,6 +99,11 @@ class Numeric(Verifier):
             return correct(answer)
         return wrong(Reason.MISMATCH, answer) if all(readings) else None
 
+    def warm(self) -> None:
+        from oneshot_rlvr.verifiers import units
+
+        units.known("kg")  # reads pint's definitions, which takes longer than any conversion
+
     def compare(self, answer: str, example: Example) -> Verdict:
         quick = self.quick(answer, example)
         if quick is not None:
@@ -93,13 +118,30 @@ class Numeric(Verifier):
                 return correct(answer)
         return wrong(Reason.MISMATCH, answer)
 
+    def checks_gold_at_length(self, example: Example) -> bool:
+        """Only where a unit is given: knowing the units takes pint half a second."""
+        return bool(example.extra.get("unit"))
+
+    def check_gold(self, example: Example) -> None:
+        """DataError also for an option `unit` that is neither a currency nor known to pint."""
+        unit = option(example, "unit", str, "").strip()
+        if unit and _unit_key(unit) != "%" and _currency(unit) is None:
+            from oneshot_rlvr.verifiers import units
+
+            if not units.known(unit):
+                raise DataError(
+                    f"example {example.id!r}: option unit is {shown(unit)}, which is no unit that "
+                    "can be converted. Write it as pint does (mg, m/s^2, degC), or leave it out."
+                )
+        super().check_gold(example)
+
 
 def quantity(text: str) -> Quantity | None:
     """The number and unit that a whole text spells, or None."""
     plain = _BEFORE_EQUALS.sub("", text).strip()
     for pattern, replacement in _LATEX:
         plain = pattern.sub(replacement, plain)
-    plain = " ".join(plain.split())
+    plain = _ABOUT.sub("", " ".join(plain.split()))
     if plain.startswith("$") and plain.endswith("$") and len(plain) > 2:
         plain = plain[1:-1].strip()
     match = _QUANTITY.fullmatch(plain.rstrip("."))
@@ -109,7 +151,7 @@ def quantity(text: str) -> Quantity | None:
         bottom = _float(match["bottom"])
         if bottom == 0:
             return None
-        value = _float(match["top"]) / bottom
+        value = _float(match["whole"] or "0") + _float(match["top"]) / bottom
     else:
         value = _float(match["number"] + (f"e{match['exponent']}" if match["exponent"] else ""))
     if not math.isfinite(value):
@@ -117,10 +159,21 @@ def quantity(text: str) -> Quantity | None:
     if "-" in (match["sign1"], match["sign2"]):
         value = -value
     unit = (match["unit"] or "").strip()
-    if match["currency"]:
-        symbol = _CURRENCIES[match["currency"]]
-        unit = symbol if not unit or _currency(unit) == symbol else f"{symbol} {unit}"
-    return Quantity(value, unit)
+    symbol = (match["currency"] or "").strip()
+    currency = _CURRENCIES.get(symbol) or _CODES.get(symbol)
+    scale, unit = _scaled(unit, money=currency is not None)
+    if currency:
+        unit = currency if not unit or _currency(unit) == currency else f"{currency} {unit}"
+    return Quantity(value * scale, unit)
+
+
+def _scaled(unit: str, money: bool) -> tuple[float, str]:
+    """The factor that the first word of a unit names (million), and the rest of the unit."""
+    first, _, rest = unit.partition(" ")
+    scale = (_OF_MONEY.get(first) if money else None) or _MAGNITUDES.get(
+        first.lower() if len(first) > 1 else first
+    )
+    return (scale, rest.strip()) if scale else (1.0, unit)
 
 
 def _float(digits: str) -> float:
@@ -146,12 +199,14 @@ def _golds(example: Example) -> list[Quantity]:
 def _readings(said: Quantity, wanted: Quantity) -> list[float]:
     """Values that the answer may have in the gold's unit; [] where a conversion must tell."""
     left, right = _unit_key(said.unit), _unit_key(wanted.unit)
-    if left == right:
+    if left == right or (left in _STERLING and right in _STERLING):
         return [said.value]
     if left == "%" and not right:
         return [said.value, said.value / 100]
     if right == "%" and not left:
         return [said.value, said.value * 100]
+    if not right and len(left) == 1 and left not in _UNIT_LETTERS:
+        return [math.nan]  # 5x is not 5
     return [said.value] if not left or not right else []
 
 
@@ -161,10 +216,10 @@ def _unit_key(unit: str) -> str:
 
 
 def _currency(unit: str) -> str | None:
-    names = {"dollars": "USD", "dollar": "USD", "usd": "USD", "euros": "EUR", "euro": "EUR"}
-    names |= {"eur": "EUR", "pounds": "GBP", "gbp": "GBP", "yen": "JPY", "rupees": "INR"}
+    names = {"dollars": "USD", "dollar": "USD", "euros": "EUR", "euro": "EUR"}
+    names |= {"yen": "JPY", "rupees": "INR"}  # pounds are a weight, unless the other has £
     unit = unit.strip()
-    return _CURRENCIES.get(unit) or names.get(unit.lower())
+    return _CURRENCIES.get(unit) or names.get(unit.lower()) or _CODES.get(unit.upper())
 
 
 def _near(example: Example) -> Callable[[Quantity, list[float]], bool]:

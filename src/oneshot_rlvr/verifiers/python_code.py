@@ -54,6 +54,9 @@ class PythonCode(Verifier):
             return wrong(Reason.UNPARSEABLE, code[:200], too_long=len(code))
         return code
 
+    def warm(self) -> None:
+        confine.unusable()  # the probe; its outcome is told where a sandbox is asked for
+
     def compare(self, answer: str, example: Example) -> Verdict:
         tests = tests_of(example)
         isolation = option(example, "isolation", str, "separate")

@@ -1,26 +1,56 @@
 r"""Spellings that the LaTeX grammar misreads, respelled: pure text to text, no sympy.
 
 Each rule is there because the grammar of latex2sympy2_extended 1.11 reads the left form as
-something else: `4.5e33` as 4.5 * e * 33, `1\,234` as 1 + 234, `10^33` as 10^3 * 3.
+something else, or not at all: `4.5e33` as 4.5 * e * 33, `1\,234` as 1 + 234, `10^33` as 10^3 * 3.
 Not here: what an expression means.
 """
 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
+
+from oneshot_rlvr.verifiers.trailing_units import without_units
 
 _SYMBOLS = str.maketrans(
     {
         "\u2212": "-", "\u2013": "-", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ",
         "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
         "∪": r"\cup ", "∩": r"\cap ", "°": r"^\circ ", "\n": " ", "\t": " ", "\u00a0": " ",
+        "≈": r"\approx ", "∅": r"\emptyset ", "±": r"\pm ", "²": "^2", "³": "^3",
+        # A Chinese keyboard's punctuation, full-width digits included.
+        "，": ",", "；": ";", "：": ":", "（": "(", "）": ")", "。": ".", "＝": "=", "％": "%",
+        **{chr(0xFF10 + digit): str(digit) for digit in range(10)},
     }
 )  # fmt: skip
+_SPACES = r"(?:\s|~|\\[,;:!> ]|\\q?quad(?![A-Za-z])|\\(?:displaystyle|textstyle)(?![A-Za-z]))"
+_FONT = r"\\(?:text(?:bf|it|rm)?|math(?:bf|it|rm)|mbox)"
+_LABEL = rf"(?:{_FONT}\s?\{{\s?\([A-E]\)\s?\}}|\([A-E]\))"
+_OPERATOR = r"\\(?:[cd]ot|times|div|cup|cap|[bp]?mod|to|in|[lg]eq?|neq?)(?![A-Za-z])"
 _NAMES = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infty"
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"(?<!\\)\$", ""),
+        # What stands around an answer: spacing, colour, emphasis, "the answer is", the label (B).
+        (rf"^{_SPACES}+|{_SPACES}+$", ""),
+        (r"\\(?:text)?color\s?\{[A-Za-z]{1,20}\}\s?\{([^{}]{0,200})\}", r"\1"),
+        (r"\\(?:underline|fbox|bm|boldsymbol)\s?\{([^{}]{0,200})\}", r"\1"),
+        (
+            r"\\(?:text(?:bf|it|rm)?|math(?:bf|it|rm)|mbox)\s?\{([^{}A-Za-z]*\d[^{}A-Za-z]*)\}",
+            r"\1",
+        ),
+        (r"^(?:\\text\s?\{)?\s?(?:[Tt]he )?(?:[Ff]inal )?[Aa]nswer(?: is|\s?[:=])\s?\}?\s?", ""),
+        (
+            rf"^{_LABEL}{_SPACES}*(?=[-\d\\])(?!-|\\(?:[cd]ot|times|div|cup|cap|[bp]?mod|to|in|[lg]eq?|neq?)\b)",
+            "",
+        ),
+        (r"^(?:\\approx|\\simeq|=)\s*(?=[-\d\\.])", ""),
+        (r"\\degrees?(?![A-Za-z])", r"^\\circ "),
+        (r"\\varnothing", r"\\emptyset"),
+        # 3.14... is a number cut short; other dots leave something unsaid (see `respelled`).
+        (r"(?<=\d)(\.\d{1,40})\s?(?:\.\.\.|…|\\[lc]?dots(?![a-z]))\s?$", r"\1"),
+        # 12 4/5 is a mixed number, as 12\frac{4}{5} is.
+        (r"(?<![\w.}/^,])(\d{1,12})\s+(\d{1,6})/(\d{1,6})(?![\w./^])", r"\1\\frac{\2}{\3}"),
         (r"\*\*", "^"),
         (r"√\s*\(([^()]{1,80})\)|√\s*(\w{1,20})", r"\\sqrt{\1\2}"),
         (r"(?<![A-Za-z\\])(?:np|math|sympy)\.(?=[a-z])", ""),
@@ -42,15 +72,33 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=\d)\.(?![\d.])", ""),
     )
 )
+_DOLLAR = re.compile(r"(?<!\\)\$")
+_END = re.compile(r"(?<!\\)(?:(?<!\.)\.|[,;])\s?$")
+_DOTS = re.compile(r"\.\.\.|…|\\[lc]?dots(?![a-z])")
+# 0.1\overline{6}
+_REPEATING = re.compile(
+    r"(?<![\d.])(\d{0,20})\.(\d{0,20})\\(?:overline|bar|dot)\s?\{?(\d{1,20})\}?(?![\d\\])"
+)
 # Two numbers side by side are neither a sum (as the grammar has it) nor a product.
 _ADJACENT_NUMBERS = re.compile(r"(?<![\d._])\d+(?:\.\d+)?\s+\d+(?!\s*/|\d)")
 
 
 def respelled(answer: str) -> str | None:
     """The answer as the grammar should read it; None for one that it must not read at all."""
-    body = answer.translate(_SYMBOLS).strip().rstrip(".,;").strip()
+    body = _END.sub("", _DOLLAR.sub("", answer.translate(_SYMBOLS)).strip())
+    body = _REPEATING.sub(_fraction, without_units(body))
     for pattern, replacement in _RULES:
         body = pattern.sub(replacement, body)
+    if _DOTS.search(body):
+        return None
     if _ADJACENT_NUMBERS.search(body) and "\\\\" not in body and "&" not in body:
         return None
     return body.strip() or None
+
+
+def _fraction(repeating: re.Match[str]) -> str:
+    """A decimal with a repeating end, as the fraction that it is."""
+    whole, fixed, again = repeating[1] or "0", repeating[2], repeating[3]
+    nines = 10 ** len(again) - 1
+    value = Fraction(int(whole + fixed) * nines + int(again), nines * 10 ** len(fixed))
+    return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"

@@ -11,9 +11,9 @@ import re
 
 MAX_STATEMENT_CHARS = 400
 _TAIL_CHARS = 4000  # a final answer stands near the end; this bounds the work on endless texts
-_HASHES = re.compile(r"####\s{0,4}([^\n]{1,400})")
+_HASHES = re.compile(r"####[ \t]{0,4}")
 _ANSWER_IS = re.compile(
-    r"\banswers?\b\s{0,2}\**\s{0,2}(?:is|are|was|equals|:|=)\s{0,2}:?\s{0,2}\**\s{0,4}([^\n]{1,400})",
+    r"\banswers?\b\s{0,2}\**\s{0,2}(?:is|are|was|equals|:|=)[ \t]{0,2}:?[ \t]{0,2}\**[ \t]{0,4}",
     re.IGNORECASE,
 )
 _LINE_EQUALS = re.compile(r"=\s*([^=]{1,200})$")
@@ -23,12 +23,15 @@ _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{4,}")
 
 
 def announced_answer(text: str) -> str | None:
-    """What follows the last `####`, or else the last "answer is"; None without either."""
+    """What follows the last `####`, or else the last "answer is", on its line or a last one."""
     tail = text[-_TAIL_CHARS:]
     for pattern in (_HASHES, _ANSWER_IS):
-        matches = pattern.findall(tail)
-        if matches:
-            return _trimmed(matches[-1])
+        ends = [match.end() for match in pattern.finditer(tail)]
+        if ends:
+            line, _, below = tail[ends[-1] :].lstrip("*").partition("\n")
+            if not line.strip() and len(below.strip().splitlines()) == 1:
+                line = below.strip()  # nothing else follows: it is no list of options
+            return _trimmed(line[:MAX_STATEMENT_CHARS])
     return None
 
 

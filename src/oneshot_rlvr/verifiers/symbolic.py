@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -39,8 +40,11 @@ RELATIVE_AGREEMENT = 1e-4
 
 MAX_LIST = 64
 
-_NORMALIZATION = LatexExtractionConfig().normalization_config
+# Units are taken off by trailing_units.py.
+_NORMALIZATION = replace(LatexExtractionConfig().normalization_config, units=False)
 _LISTS = (sympy.FiniteSet, sympy.Tuple)
+_HUNDREDTH = sympy.UnevaluatedExpr(sympy.Rational(1, 100))
+_RELATIONS = (sympy.core.relational.Relational, sympy.And)
 _PERCENT = re.compile(r"\s*(?:\\?%|\\text\s?\{\s?(?:\\?%|percent)\s?\}|percent)\s*$")
 _NAMED = re.compile(r"\\?[A-Za-z]+(?:_\{[^{}=]{1,40}\}|_\w)?(?:\s*\([^()=]{1,40}\))?\s*=\s*([^=]+)")
 _SPACING = re.compile(r"\s|(?<=[A-Za-z])\.")
@@ -48,14 +52,21 @@ _MEANINGFUL = re.compile(r"[^\W_]")  # a letter or a digit
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox|textit)\s?\{([^{}]*)\}")
 _WORDS = re.compile(r"[^\W\d_]+(?:[\s,'-]+[^\W\d_]+)*")
 _LONG_WORD = re.compile(r"[^\W\d_]{4,}")
+_OR = re.compile(r"\\text\s?\{\s?OR\s?\}")
+_ARTICLE = re.compile(r"^(?:an?|the)\s(?=[^\W\d_]{2})", re.IGNORECASE)
 _LETTER_IN_PARENTHESES = re.compile(r"\(([A-Za-z])\)")
 
 
 def compare(answer: str, golds: Sequence[str]) -> Verdict:
     """Whether the answer equals one of the golds. DataError for a gold without a meaning."""
+    parts = _OR.split(answer)
+    if len(parts) > 1:  # right if every way of saying it is
+        verdicts = [compare(part, golds) for part in parts]
+        false = next((v for v in verdicts if not v.correct), None)
+        return wrong(false.reason, answer) if false else correct(answer)
     said_words = _words(answer)
     said: Any | None = None
-    for gold in golds:
+    for gold in _alternatives(golds):
         wanted_words = _words(gold)
         if wanted_words is not None:
             if said_words == wanted_words:
@@ -74,6 +85,11 @@ def compare(answer: str, golds: Sequence[str]) -> Verdict:
             return correct(answer)
     readable = said_words is not None or said is not None or _parsed(answer) is not None
     return wrong(Reason.MISMATCH if readable else Reason.UNPARSEABLE, answer)
+
+
+def _alternatives(golds: Sequence[str]) -> list[str]:
+    r"""Each gold, and each side of a `\text{ OR }` in one (DeepScaleR has such golds)."""
+    return [part for gold in golds for part in _OR.split(gold)]
 
 
 def has_meaning(text: str) -> bool:
@@ -99,6 +115,10 @@ def _parsed(text: str) -> Any | None:
     value = _read(body)
     if value is None and named and not percent:
         value = _read(named[1])  # m_{max} = n - 1, of which the grammar reads only n - 1
+    if value is None and r"\pm" in body and not percent:
+        # Inside a fraction or a root, where the grammar does not know it: both signs, as a list.
+        minus = body.replace(r"\pm", "-").replace(r"\mp", "+")
+        value = _read(f"{body.replace(chr(92) + 'pm', '+').replace(chr(92) + 'mp', '-')}, {minus}")
     if percent:
         return convert_to_pct(value) if isinstance(value, sympy.Expr) else None
     return value
@@ -115,11 +135,27 @@ def _read(latex: str) -> Any | None:
 
 
 def _equal(wanted: Any, said: Any) -> bool:
+    if isinstance(wanted, sympy.Eq) and wanted.lhs.is_Add and not isinstance(said, _RELATIONS):
+        return False  # x + y = 5 is not 5; math-verify takes every left side for a name
     proved = proof.equal(wanted, said)
     if proved is not None:
         return proved
     # verify() is True or False for anything that was parsed; its own errors are False.
-    return bool(verify(wanted, said, timeout_seconds=None)) and _agree(wanted, said)
+    if bool(verify(wanted, said, timeout_seconds=None)) and _agree(wanted, said):
+        return True
+    # 9% and 9 are one answer to math-verify, but 9.5% and 9.5 only by its fallback.
+    percent_wanted, percent_said = _percentage(wanted), _percentage(said)
+    if percent_wanted is None and percent_said is not None:
+        return _equal(wanted, percent_said)
+    if percent_said is None and percent_wanted is not None:
+        return _equal(percent_wanted, said)
+    return False
+
+
+def _percentage(value: Any) -> Any | None:
+    """9 of 9%; None for what is no percentage."""
+    rest = [a for a in value.args if a != _HUNDREDTH] if isinstance(value, sympy.Mul) else []
+    return sympy.Mul(*rest) if rest and len(rest) < len(value.args) else None
 
 
 def _agree(wanted: Any, said: Any) -> bool:
@@ -166,7 +202,7 @@ def _words(text: str) -> str | None:
     if len(plain) == 1:
         return plain
     if _TEXT.search(text) or _LONG_WORD.search(plain):
-        return plain.casefold()
+        return _ARTICLE.sub("", plain).casefold()
     return None
 
 

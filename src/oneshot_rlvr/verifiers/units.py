@@ -18,9 +18,8 @@ def _registry() -> Any:
 @cache
 def _parsed(unit: str) -> Any:
     """A pint unit, or None where pint knows no such unit."""
-    text = unit.replace("μ", "µ").replace("°", "degree") if unit == "°" else unit
     try:
-        return _registry().parse_units(text)
+        return _registry().parse_units("degree" if unit == "°" else unit)
     except Exception:  # pint raises a dozen kinds on text that is no unit
         return None
 
