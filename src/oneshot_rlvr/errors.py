@@ -27,6 +27,10 @@ class RunError(OneshotError, RuntimeError):
     """A run directory that cannot be used as asked: occupied, unfinished, of another recipe."""
 
 
+class TrainingError(OneshotError, RuntimeError):
+    """A run whose numbers broke down: it stops with the batch that shows why."""
+
+
 class RecordsError(OneshotError, RuntimeError):
     """Records that cannot be read or written: another schema, a full disk, a broken file."""
 
@@ -37,6 +41,10 @@ class MissingDependencyError(OneshotError, ImportError):
 
 class GraderError(OneshotError, RuntimeError):
     """The grader itself is broken (never the model's text): a crash must not read as `wrong`."""
+
+
+class EndpointError(OneshotError, ConnectionError):
+    """A server of answers that cannot be used at all; a single answer that fails is counted."""
 
 
 class UnknownNameError(OneshotError, KeyError):

@@ -146,9 +146,10 @@ def _verl(row: Row) -> dict[str, Any]:
         if isinstance(gold, str) and not gold.strip()
         else _gold(row, "reward_model.ground_truth", gold, plain),
         "extra": _rest(fields, {"prompt", "reward_model", "extra_info", "data_source", "ability"})
-        | {k: v for k, v in info.items() if k != "index" and v is not None},
+        | {k: v for k, v in info.items() if k not in ("index", "verifier") and v is not None},
         "id": _text(row, name, own_id),
-        "verifier": _text(row, "verifier", fields.get("verifier")),
+        # verl hands `extra_info` to the reward alone, so that is where its files name the kind.
+        "verifier": _text(row, "verifier", fields.get("verifier") or info.get("verifier")),
         "domain": _text(row, "domain", fields.get("domain", fields.get("ability"))),
         "family": _text(row, "family", fields.get("family", fields.get("data_source"))),
     }

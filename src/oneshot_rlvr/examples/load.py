@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,15 @@ from oneshot_rlvr.examples.columns import renamed, tell_layout, to_example
 from oneshot_rlvr.examples.readers import Row, read_rows
 from oneshot_rlvr.registry import nearest
 from oneshot_rlvr.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Distinct examples with the row that each was read from first, and the rows' layout."""
+
+    examples: list[Example]
+    rows: list[Row]
+    layout: str
 
 
 def load_examples(config: ExamplesConfig) -> list[Example]:
@@ -52,11 +62,31 @@ def load_file(
     **options: Any,
 ) -> list[Example]:
     """The distinct examples of a file or hub data set; `options` as in `examples_from_rows`."""
+    return load_published(path, columns, verifier, split=split, folders=folders, **options).examples
+
+
+def load_published(
+    path: str | Path,
+    columns: str = "auto",
+    verifier: str = "math_answer",
+    *,
+    split: str = "train",
+    folders: Sequence[Path] = (),
+    **options: Any,
+) -> Published:
+    """As `load_file`, with the rows as they were published."""
     rows = read_rows(str(path), split=split, folders=folders)
-    return examples_from_rows(rows, source=str(path), columns=columns, verifier=verifier, **options)
+    return published_from_rows(
+        rows, source=str(path), columns=columns, verifier=verifier, **options
+    )
 
 
-def examples_from_rows(
+def examples_from_rows(rows: Sequence[Row], *, source: str, **options: Any) -> list[Example]:
+    """The distinct examples of rows; `options` as in `published_from_rows`."""
+    return published_from_rows(rows, source=source, **options).examples
+
+
+def published_from_rows(
     rows: Sequence[Row],
     *,
     source: str,
@@ -67,7 +97,7 @@ def examples_from_rows(
     ids: Collection[str] | None = None,
     exclude: Collection[str] = (),
     first: int | None = None,
-) -> list[Example]:
+) -> Published:
     """Distinct examples, in order of first appearance.
 
     Rows are one example when their id (where rows have ids), chat, gold and verifier are equal. A
@@ -81,30 +111,35 @@ def examples_from_rows(
         rows = renamed(rows, rename)
     layout = tell_layout(rows, columns)
     drafts = (
-        (row.where, to_example(row, layout, verifier=verifier, prompt_suffix=prompt_suffix))
+        (row, to_example(row, layout, verifier=verifier, prompt_suffix=prompt_suffix))
         for row in rows
     )
-    examples = _distinct(drafts)
-    known = [example.id for example in examples]
+    distinct = _distinct(drafts)
+    known = {example.id: None for _, example in distinct}
     for setting, asked in (("ids", ids or ()), ("exclude", exclude)):
         for name in asked:
             if name not in known:
                 raise DataError(
                     f'examples.{setting} names "{name}", which no example of {source} has '
-                    f"({len(known)} examples, the first id is {known[0]!r}).{nearest(name, known)}"
+                    f"({len(known)} examples, the first id is {next(iter(known))!r})."
+                    f"{nearest(name, list(known))}"
                 )
-    kept = [e for e in examples if (ids is None or e.id in ids) and e.id not in exclude][:first]
+    kept = [
+        (row, example)
+        for row, example in distinct
+        if (ids is None or example.id in ids) and example.id not in exclude
+    ][:first]
     if not kept:
         raise DataError(
-            f"{source}: examples.ids and examples.exclude leave none of {len(examples)} examples."
+            f"{source}: examples.ids and examples.exclude leave none of {len(distinct)} examples."
         )
-    return kept
+    return Published([example for _, example in kept], [row for row, _ in kept], layout)
 
 
-def _distinct(drafts: Iterable[tuple[str, Example]]) -> list[Example]:
-    by_id: dict[str, tuple[str, str, Example]] = {}
+def _distinct(drafts: Iterable[tuple[Row, Example]]) -> list[tuple[Row, Example]]:
+    by_id: dict[str, tuple[Row, str, Example]] = {}
     unnamed: set[str] = set()  # contents of rows that have no id of their own
-    for number, (where, draft) in enumerate(drafts):
+    for number, (row, draft) in enumerate(drafts):
         content = json.dumps([draft.chat(), draft.answer, draft.verifier], sort_keys=True)
         if not draft.id:
             if content in unnamed:
@@ -112,10 +147,10 @@ def _distinct(drafts: Iterable[tuple[str, Example]]) -> list[Example]:
             unnamed.add(content)
         example = draft if draft.id else dataclasses.replace(draft, id=str(number))
         if example.id not in by_id:
-            by_id[example.id] = (where, content, example)
+            by_id[example.id] = (row, content, example)
         elif by_id[example.id][1] != content:
             raise DataError(
-                f'{where} has the id "{example.id}", which {by_id[example.id][0]} has given to '
-                "another example; ids must be unique."
+                f'{row.where} has the id "{example.id}", which {by_id[example.id][0].where} has '
+                "given to another example; ids must be unique."
             )
-    return [example for _, _, example in by_id.values()]
+    return [(row, example) for row, _, example in by_id.values()]

@@ -6,11 +6,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oneshot_rlvr.config import (
+    PRESETS,
+    AlgorithmConfig,
     Recipe,
+    TrainConfig,
     fingerprint,
     load_recipe,
     packaged_recipes,
@@ -84,7 +87,8 @@ def test_an_unknown_key_like_no_other_lists_its_table():
         ({"algorithm": {"entropy_coefficient": float("inf")}}, "wanted a number."),
         (
             {"algorithm": {"averaging": "tokens"}},
-            'algorithm.averaging is "tokens"; wanted "token" or "sequence". Did you mean "token"?',
+            'algorithm.averaging is "tokens"; wanted "token", "sequence" or '
+            '"fixed_length". Did you mean "token"?',
         ),
         ({"reward": {"random_share": 1.5}}, "wanted a number >= 0 and <= 1."),
     ],
@@ -103,6 +107,29 @@ def test_several_mistakes_are_all_told_in_one_line():
     ("data", "words"),
     [
         ({"rollouts": {"group_size": 1}}, "rollouts.group_size is 1; grpo compares"),
+        (
+            {
+                "algorithm": {"name": "reinforce"},
+                "rollouts": {"group_size": 1, "prompts_per_step": 1},
+            },
+            "a step of one rollout",
+        ),
+        ({"algorithm": {"name": "rloo", "gamma": 0.9}}, "algorithm.gamma is 0.9, which rloo has"),
+        ({"algorithm": {"clip_low": 0.1, "name": "reinforce"}}, "clip_low is 0.1, which reinforce"),
+        ({"algorithm": {"critic": "own"}}, "algorithm.critic is 'own', which grpo has no use for"),
+        ({"algorithm": {"name": "ppo", "critic": None}}, 'Set algorithm.critic="own" or "shared"'),
+        (
+            {"algorithm": {"entropy_target": 0.2, "entropy_coefficient": 0.5}},
+            "entropy_coefficient is 0.5 and moves between 0 and",
+        ),
+        ({"train": {"epochs": 2}}, "updates_per_rollout is 1, which 2 epochs cannot share"),
+        (
+            {
+                "train": {"epochs": 2, "updates_per_rollout": 10},
+                "rollouts": {"prompts_per_step": 4},
+            },
+            "only 4 rows to split among the updates of each of 2 epochs",
+        ),
         ({"examples": {"path": "a.jsonl", "items": []}}, "are both set"),
         ({"train": {"checkpoint_rule": "best_validation"}}, "evaluation.validation is not set"),
         (
@@ -113,6 +140,30 @@ def test_several_mistakes_are_all_told_in_one_line():
 )
 def test_settings_that_cannot_work_together_are_refused(data, words):
     assert words in message(data)
+
+
+def test_an_algorithm_brings_its_papers_values_for_keys_left_out():
+    dapo = AlgorithmConfig(name="dapo")
+    assert (dapo.clip_low, dapo.clip_high, dapo.kl_coefficient) == (0.2, 0.28, 0.0)
+    given = AlgorithmConfig(name="dapo", clip_high=0.2)
+    assert (given.clip_high, given.kl_coefficient) == (0.2, 0.0)
+    assert AlgorithmConfig(name="ppo").critic == "own"
+
+
+def test_values_told_and_values_left_out_are_the_same_recipe():
+    for name, values in PRESETS.items():
+        short = parse_recipe({"algorithm": {"name": name}})
+        assert short == parse_recipe({"algorithm": {"name": name, **values}})
+        assert parse_recipe(tomllib.loads(to_toml(short))) == short
+
+
+def test_batch_numbers_follow_from_updates_and_epochs():
+    told = {"train": {"steps": 5, "epochs": 2, "updates_per_rollout": 8}}
+    derived = Recipe.model_construct(
+        **{k: v for k, v in parse_recipe({}) if k != "train"}, train=TrainConfig(**told["train"])
+    ).derived()
+    assert derived["optimizer_steps"] == 40
+    assert derived["rows_per_update"] == 32  # 128 rows in 4 parts, twice
 
 
 def test_broken_toml_names_file_and_line(tmp_path):
@@ -216,6 +267,7 @@ def test_equal_settings_have_equal_fingerprints_and_others_do_not():
     assert fingerprint(parse_recipe({})) != fingerprint(parse_recipe({"train": {"steps": 2001}}))
 
 
+@settings(deadline=None)  # a busy machine is no mistake
 @given(
     name=st.text(max_size=20).filter(lambda t: not any("\ud800" <= c <= "\udfff" for c in t)),
     rate=st.floats(min_value=1e-12, max_value=1.0),
@@ -240,7 +292,7 @@ def test_a_recipe_survives_being_written_and_read(name, rate, steps, first, test
 
 def test_every_packaged_recipe_loads_by_name_and_by_path():
     names = packaged_recipes()
-    assert len(names) >= 1
+    assert len(names) >= 17
     for name in names:
         recipe = load_recipe(name)
         assert recipe == load_recipe(recipes_directory() / f"{name}.toml")

@@ -1,0 +1,118 @@
+"""The table [algorithm]: which algorithm, and the weights of its terms.
+
+The field defaults are those of the 1-shot RLVR paper's released code (GRPO); another algorithm
+brings its own paper's values (`presets.py`) for the keys that a recipe leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from oneshot_rlvr.config.presets import PRESETS, USED_BY
+from oneshot_rlvr.config.section import Section, Share
+
+
+class AlgorithmConfig(Section):
+    """The loss: an algorithm and its terms, each with a weight that may be 0."""
+
+    name: str = Field(
+        "grpo",
+        description="see `oneshot list algorithms`; brings its paper's values for the keys below",
+    )
+    clip_low: float = Field(0.2, gt=0, description="ratio is clipped below 1 - clip_low")
+    clip_high: float = Field(0.2, gt=0, description="ratio is clipped above 1 + clip_high")
+    policy_coefficient: float = Field(1.0, ge=0, description="weight of the policy term; 0: off")
+    kl_coefficient: float = Field(0.001, ge=0, description="weight b of the KL term; 0: off")
+    kl_estimator: Literal["k1", "k2", "k3"] = Field(
+        "k3", description="of the KL divergence from one sample; k1's own gradient is 0 on average"
+    )
+    kl_place: Literal["loss", "reward"] = Field(
+        "loss", description="a term of the loss, or deducted from every token's reward"
+    )
+    reference_refresh_every: int = Field(
+        0, ge=0, description="steps after which the policy becomes the KL reference; 0: frozen"
+    )
+    entropy_coefficient: float = Field(
+        0.001,
+        description="weight of the entropy bonus (the paper's a = -0.001 on the loss); 0: off",
+    )
+    entropy_target: float | None = Field(
+        None,
+        ge=0,
+        description="nats: entropy_coefficient rises below, falls and rests above; None: fixed",
+    )
+    entropy_rate: float = Field(
+        0.005, gt=0, description="change of entropy_coefficient per step towards entropy_target"
+    )
+    entropy_coefficient_max: float = Field(
+        0.1, gt=0, description="entropy_target: the coefficient stays between 0 and this"
+    )
+    averaging: Literal["token", "sequence", "fixed_length"] = Field(
+        "token",
+        description="mean over all tokens; over the rollouts' means; or their sums over "
+        "rollouts x max_new_tokens",
+    )
+    advantage_epsilon: float = Field(1e-6, gt=0, description="added to a reward std that divides")
+    std_floor: float = Field(
+        0.0, ge=0, description="a group's reward std counts as at least this; 0: off"
+    )
+    gamma: Share = Field(1.0, description="discount of later rewards, per token")
+    gae_lambda: Share = Field(1.0, description="1: returns less values; 0: one-step errors")
+    critic: Literal["own", "shared"] | None = Field(
+        None, description="ppo: the value head's own copy of the model, or on the policy's trunk"
+    )
+    critic_learning_rate: float = Field(
+        1e-5, gt=0, description="of the critic (own), or of its head alone (shared)"
+    )
+    value_coefficient: float = Field(1.0, ge=0, description="weight of the value term")
+    value_clip: float = Field(
+        0.5, ge=0, description="a value's step away from the old one counts up to here; 0: off"
+    )
+    overlong_buffer_share: Share = Field(
+        0.0,
+        description="last share of rollouts.max_new_tokens, in which the reward falls; 0: off",
+    )
+    overlong_penalty: float = Field(
+        1.0, ge=0, description="deducted at max_new_tokens; linear from 0 within the buffer"
+    )
+    dynamic_sampling: bool = Field(
+        False, description="replace rows whose rewards are all equal by other prompts' rows"
+    )
+    dynamic_sampling_rounds: int = Field(
+        10, gt=0, description="dynamic_sampling: samplings of a step at most"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_values(cls, given: Any) -> Any:
+        """Keys that are left out take the algorithm's own values."""
+        if not isinstance(given, Mapping):
+            return given
+        name = given.get("name", "grpo")
+        return {**(PRESETS.get(name, {}) if isinstance(name, str) else {}), **given}
+
+    @model_validator(mode="after")
+    def _all_used(self) -> AlgorithmConfig:
+        for key, users in USED_BY.items():
+            default = type(self).model_fields[key].default
+            if self.name not in users and getattr(self, key) != default and self.name in PRESETS:
+                raise ValueError(
+                    f"algorithm.{key} is {getattr(self, key)!r}, which {self.name} has no use for "
+                    f"(of {', '.join(users)}). Leave it out"
+                )
+        if self.name == "ppo" and self.critic is None:
+            raise ValueError(
+                'algorithm.critic is none and ppo needs one. Set algorithm.critic="own" or "shared"'
+            )
+        if self.entropy_target is not None and (
+            not 0 <= self.entropy_coefficient <= self.entropy_coefficient_max
+        ):
+            raise ValueError(
+                f"algorithm.entropy_coefficient is {self.entropy_coefficient} and moves between 0 "
+                f"and entropy_coefficient_max = {self.entropy_coefficient_max} where "
+                "entropy_target is set; begin between them"
+            )
+        return self

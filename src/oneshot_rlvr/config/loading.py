@@ -1,0 +1,159 @@
+"""A recipe from a file or nested tables, and back to text.
+
+Not here: reading examples, loading models, anything that touches a disk except the recipe file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from oneshot_rlvr.config.recipe import Recipe
+from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.registry import nearest
+from oneshot_rlvr.settings import RecipeField, explain, fields_of, unknown_key
+
+
+def recipes_directory() -> Path:
+    """Where the recipes that ship with the package lie: inside the wheel, or in the checkout."""
+    inside = Path(__file__).parents[1] / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "recipes"
+
+
+def packaged_recipes() -> list[str]:
+    """Names that `load_recipe` knows without a file: `tiny_one_shot`, `ablations/nothing`, ..."""
+    directory = recipes_directory()
+    found = (path.relative_to(directory).with_suffix("") for path in directory.rglob("*.toml"))
+    return sorted(path.as_posix() for path in found)
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe file, with dotted overrides over it (`{"train.steps": 10}`).
+
+    `path` is a TOML file or, where no such file exists, the name of a packaged recipe
+    (`tiny_one_shot`, `recipes/tiny_one_shot.toml`). A recipe may name another as its `base`, over
+    which it is laid key by key; the override "base" replaces that name. Paths inside a recipe are
+    relative to the current directory, `base` to the file that names it. ConfigError for a missing
+    file, broken TOML (file and line), an unknown key (the nearest named) or a wrong value (key,
+    what came, what was wanted).
+    """
+    file, given = _recipe_file(Path(path)), dict(overrides or {})
+    data = _tables(file)
+    if "base" in given:
+        data["base"] = given.pop("base")
+    data = _over_base(data, file, [])
+    for key, value in given.items():
+        _set_dotted(data, key, value)
+    try:
+        return parse_recipe(data)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def parse_recipe(data: Mapping[str, Any]) -> Recipe:
+    """A recipe from nested tables. ConfigError: dotted key, what came, what was wanted.
+
+    Strict: `steps = "10"` and `steps = true` are mistakes, not 10 and 1.
+    """
+    try:
+        # Through JSON, whose strict mode takes a list for a tuple and refuses every other guess.
+        return Recipe.model_validate_json(json.dumps(data, default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError(explain(error, Recipe)) from None
+
+
+def recipe_fields() -> list[RecipeField]:
+    """Every key of a recipe with its type in words, default and meaning, for help and docs."""
+    return fields_of(Recipe)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The resolved recipe, every default written out; a key that is None is left out."""
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """SHA-256 (hex) of the recipe's canonical JSON: equal exactly when every setting is."""
+    canonical = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _tables(file: Path) -> dict[str, Any]:
+    """What a file says, `base` included."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        problem, _, place = str(error).rstrip(")").partition(" (at ")
+        line = re.sub(r"\bend of document\b", "its end", place) or "unknown line"
+        raise ConfigError(f"{file}, {line}: not valid TOML: {problem}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file}: not UTF-8 text (byte {error.start}); a recipe is a TOML file."
+        ) from None
+
+
+def _over_base(data: dict[str, Any], file: Path, above: list[Path]) -> dict[str, Any]:
+    """The tables laid over those of the recipe that they name as `base`, and of its base."""
+    name = data.pop("base", None)
+    if name is None:
+        return data
+    if not isinstance(name, str):
+        raise ConfigError(f"{file}: base is {name!r}; wanted a recipe's name or file.")
+    beside = file.parent / name
+    base = beside if beside.is_file() else _recipe_file(Path(name))
+    chain = [*above, file.resolve()]
+    if base.resolve() in chain:
+        circle = " -> ".join(path.stem for path in [*chain, base])
+        raise ConfigError(f"{file}: base leads back to a recipe above it ({circle}).")
+    return _merged(_over_base(_tables(base), base, chain), data)
+
+
+def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merge key by key; everything else, lists too, is replaced."""
+    for key, value in over.items():
+        below = under.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            value = _merged(below, value)
+        under[key] = value
+    return under
+
+
+def _recipe_file(path: Path) -> Path:
+    if path.is_dir():
+        raise ConfigError(f"{path} is a directory; wanted a recipe file (TOML).")
+    if path.is_file():
+        return path
+    known = packaged_recipes()
+    name = path.with_suffix("") if path.suffix == ".toml" else path
+    name = Path(*name.parts[1:]) if name.parts[:1] == ("recipes",) else name
+    if name.as_posix() in known:
+        return recipes_directory() / f"{name.as_posix()}.toml"
+    near = nearest(name.as_posix(), known) or nearest(
+        path.stem, {k.rpartition("/")[2]: k for k in known}
+    )
+    raise ConfigError(
+        f"no recipe at {path}.{near} Give a TOML file or the name of a "
+        f"packaged recipe: {', '.join(known)}."
+    )
+
+
+def _set_dotted(data: dict[str, Any], key: str, value: Any) -> None:
+    *tables, leaf = key.split(".")
+    here = data
+    for depth, name in enumerate(tables, start=1):
+        below = here.setdefault(name, {})
+        if not isinstance(below, dict):
+            table = ".".join(tables[:depth])
+            if below is not None:
+                raise ConfigError(f"{unknown_key(key, Recipe)} ({table} is not a table.)")
+            below = here[name] = {}  # an override turned the table off before
+        here = below
+    here[leaf] = value

@@ -1,0 +1,73 @@
+"""What each algorithm's own paper sets, and which keys it has no use for.
+
+A key that a recipe leaves out gets the algorithm's value, so that `name = "dapo"` alone is DAPO;
+the resolved recipe writes it out. A key that an algorithm would ignore is refused instead. Not
+here: what the algorithms compute (`algorithms/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_NO_TERMS = {"kl_coefficient": 0.0, "entropy_coefficient": 0.0}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # The 1-shot RLVR paper (arXiv 2504.20571): the defaults of the fields.
+    "grpo": {},
+    # Liu et al. 2025, arXiv 2503.20783: no division by the std, none by the length, no KL.
+    "dr_grpo": {**_NO_TERMS, "averaging": "fixed_length"},
+    # Yu et al. 2025, arXiv 2503.14476: 3.1 to 3.4. The buffer is 4,096 of 20,480 tokens.
+    "dapo": {
+        **_NO_TERMS,
+        "clip_high": 0.28,
+        "overlong_buffer_share": 0.2,
+        "dynamic_sampling": True,
+    },
+    # Williams 1992: the gradient of log p of the whole answer, hence no mean over its length.
+    "reinforce": {**_NO_TERMS, "averaging": "fixed_length"},
+    # Ahmadian et al. 2024, arXiv 2402.14740: KL in the reward. Its weight is TRL's default.
+    "rloo": {
+        "kl_coefficient": 0.05,
+        "kl_estimator": "k1",
+        "kl_place": "reward",
+        "entropy_coefficient": 0.0,
+        "averaging": "fixed_length",
+    },
+    # Hu 2025, arXiv 2501.03262: PPO's clipping, k1 per token in the reward, no critic. Its weight
+    # is that of the author's OpenRLHF.
+    "reinforce_plus_plus": {
+        "kl_coefficient": 0.01,
+        "kl_estimator": "k1",
+        "kl_place": "reward",
+        "entropy_coefficient": 0.0,
+    },
+    # The 1-shot RLVR paper's PPO: its GRPO setting, with a critic.
+    "ppo": {"critic": "own"},
+    # Zheng et al. 2025, arXiv 2507.18071, section 5.1.
+    "gspo": {**_NO_TERMS, "clip_low": 3e-4, "clip_high": 4e-4, "averaging": "sequence"},
+    # MiniMax 2025, arXiv 2506.13585: no lower bound; it leaves the upper one open, which is that of
+    # Khatri et al. 2025 (arXiv 2510.13786): a ratio of 5.
+    "cispo": {**_NO_TERMS, "clip_low": 1.0, "clip_high": 4.0},
+}
+
+COMPARES_GROUPS = ("grpo", "dr_grpo", "dapo", "rloo", "gspo", "cispo")
+"""These measure a rollout against the others of its row, so a row needs two."""
+
+_NORMALISED = ("grpo", "dapo", "gspo", "cispo")
+_CLIPPED = ("grpo", "dr_grpo", "dapo", "reinforce_plus_plus", "ppo", "gspo", "cispo")
+_VALUES = (
+    "gae_lambda",
+    "value_coefficient",
+    "value_clip",
+    "critic",
+    "critic_learning_rate",
+)
+USED_BY: Mapping[str, tuple[str, ...]] = {
+    "clip_low": _CLIPPED,
+    "clip_high": _CLIPPED,
+    "std_floor": _NORMALISED,
+    "gamma": ("ppo", "reinforce_plus_plus"),
+    **dict.fromkeys(_VALUES, ("ppo",)),
+}
+"""Keys that only some algorithms read; a value that is not the default is refused elsewhere."""

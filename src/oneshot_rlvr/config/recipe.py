@@ -1,0 +1,91 @@
+"""The whole recipe: its tables, and which of their values cannot work together."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from oneshot_rlvr.config.algorithm import AlgorithmConfig
+from oneshot_rlvr.config.backend import BackendConfig
+from oneshot_rlvr.config.presets import COMPARES_GROUPS
+from oneshot_rlvr.config.section import Section
+from oneshot_rlvr.config.sections import (
+    EvaluationConfig,
+    ExamplesConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RewardConfig,
+    RolloutsConfig,
+    TrackingConfig,
+    TrainConfig,
+)
+
+
+class Recipe(Section):
+    """A whole run. Sections are the TOML tables; every key has a dotted flag of the same name."""
+
+    name: str = Field("run", description="names the run in reports and the default directory")
+    note: str = Field("", description="one line for the report")
+    model: ModelConfig = ModelConfig()
+    examples: ExamplesConfig = ExamplesConfig()
+    reward: RewardConfig = RewardConfig()
+    rollouts: RolloutsConfig = RolloutsConfig()
+    algorithm: AlgorithmConfig = AlgorithmConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    backend: BackendConfig = BackendConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        # Combinations that cannot work are refused here, before anything is loaded.
+        if self.examples.items is not None and self.examples.path is not None:
+            raise ValueError("examples.items and examples.path are both set; give one")
+        name, group = self.algorithm.name, self.rollouts.group_size
+        if name in COMPARES_GROUPS and group < 2:
+            raise ValueError(
+                f"rollouts.group_size is {group}; {name} compares rollouts of one prompt and needs "
+                'at least 2. Set rollouts.group_size=8, or algorithm.name="reinforce"'
+            )
+        if group * self.rollouts.prompts_per_step < 2:
+            raise ValueError(
+                "a step of one rollout has nothing to compare it with; set rollouts.group_size=8"
+            )
+        if self.train.zero_variance_share < 1 and self.algorithm.critic is not None:
+            raise ValueError(
+                f"train.zero_variance_share is {self.train.zero_variance_share}, but "
+                f"{self.algorithm.name}'s critic learns from every rollout. Set it to 1"
+            )
+        self._updates_fit()
+        if self.train.checkpoint_rule == "best_validation" and self.evaluation.validation is None:
+            raise ValueError(
+                'train.checkpoint_rule is "best_validation" but evaluation.validation is not set'
+            )
+        return self
+
+    def _updates_fit(self) -> None:
+        updates, epochs = self.train.updates_per_rollout, self.train.epochs
+        if updates % epochs:
+            raise ValueError(
+                f"train.updates_per_rollout is {updates}, which {epochs} epochs cannot share; give "
+                f"a multiple of train.epochs, {epochs * max(1, round(updates / epochs))} say"
+            )
+        if updates // epochs > self.rollouts.prompts_per_step:
+            raise ValueError(
+                f"train.updates_per_rollout is {updates} but a step has only "
+                f"{self.rollouts.prompts_per_step} rows to split among the updates"
+                f"{f' of each of {epochs} epochs' if epochs > 1 else ''}"
+            )
+
+    def derived(self) -> dict[str, int]:
+        """The batch numbers that follow: rollouts, rows and rollouts per optimizer step."""
+        rows, group = self.rollouts.prompts_per_step, self.rollouts.group_size
+        parts = self.train.updates_per_rollout // self.train.epochs
+        return {
+            "rollouts_per_step": rows * group,
+            "optimizer_steps": self.train.steps * self.train.updates_per_rollout,
+            "rows_per_update": -(-rows // parts),
+            "rollouts_per_update": -(-rows // parts) * group,
+            "rollouts_total": rows * group * self.train.steps,
+            "max_tokens_per_step": rows * group * self.rollouts.max_new_tokens,
+        }

@@ -1,0 +1,213 @@
+"""The tables of a recipe but the algorithm's, in the order of a run: what each key means.
+
+Defaults are the paper's published setting (arXiv 2504.20571) unless a field says otherwise. Off is
+`None` or 0 and the field says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from oneshot_rlvr.config.engines import VLLMConfig
+from oneshot_rlvr.config.section import Positive, Section, Share
+
+
+class LoraConfig(Section):
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) through PEFT."""
+
+    rank: Positive = Field(16, description="of every adapter")
+    alpha: float = Field(32.0, gt=0, description="an adapter's output is scaled by alpha / rank")
+    targets: list[str] | None = Field(
+        None, description="names of the layers that get one; None: every linear layer but the head"
+    )
+
+
+class ModelConfig(Section):
+    """The policy: any causal LM that transformers loads, or the embedded one."""
+
+    path: str = Field("tiny", description="hub name, directory, or `tiny` (the embedded model)")
+    revision: str | None = Field(None, description="hub revision; None takes the default branch")
+    dtype: Literal["float32", "bfloat16", "auto"] = Field(
+        "auto", description="weights' type; auto: bfloat16 on CUDA, float32 elsewhere"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    trust_remote_code: bool = Field(False, description="run code that a hub model ships")
+    chat_template: Literal["auto", "none"] = Field(
+        "auto",
+        description="auto: the tokenizer's template where it has one; none: the bare question",
+    )
+    autocast: Literal["bfloat16"] | None = Field(
+        None, description="type of the products in training; weights keep theirs; None: theirs"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="recompute each layer in the backward pass: less memory, more time"
+    )
+    lora: LoraConfig | None = Field(
+        None, description="train low-rank adapters instead of the weights; None: all weights"
+    )
+
+
+class ExamplesConfig(Section):
+    """What to train on: a file, a hub data set, or examples written into the recipe."""
+
+    path: str | None = Field(None, description="JSONL, Parquet, CSV file, or a hub data set")
+    items: list[dict[str, Any]] | None = Field(
+        None, description="inline examples: [{question, answer, ...}]; instead of path"
+    )
+    split: str = Field("train", description="split of a hub data set")
+    columns: Literal["auto", "own", "verl", "trl"] = Field(
+        "auto", description="auto: told from the column names"
+    )
+    verifier: str = Field(
+        "math_answer", description="verifier of examples that do not name their own"
+    )
+    prompt_suffix: str = Field("", description="appended to every question, after a space")
+    rename: dict[str, str] = Field(
+        default_factory=dict, description="their column = ours, before the columns are told"
+    )
+    ids: list[str] | None = Field(None, description="keep only these ids; None: all")
+    exclude: list[str] = Field(default_factory=list, description="leave these ids out")
+    first: Positive | None = Field(
+        None, description="keep the first n distinct examples; None: all"
+    )
+
+
+class RewardConfig(Section):
+    """How a verdict becomes a reward; the arms other than `outcome` are controls."""
+
+    arm: str = Field("outcome", description="outcome, format_only, random or wrong_label")
+    random_share: Share = Field(0.5, description="arm random: share of rewards that are 1")
+    wrong_label: str | None = Field(None, description="arm wrong_label: the gold to use instead")
+    timeout_seconds: float = Field(5.0, gt=0, description="deadline of one verdict")
+    workers: int = Field(1, ge=0, description="grading processes; 0 keeps none between batches")
+    memory_megabytes: int = Field(
+        4096, ge=512, description="address space of a grading process; beyond it the text is wrong"
+    )
+    length_penalty: Share = Field(
+        0.0, description="deducted from a right answer of length_full_tokens or more; 0: off"
+    )
+    length_free_tokens: int = Field(0, ge=0, description="length_penalty: nothing up to here")
+    length_full_tokens: Positive = Field(3072, description="length_penalty: all of it from here on")
+    format_penalty: Share = Field(
+        0.0, description="deducted from a right answer without a box; 0: off"
+    )
+    sandbox: Literal["bubblewrap", "rlimits_only"] = Field(
+        "bubblewrap",
+        description="python_code: rlimits_only runs model code as an ordinary process, unconfined",
+    )
+
+    @model_validator(mode="after")
+    def _lengths_in_order(self) -> RewardConfig:
+        if self.length_full_tokens <= self.length_free_tokens:
+            raise ValueError(
+                f"length_full_tokens is {self.length_full_tokens} and length_free_tokens "
+                f"{self.length_free_tokens}; the first must be the larger"
+            )
+        return self
+
+
+class RolloutsConfig(Section):
+    """How a step is sampled: P rows of G rollouts."""
+
+    engine: str = Field("auto", description="auto, hf, vllm ...; see `oneshot list engines`")
+    prompts_per_step: Positive = Field(
+        128, description="rows P of a step; each row is a prompt and a group of its own"
+    )
+    group_size: Positive = Field(8, description="rollouts G of a row")
+    max_prompt_tokens: Positive = Field(1024, description="longer prompts are refused")
+    max_new_tokens: Positive = Field(3072, description="rollouts are cut here")
+    temperature: float = Field(0.6, gt=0, description="of sampling and of the training log-probs")
+    vllm: VLLMConfig = VLLMConfig()
+
+
+class OptimizerConfig(Section):
+    """AdamW with the paper's constant learning rate."""
+
+    learning_rate: float = Field(1e-6, gt=0, description="constant after the warm-up")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's averages")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled (AdamW); 0: off")
+    gradient_clip: float = Field(1.0, ge=0, description="global norm; 0: off")
+    warmup_steps: int = Field(0, ge=0, description="linear from 0; then constant; 0: off")
+
+
+class TrainConfig(Section):
+    """How long, how often saved and validated, and which checkpoint is the result."""
+
+    steps: Positive = Field(2000, description="rollout steps")
+    updates_per_rollout: Positive = Field(
+        1, description="optimizer steps per rollout step; 1: ratio is 1 and clipping idle"
+    )
+    epochs: Positive = Field(
+        1, description="passes over a step's rollouts, among which its updates are shared"
+    )
+    zero_variance_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="of the rollouts without advantage, the random share that an update computes; "
+        "entropy and KL terms and metrics are weighed up, unbiased; 1: all",
+    )
+    micro_batch_tokens: Positive = Field(
+        16384, description="tokens (padded) of one forward-backward; the loss does not depend on it"
+    )
+    seed: int = Field(0, ge=0, description="of everything random in the run")
+    save_every: int = Field(20, ge=0, description="steps between checkpoints; 0: only the last")
+    eval_every: int = Field(
+        20, ge=0, description="steps between validations; 0: only start and end"
+    )
+    keep_checkpoints: Positive = Field(
+        2, description="newest checkpoints kept; the best validated stays beside them"
+    )
+    checkpoint_rule: Literal["final", "best_validation"] = Field(
+        "final", description="which checkpoint is the result; declared before the run"
+    )
+    max_skipped_updates: int = Field(
+        5, ge=0, description="updates in a row with a loss or gradient not finite; 0: never stop"
+    )
+    term_norms_every: int = Field(
+        0, ge=0, description="steps between measuring each loss term's gradient norm; 0: off"
+    )
+    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: measured once, then kept")
+
+
+class TrackingConfig(Section):
+    """Who else is told what a run logs. Changes nothing in the run, and may change on a resume."""
+
+    trackers: list[str] = Field(
+        default_factory=list,
+        description="tensorboard, wandb, trackio; the run's own files are always written",
+    )
+    project: str = Field("oneshot-rlvr", description="the project in wandb and trackio")
+    print_every: Positive = Field(
+        10, description="steps between lines where the output is no terminal"
+    )
+
+
+class BenchmarkConfig(Section):
+    """A set of questions and how they are answered."""
+
+    benchmark: str = Field("tiny", description="see `oneshot list benchmarks`, or a file")
+    path: str | None = Field(
+        None, description='examples file of benchmark = "file"; else replaces the benchmark\'s own'
+    )
+    split: Literal["validation", "test"] = Field(
+        "test", description="tiny: which generated split; None of its questions is in another"
+    )
+    questions: int = Field(0, ge=0, description="first n questions (tiny: per family); 0: all")
+    samples: Positive = Field(1, description="answers K per question; metrics are avg@K")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy")
+    seed: int = Field(0, ge=0, description="of sampling, and of a generated test set")
+    max_new_tokens: Positive | None = Field(None, description="None: as in rollouts")
+
+
+class EvaluationConfig(Section):
+    """Validation steers; test only tells. They never share a question."""
+
+    validation: BenchmarkConfig | None = Field(
+        None, description="held out, watched while training; None: no validation"
+    )
+    test: BenchmarkConfig | None = Field(
+        None, description="touched once, after training: base and result; None: no test"
+    )
