@@ -9,18 +9,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.estimators import (
     Estimate,
     avg_at_k,
     bootstrap_interval,
+    majority_right,
     mean_interval,
+    paired_difference,
     paired_interval,
     pass_at_k,
     pass_at_k_per_question,
     question_interval,
+    seeds_interval,
     share_interval,
+    sign_flip_p_value,
+    welch_difference,
     wilson,
 )
 
@@ -108,8 +114,10 @@ def test_repeating_an_answer_adds_no_certainty():
 
 def test_questions_that_vary_less_give_a_narrower_interval_but_never_narrower_than_all_answers():
     alike = question_interval([[1, 0, 1, 0]] * 10)
-    every_answer = wilson(20, 40)
-    assert (alike.low, alike.high) == pytest.approx((every_answer.low, every_answer.high))
+    every_answer, questions_alone = wilson(20, 40), wilson(5, 10)
+    assert questions_alone.low < alike.low < every_answer.low
+    # No spread is seen: D = 1/4 of the 5 questions that tell it, and one of D = 1: 2.25 / 6.
+    assert alike.low == pytest.approx(wilson(5 / 0.375, 10 / 0.375).low)
     assert alike.n == 10
 
 
@@ -119,16 +127,115 @@ def test_a_perfect_score_keeps_a_width_that_questions_set():
     assert perfect.low == pytest.approx(wilson(20, 20).low)
 
 
-def test_question_interval_covers_the_truth_about_as_often_as_it_says():
+# Coverage: benchmarks/coverage.py simulates it over the whole grid; here its hard corners.
+
+
+@pytest.mark.parametrize(("questions", "mean", "concentration"), [(30, 0.05, 0.5), (40, 0.3, 2)])
+def test_question_interval_covers_the_truth_as_often_as_it_says(questions, mean, concentration):
     generator = np.random.default_rng(7)
-    hits, runs, questions, answers = 0, 2000, 40, 8
-    truth = 0.3  # the mean of Beta(0.6, 1.4), hard and easy questions mixed
+    hits, runs, answers = 0, 2000, 8
     for _ in range(runs):
-        skill_Q = generator.beta(0.6, 1.4, questions)
+        skill_Q = generator.beta(mean * concentration, (1 - mean) * concentration, questions)
         correct_Q_K = generator.random((questions, answers)) < skill_Q[:, None]
         interval = question_interval(correct_Q_K)
-        hits += interval.low <= truth <= interval.high
-    assert 0.93 <= hits / runs <= 0.97
+        hits += interval.low <= mean <= interval.high
+    assert 0.93 <= hits / runs <= 0.99
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_seeds_interval_covers_the_truth_where_few_questions_make_seeds_agree(seeds):
+    generator = np.random.default_rng(seeds)
+    scores = generator.binomial(30, 0.05, (1500, seeds)) / 30
+    made = [seeds_interval(row, answers=30) for row in scores]
+    assert np.mean([i.low <= 0.05 <= i.high for i in made]) >= 0.93
+    if seeds == 3:  # t alone sees no spread where all three agree
+        alone = [mean_interval(row) for row in scores]
+        assert np.mean([i.low <= 0.05 <= i.high for i in alone]) < 0.93
+
+
+@pytest.mark.parametrize("samples", [1, 8])
+def test_paired_interval_with_its_grain_covers_the_truth(samples):
+    generator = np.random.default_rng(11)
+    hits, runs, questions = 0, 1500, 30
+    for _ in range(runs):
+        skill_Q = generator.beta(0.2, 1.8, questions)
+        before_Q = generator.binomial(samples, skill_Q) / samples
+        after_Q = generator.binomial(samples, skill_Q + 0.1 * (1 - skill_Q)) / samples
+        interval = paired_interval(before_Q, after_Q, samples=samples)
+        hits += interval.low <= 0.1 * 0.9 <= interval.high
+    assert hits / runs >= 0.93
+
+
+def test_seeds_that_agree_leave_the_uncertainty_of_their_answers():
+    agree = seeds_interval([0.5, 0.5, 0.5], answers=10)
+    assert (agree.low, agree.high) == (wilson(15, 30).low, wilson(15, 30).high)
+    apart = seeds_interval([0.2, 0.5, 0.8], answers=1000)
+    assert (apart.low, apart.high) == (0.0, 1.0)  # t gives 0.5 +- 0.745
+    assert math.isnan(seeds_interval([0.5], answers=10).low)
+
+
+def test_the_majority_decides_and_ties_share():
+    assert majority_right(["4", "4", "5"], [True, True, False]) == 1.0
+    assert majority_right(["4", "5", "5"], [True, False, False]) == 0.0
+    # Right answers are one class in any spelling; what gave no answer does not vote.
+    assert majority_right(["1/2", "0.5", "3", None, None], [True, True, False, False, False]) == 1.0
+    assert majority_right(["4", "5", "6"], [True, False, False]) == pytest.approx(1 / 3)
+    assert majority_right([None, None], [False, False]) == 0.0
+
+
+def test_sign_flip_p_value_is_mcnemar_s_by_hand():
+    # 6 questions won, 1 lost: P(at most 1 of 7 or at least 6 of 7) = 2 (1 + 7) / 128.
+    p_value, test = sign_flip_p_value([1] * 6 + [-1] + [0] * 20)
+    assert p_value == pytest.approx(16 / 128)
+    assert test == "exact sign-flip test over questions"
+    assert sign_flip_p_value([0.0, 0.0]) == (1.0, "no question differs")
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=8))
+def test_sign_flip_p_value_equals_the_count_over_all_signs(eighths):
+    changes = np.array(eighths) / 4
+    sums = [
+        abs(np.dot(signs, changes)) for signs in itertools.product([-1, 1], repeat=len(changes))
+    ]
+    slow = np.mean([s >= abs(changes.sum()) - 1e-9 for s in sums])
+    assert sign_flip_p_value(changes)[0] == pytest.approx(slow)
+
+
+def test_changes_of_no_common_unit_are_tested_by_t():
+    changes = np.random.default_rng(0).normal(0.3, 1, 50)
+    p_value, test = sign_flip_p_value(changes)
+    assert test == "t test over questions"
+    assert p_value == pytest.approx(stats.ttest_1samp(changes, 0).pvalue)
+
+
+def test_paired_difference_of_one_answer_each_is_bonett_and_price_s():
+    # 3 won, 1 lost of 20: with one more of each, 4/22 and 2/22.
+    before, after = [0, 0, 0, 1] + [1] * 16, [1, 1, 1, 0] + [1] * 16
+    difference = paired_difference(before, after)
+    won, lost = 4 / 22, 2 / 22
+    half = 1.959964 * math.sqrt((won + lost - (won - lost) ** 2) / 22)
+    assert difference.value == pytest.approx(0.1)
+    assert difference.low == pytest.approx(won - lost - half, abs=1e-6)
+    assert difference.high == pytest.approx(won - lost + half, abs=1e-6)
+    assert difference.p_value == pytest.approx(10 / 16)
+
+
+def test_questions_that_all_agree_leave_a_difference_uncertain():
+    same = paired_difference([1, 0, 1], [1, 0, 1])
+    assert (same.value, same.p_value) == (0.0, 1.0)
+    assert same.low < 0 < same.high
+
+
+def test_welch_is_scipy_s_and_a_base_without_seeds():
+    difference = welch_difference([1, 2, 3], [3, 5, 7])
+    theirs = stats.ttest_ind([3, 5, 7], [1, 2, 3], equal_var=False)
+    bounds = theirs.confidence_interval(0.95)
+    assert (difference.value, difference.p_value) == (3, pytest.approx(theirs.pvalue))
+    assert (difference.low, difference.high) == pytest.approx((bounds.low, bounds.high))
+    # sd 2 of 3 seeds: 4.30265 * 2 / sqrt(3).
+    base = welch_difference([2.0], [3, 5, 7])
+    assert (base.low, base.high) == pytest.approx((3 - 4.96828, 3 + 4.96828), abs=1e-4)
+    assert math.isnan(welch_difference([2.0], [3.0]).low)
 
 
 def test_shares_outside_zero_to_one_are_refused():

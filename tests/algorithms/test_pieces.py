@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oneshot_rlvr.algorithms.advantages import group_normalized, zero_variance
-from oneshot_rlvr.algorithms.averaging import AVERAGING, sequence_mean, token_mean
+from oneshot_rlvr.algorithms.averaging import AVERAGING, fixed_length, sequence_mean, token_mean
 from oneshot_rlvr.algorithms.objectives import clipped_surrogate
 from oneshot_rlvr.algorithms.regularizers import k3_kl
 
@@ -40,6 +40,14 @@ class TestAdvantages:
     def test_rewards_that_hardly_differ_give_small_advantages(self):
         advantages = group_normalized(torch.tensor([[0.5, 0.5 + 1e-9]], dtype=DOUBLE), 1e-6)
         assert advantages.abs().max() < 1e-3
+
+    def test_a_floor_holds_down_rows_of_small_spread_and_leaves_the_others(self):
+        rewards = torch.tensor([[0.5, 0.5, 0.5, 0.502], [1.0, 0.0, 0.0, 0.0]], dtype=DOUBLE)
+        got = group_normalized(rewards, 1e-6, floor=0.1)
+        # Row 0: mean 0.5005, std 0.001, which counts as 0.1. Row 1: std 1/2, above the floor.
+        expected = [-0.005, -0.005, -0.005, 0.015, 1.5, -0.5, -0.5, -0.5]
+        assert got.flatten().tolist() == pytest.approx(expected, rel=1e-4)
+        assert group_normalized(rewards, 1e-6)[0].abs().max() > 1.4  # without it: blown up to 1.5
 
     def test_each_row_is_its_own_group(self):
         rewards = torch.tensor([[1.0, 0.0], [1.0, 1.0], [5.0, 1.0]], dtype=DOUBLE)
@@ -148,21 +156,27 @@ class TestAveraging:
     MASK = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]], dtype=torch.bool)
 
     def test_token_mean_by_hand(self):
-        assert token_mean(self.MASK).tolist() == [[0.25, 0.25, 0.25, 0], [0.25, 0, 0, 0]]
+        assert token_mean(self.MASK, 4).tolist() == [[0.25, 0.25, 0.25, 0], [0.25, 0, 0, 0]]
 
     def test_sequence_mean_by_hand(self):
-        got = sequence_mean(self.MASK)
+        got = sequence_mean(self.MASK, 4)
         assert got[0].tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 0])
         assert got[1].tolist() == [0.5, 0, 0, 0]
 
+    def test_fixed_length_by_hand(self):
+        got = fixed_length(self.MASK, 5)  # 2 rollouts of at most 5 tokens
+        assert got[0].tolist() == pytest.approx([0.1, 0.1, 0.1, 0])
+        assert got[1].tolist() == pytest.approx([0.1, 0, 0, 0])
+
     @pytest.mark.parametrize("name", list(AVERAGING))
-    def test_weights_add_up_to_one_and_leave_padding_out(self, name):
+    def test_weights_add_up_and_leave_padding_out(self, name):
         lengths = torch.randint(1, 9, (20, 1), generator=torch.Generator().manual_seed(0))
         mask = torch.arange(8)[None] < lengths
-        weights = AVERAGING[name](mask)
-        assert weights.sum().item() == pytest.approx(1)
+        weights = AVERAGING[name](mask, 8)
+        share = mask.sum().item() / (20 * 8) if name == "fixed_length" else 1.0
+        assert weights.sum().item() == pytest.approx(share)
         assert torch.equal(weights > 0, mask)
 
     @pytest.mark.parametrize("name", list(AVERAGING))
     def test_nothing_generated_weighs_nothing(self, name):
-        assert not AVERAGING[name](torch.zeros(2, 3, dtype=torch.bool)).any()
+        assert not AVERAGING[name](torch.zeros(2, 3, dtype=torch.bool), 3).any()

@@ -9,7 +9,23 @@ from oneshot_rlvr.registry import Registry
 if TYPE_CHECKING:
     from oneshot_rlvr.algorithms.algorithm import Algorithm
 
-ALGORITHMS = Registry("algorithm", {"grpo": "oneshot_rlvr.algorithms.grpo:GRPO"})
+ALGORITHMS = Registry(
+    "algorithm",
+    {
+        name: f"oneshot_rlvr.algorithms.{name}:{name.upper()}"
+        for name in (
+            "grpo",
+            "dr_grpo",
+            "dapo",
+            "reinforce",
+            "rloo",
+            "reinforce_plus_plus",
+            "ppo",
+            "gspo",
+            "cispo",
+        )
+    },
+)
 
 
 def get_algorithm(name: str) -> Algorithm:

@@ -5,21 +5,13 @@ Not here: averaging over tokens (`averaging.py`) and other terms (`regularizers.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
+from oneshot_rlvr.algorithms.batch import Surrogate
+
 # exp(20) = 5e8: beyond it a ratio says only "far off", and float32 products begin to overflow.
 _LARGEST_LOG_RATIO = 20.0
-
-
-class Surrogate(NamedTuple):
-    """Loss per token, the probability ratio, and where clipping took the gradient away."""
-
-    loss_N_T: Tensor
-    ratio_N_T: Tensor
-    clipped_N_T: Tensor
 
 
 def clipped_surrogate(
@@ -35,8 +27,62 @@ def clipped_surrogate(
     2025, arXiv 2503.14476). The log-ratio is held within +-20. With one update per rollout the
     ratio is 1 and the gradient is that of -A log p.
     """
-    log_ratio_N_T = (logprobs_N_T - old_logprobs_N_T).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
-    ratio_N_T = log_ratio_N_T.exp()
+    ratio_N_T = _ratio(logprobs_N_T - old_logprobs_N_T)
+    return _clipped(ratio_N_T, advantages_N_T, clip_low, clip_high)
+
+
+def clipped_sequence_surrogate(
+    logprobs_N_T: Tensor,
+    old_logprobs_N_T: Tensor,
+    advantages_N_T: Tensor,
+    mask_N_T: Tensor,
+    clip_low: float,
+    clip_high: float,
+) -> Surrogate:
+    """`clipped_surrogate` with one ratio for a whole rollout: the geometric mean of its tokens'.
+
+    GSPO in its token form (Zheng et al. 2025, arXiv 2507.18071, equations 7 and 13): the value is
+    the rollout's, the gradient each token's own.
+    """
+    logs_N_T = (logprobs_N_T - old_logprobs_N_T) * mask_N_T
+    mean_N_1 = logs_N_T.sum(1, keepdim=True) / mask_N_T.sum(1, keepdim=True).clamp(min=1)
+    own_N_T = logprobs_N_T - logprobs_N_T.detach()
+    ratio_N_T = _ratio(mean_N_1.detach() + own_N_T)
+    return _clipped(ratio_N_T, advantages_N_T, clip_low, clip_high)
+
+
+def clipped_weights(
+    logprobs_N_T: Tensor,
+    old_logprobs_N_T: Tensor,
+    advantages_N_T: Tensor,
+    clip_low: float,
+    clip_high: float,
+) -> Surrogate:
+    """-w A log p with w the clipped ratio, without gradient: every token keeps one.
+
+    CISPO (MiniMax 2025, arXiv 2506.13585, equations 4 and 5).
+    """
+    ratio_N_T = _ratio(logprobs_N_T - old_logprobs_N_T).detach()
+    held_N_T = ratio_N_T.clamp(1 - clip_low, 1 + clip_high)
+    return Surrogate(-held_N_T * advantages_N_T * logprobs_N_T, ratio_N_T, held_N_T != ratio_N_T)
+
+
+def score_function(
+    logprobs_N_T: Tensor, old_logprobs_N_T: Tensor, advantages_N_T: Tensor
+) -> Surrogate:
+    """-A log p (Williams 1992), whatever the ratio: unbiased only for a step's first update."""
+    ratio_N_T = _ratio(logprobs_N_T.detach() - old_logprobs_N_T)
+    nowhere_N_T = torch.zeros_like(ratio_N_T, dtype=torch.bool)
+    return Surrogate(-advantages_N_T * logprobs_N_T, ratio_N_T, nowhere_N_T)
+
+
+def _ratio(log_ratio_N_T: Tensor) -> Tensor:
+    return log_ratio_N_T.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO).exp()
+
+
+def _clipped(
+    ratio_N_T: Tensor, advantages_N_T: Tensor, clip_low: float, clip_high: float
+) -> Surrogate:
     plain_N_T = -ratio_N_T * advantages_N_T
     held_N_T = -ratio_N_T.clamp(1 - clip_low, 1 + clip_high) * advantages_N_T
     return Surrogate(torch.maximum(plain_N_T, held_N_T), ratio_N_T, held_N_T > plain_N_T)
