@@ -93,19 +93,29 @@ def test_a_shared_prompt_gives_the_gradients_of_the_padded_computation(monkeypat
         assert (shared[name] - padded[name]).norm() < 1e-5 * scale, name
 
 
-def test_a_prompt_is_computed_once_for_all_rows_that_share_it(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_prompt_is_computed_once_for_all_rows_that_share_it(monkeypatch, threads):
     policy = random_policy("qwen2")
-    widths = []
-    norm = logprobs.Decoder.norm
+    embedded, normed = [], []
+    embed, final_norm = logprobs.Decoder.embed, logprobs.Decoder.final_norm
+    monkeypatch.setattr(
+        logprobs.Decoder, "embed", lambda self, t: (embedded.append(t.numel()), embed(self, t))[1]
+    )
     monkeypatch.setattr(
         logprobs.Decoder,
-        "norm",
-        lambda self, module, x: (widths.append(x.shape[:-1].numel()), norm(self, module, x))[1],
+        "final_norm",
+        lambda self, x: (normed.append(len(x)), final_norm(self, x))[1],
     )
     prompts, responses = [(1, 2, 3, 4, 5)] * 6, [(7, 8, 9)] * 6
-    sequence_logprobs(policy.model, prompts, responses, 1.0, pad_id=0)
+    torch.set_num_threads(threads)
+    try:
+        sequence_logprobs(policy.model, prompts, responses, 1.0, pad_id=0)
+    finally:
+        torch.set_num_threads(1)
     # 5 prompt tokens and, of each response, the 2 tokens that are read; then 18 at the head.
-    assert widths == [5 + 6 * 2] * 4 + [6 * 3]
+    assert sum(embedded) == 5 + 6 * 2
+    assert len(embedded) == 1 + threads
+    assert normed == [6 * 3]
 
 
 @pytest.mark.parametrize("responses", [[(7,), (8,)], [(7,), (8, 9, 10)]])

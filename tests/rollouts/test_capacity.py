@@ -24,7 +24,7 @@ def test_a_tokens_keys_and_values_are_counted(architecture, settings, expected):
 
 def test_rows_share_the_budget_and_keep_to_the_limit(monkeypatch):
     policy = random_policy("qwen2", **SHAPE)
-    monkeypatch.setattr(capacity, "_CPU_BYTES", 10 * 100 * key_value_bytes(policy))
+    monkeypatch.setattr(capacity, "CPU_BYTES", 10 * 100 * key_value_bytes(policy))
     assert rows_that_fit(policy, positions=100, most=512) == 10
     assert rows_that_fit(policy, positions=100, most=4) == 4
     assert rows_that_fit(policy, positions=10**6, most=512) == 1

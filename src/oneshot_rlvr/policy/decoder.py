@@ -80,6 +80,13 @@ class Decoder:
             torch.cat([-sine, sine], -1).unsqueeze(-2),
         )
 
+    def turns(self, positions: Tensor) -> Tensor:
+        """Rotary factors (..., 1, head size / 2) as complex numbers, for heads whose halves are
+        interleaved."""
+        rotary = self.body.rotary_emb
+        angles = positions[..., None].to(self.dtype) * rotary.inv_freq.to(self.dtype)
+        return torch.polar(torch.full_like(angles, rotary.attention_scaling), angles).unsqueeze(-2)
+
     def attention_inputs(
         self, layer: Any, x: Tensor, rotation: Rotation, joint: Joint | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,6 +108,17 @@ class Decoder:
                 query, key = rotation(both).split([self.heads, self.kv_heads], -2)
                 return query, key, value
             query, key = both.split([self.heads, self.kv_heads], -2)
+        if hasattr(attention, "q_norm"):  # Qwen3
+            query = self.norm(attention.q_norm, query)
+            key = self.norm(attention.k_norm, key)
+        return rotation(query), rotation(key), value
+
+    def rotated(
+        self, layer: Any, query: Tensor, key: Tensor, value: Tensor, rotation: Rotation
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`attention_inputs` from what the projections gave (..., heads * size)."""
+        query, key, value = (y.view(*y.shape[:-1], -1, self.head_size) for y in (query, key, value))
+        attention = layer.self_attn
         if hasattr(attention, "q_norm"):  # Qwen3
             query = self.norm(attention.q_norm, query)
             key = self.norm(attention.k_norm, key)

@@ -31,8 +31,17 @@ def token_scores(
     """Log-probability (M, nats) of each token and entropy (M, nats), at the temperature.
 
     In float32 or wider, whatever the weights' type; differentiable in hidden states and head.
+    Under autocast the product with the head is in autocast's type.
     """
-    logprobs_M, entropy_M = _Head.apply(hidden_M_D, weight_V_D, bias_V, tokens_M, temperature)
+    device = hidden_M_D.device.type
+    if torch.is_autocast_enabled(device):
+        # Cast here, where autograd sees it: the backward pass runs outside autocast and must make
+        # the same products again.
+        narrow = torch.get_autocast_dtype(device)
+        hidden_M_D, weight_V_D = hidden_M_D.to(narrow), weight_V_D.to(narrow)
+        bias_V = None if bias_V is None else bias_V.to(narrow)
+    with torch.autocast(device, enabled=False):
+        logprobs_M, entropy_M = _Head.apply(hidden_M_D, weight_V_D, bias_V, tokens_M, temperature)
     return logprobs_M, entropy_M
 
 

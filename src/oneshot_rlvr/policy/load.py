@@ -20,6 +20,8 @@ from torch import nn
 
 from oneshot_rlvr.config import ModelConfig
 from oneshot_rlvr.errors import ModelError, RecordsError
+from oneshot_rlvr.policy.lora import has_adapters, load_exact, merged_state, save_exact
+from oneshot_rlvr.policy.recompute import set_recompute
 
 
 @dataclass(slots=True)
@@ -45,7 +47,7 @@ def load_policy(config: ModelConfig) -> Policy:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = _source(config.path)
-    device = _device(config.device)
+    device = device_of(config.device)
     dtype = _dtype(config.dtype, device)
     shared: dict[str, Any] = {
         "revision": config.revision,
@@ -57,6 +59,8 @@ def load_policy(config: ModelConfig) -> Policy:
         model = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, use_safetensors=True, **shared
         )
+    if config.gradient_checkpointing:
+        set_recompute(model, config.path)
     return make_policy(model.to(device), tokenizer, name=config.path)
 
 
@@ -103,7 +107,8 @@ def make_policy(model: nn.Module, tokenizer: Any, *, name: str) -> Policy:
 def save_policy(policy: Policy, directory: str | Path) -> Path:
     """Writes an ordinary HF directory: safetensors, tokenizer with its template, generation config.
 
-    RecordsError when the disk refuses.
+    Adapters are merged in, and lie beside it for `load_weights`. RecordsError when the disk
+    refuses.
     """
     from safetensors import SafetensorError
 
@@ -112,7 +117,13 @@ def save_policy(policy: Policy, directory: str | Path) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         _mend_generation_config(policy.model)
         with _without_bars():
-            policy.model.save_pretrained(directory)  # type: ignore[operator]
+            if has_adapters(policy.model):
+                policy.model.save_pretrained(  # type: ignore[operator]
+                    directory, state_dict=merged_state(policy.model)
+                )
+                save_exact(policy.model, directory)
+            else:
+                policy.model.save_pretrained(directory)  # type: ignore[operator]
         policy.tokenizer.save_pretrained(directory)
     except (OSError, SafetensorError) as error:
         raise RecordsError(
@@ -126,8 +137,13 @@ def load_weights(policy: Policy, directory: str | Path) -> None:
     """Puts the weights that `save_policy` wrote back into the policy's model, in place, exactly.
 
     Through the model's own loader: transformers saves some architectures (mixtures of experts)
-    under other names and shapes than they have in memory. ModelError for weights of another model.
+    under other names and shapes than they have in memory. Of a model with adapters only these are
+    read; the base is what it was. ModelError for weights of another model.
     """
+    if has_adapters(policy.model):
+        with _as_model_error(f"the adapters in {directory}"):
+            load_exact(policy.model, Path(directory))
+        return
     model_type: Any = type(policy.model)
     with _as_model_error(f"the weights in {directory}"), _without_bars():
         saved, told = model_type.from_pretrained(
@@ -169,7 +185,8 @@ def _source(path: str) -> str:
     return path
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device that `model.device` means here. ModelError if it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from oneshot_rlvr.policy.decoder import Decoder, unsupported
 from oneshot_rlvr.policy.head import token_scores
+from oneshot_rlvr.policy.recompute import recomputing_layers
 from oneshot_rlvr.policy.shared_forward import response_states
 
 Tokens = Sequence[int]
@@ -27,12 +28,14 @@ class TokenScores:
     """Per response token, in nats; entries on padding are 0.
 
     `entropy_N_T` is the exact entropy of the next-token distribution at each position; it is
-    without gradient when it was asked for so. `generated_mask_N_T` is bool.
+    without gradient when it was asked for so. `generated_mask_N_T` is bool. `values_N_T` are those
+    of a value head on the same states, None without one.
     """
 
     logprobs_N_T: Tensor
     entropy_N_T: Tensor
     generated_mask_N_T: Tensor
+    values_N_T: Tensor | None = None
 
 
 def sequence_logprobs(
@@ -43,26 +46,54 @@ def sequence_logprobs(
     *,
     pad_id: int,
     with_entropy: bool = True,
+    value_head: nn.Module | None = None,
 ) -> TokenScores:
     """Scores of `responses[n]` after `prompts[n]` (each at least one token).
 
     Sequences are padded on the right, where causal attention makes padding harmless. With
-    `with_entropy` False the entropy carries no gradient.
+    `with_entropy` False the entropy carries no gradient. `value_head` maps states (M, width) to
+    values (M).
     """
     layout = Layout.of(prompts, responses, next(model.parameters()).device)
-    if unsupported(model) is None:
-        states_M_D = response_states(Decoder(model), prompts, responses, pad_id)
-        return score(model, states_M_D, layout, temperature, with_entropy=with_entropy)
+    if unsupported(model) is None or plain_head(model):
+        states_M_D = states(model, prompts, responses, layout, pad_id)
+        return score(
+            model,
+            states_M_D,
+            layout,
+            temperature,
+            with_entropy=with_entropy,
+            value_head=value_head,
+        )
     tokens_N_S, column_M = _right_padded(prompts, responses, layout, pad_id)
-    if plain_head(model):
-        states_N_S_D = _body(model)(input_ids=tokens_N_S, use_cache=False).last_hidden_state
-        states_M_D = states_N_S_D[layout.row_M, column_M]
-        return score(model, states_M_D, layout, temperature, with_entropy=with_entropy)
-    logits_N_S_V = model(input_ids=tokens_N_S, use_cache=False).logits
-    logs_M_V = (logits_N_S_V[layout.row_M, column_M].float() / temperature).log_softmax(-1)
+    with recomputing_layers(model):
+        outputs = model(
+            input_ids=tokens_N_S, use_cache=False, output_hidden_states=value_head is not None
+        )
+    logits_M_V = outputs.logits[layout.row_M, column_M].float()
+    logs_M_V = (logits_M_V / temperature).log_softmax(-1)
     logprobs_M = logs_M_V.gather(1, layout.tokens_M[:, None])[:, 0]
     entropy_M = -(logs_M_V.exp() * logs_M_V.clamp(min=torch.finfo(logs_M_V.dtype).min)).sum(-1)
-    return spread(logprobs_M, entropy_M if with_entropy else entropy_M.detach(), layout)
+    values_M = None
+    if value_head is not None:
+        values_M = value_head(outputs.hidden_states[-1][layout.row_M, column_M])
+    return spread(logprobs_M, entropy_M if with_entropy else entropy_M.detach(), layout, values_M)
+
+
+def states(
+    model: nn.Module,
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    layout: Layout,
+    pad_id: int,
+) -> Tensor:
+    """The body's last states (M, width) at the positions that predict the M response tokens."""
+    if unsupported(model) is None:
+        return response_states(Decoder(model), prompts, responses, pad_id)
+    tokens_N_S, column_M = _right_padded(prompts, responses, layout, pad_id)
+    with recomputing_layers(model):
+        states_N_S_D = _body(model)(input_ids=tokens_N_S, use_cache=False).last_hidden_state
+    return states_N_S_D[layout.row_M, column_M]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +127,40 @@ class Layout:
             (len(responses), max(1, int(lengths.max()))),
         )
 
+    def spread(self, values_M: Tensor) -> Tensor:
+        """One number per response token laid out as (N, T), 0 on padding."""
+        return values_M.new_zeros(self.shape).index_put((self.row_M, self.position_M), values_M)
+
 
 def score(
-    model: nn.Module, hidden_M_D: Tensor, layout: Layout, temperature: float, *, with_entropy: bool
+    model: nn.Module,
+    hidden_M_D: Tensor,
+    layout: Layout,
+    temperature: float,
+    *,
+    with_entropy: bool,
+    value_head: nn.Module | None = None,
 ) -> TokenScores:
     """Scores from the (M, D) states that the output head reads, one for each response token."""
     head: Any = model.get_output_embeddings()  # type: ignore[operator]
     logprobs_M, entropy_M = token_scores(
         hidden_M_D, head.weight, head.bias, layout.tokens_M, temperature
     )
-    return spread(logprobs_M, entropy_M if with_entropy else entropy_M.detach(), layout)
+    values_M = None if value_head is None else value_head(hidden_M_D)
+    return spread(logprobs_M, entropy_M if with_entropy else entropy_M.detach(), layout, values_M)
 
 
-def spread(logprobs_M: Tensor, entropy_M: Tensor, layout: Layout) -> TokenScores:
+def spread(
+    logprobs_M: Tensor, entropy_M: Tensor, layout: Layout, values_M: Tensor | None = None
+) -> TokenScores:
     """The M response tokens laid out as (N, T), 0 on padding."""
-    at = (layout.row_M, layout.position_M)
-    empty_N_T = logprobs_M.new_zeros(layout.shape)
     mask_N_T = torch.zeros(layout.shape, dtype=torch.bool, device=logprobs_M.device)
-    mask_N_T[at] = True
+    mask_N_T[layout.row_M, layout.position_M] = True
     return TokenScores(
-        empty_N_T.index_put(at, logprobs_M), empty_N_T.index_put(at, entropy_M), mask_N_T
+        layout.spread(logprobs_M),
+        layout.spread(entropy_M),
+        mask_N_T,
+        None if values_M is None else layout.spread(values_M),
     )
 
 

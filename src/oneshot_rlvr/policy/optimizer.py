@@ -6,7 +6,7 @@ smaller than the spacing of bfloat16 numbers near a typical weight, and would be
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -65,13 +65,13 @@ class AdamW(torch.optim.AdamW):
         return list(zip(self._trained, self._masters, strict=True))
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> AdamW:
+def make_optimizer(trained: nn.Module | Iterable[nn.Parameter], config: OptimizerConfig) -> AdamW:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101); decay reaches every parameter.
 
     The learning rate is `learning_rate_at`; set it with `set_learning_rate` before each step.
     """
     return AdamW(
-        model.parameters(),
+        trained.parameters() if isinstance(trained, nn.Module) else trained,
         lr=learning_rate_at(0, config),
         betas=config.betas,
         weight_decay=config.weight_decay,
@@ -89,6 +89,36 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
     """Takes effect at the next step."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
+
+
+def state_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Optimizer state as named tensors, "PARAMETER.KEY", on the CPU; settings are no part of it."""
+    return {
+        f"{index}.{key}": torch.as_tensor(value).detach().cpu().clone()
+        for index, values in optimizer.state_dict()["state"].items()
+        for key, value in values.items()
+    }
+
+
+def load_state_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Puts `state_tensors` of an optimizer over the same parameters back."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def clip_gradient(parameters: Iterable[nn.Parameter], norm: float, limit: float) -> None:
+    """Scales gradients of global norm `norm` down to `limit` (0: off); missing ones become 0.
+
+    AdamW passes over a missing gradient, and momentum and decay must go on.
+    """
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        elif limit and norm > limit:
+            parameter.grad.mul_(limit / (norm + 1e-6))
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:

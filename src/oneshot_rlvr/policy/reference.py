@@ -1,12 +1,12 @@
-"""The frozen policy that the KL term measures from."""
+"""The policy that the KL term measures from: a copy, or the model itself without its adapters."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from oneshot_rlvr.policy.logprobs import Tokens, TokenScores, sequence_logprobs
 
@@ -30,3 +30,15 @@ class Reference:
         return sequence_logprobs(
             self.model, prompts, responses, temperature, pad_id=pad_id, with_entropy=False
         )
+
+    def refresh(self, model: nn.Module) -> None:
+        """Becomes what `model` is now."""
+        self.model.load_state_dict(model.state_dict())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its weights by name, for a checkpoint."""
+        return dict(self.model.state_dict())
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes `tensors` back."""
+        self.model.load_state_dict(dict(tensors))

@@ -1,8 +1,11 @@
 """The training forward pass with every distinct prompt computed once for all rows that share it.
 
-N rows of one prompt cost P + N * R tokens instead of N * (P + R). Prompt and responses go through
-norms, projections and MLP as one matrix of tokens; in attention each response reads the prompt's
-keys and its own past. Gradients equal those of the padded computation to rounding.
+N rows of one prompt cost P + N * R tokens instead of N * (P + R). First the prompts run, then the
+responses in pieces that stay in cache, each reading its prompt's keys and values; on a CPU pieces
+are dealt to lanes (`lanes.py`). Gradients equal those of the padded computation to rounding.
+
+The pieces are one operation to autograd (`_Pieces`): each keeps a graph of its own, and backward
+runs them in the same lanes and adds their gradients in a fixed order.
 
 Not here: the output head (`head.py`), and architectures that `decoder.unsupported` names.
 """
@@ -10,15 +13,33 @@ Not here: the output head (`head.py`), and architectures that `decoder.unsupport
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from oneshot_rlvr.policy.decoder import Decoder
+from oneshot_rlvr.policy import blocks
+from oneshot_rlvr.policy.decoder import Decoder, Rotation
+from oneshot_rlvr.policy.lanes import in_lanes, lane_count, share_out
+from oneshot_rlvr.policy.recompute import recomputes, through
 
 Tokens = Sequence[int]
+
+# Tokens of a piece: enough for efficient products, few enough for a core's caches.
+_PIECE_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Some rows of one prompt; `read` of each response's tokens are read, the last is predicted."""
+
+    prompt: int
+    rows: list[int]
+    read: int
 
 
 def response_states(
@@ -31,69 +52,238 @@ def response_states(
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for n, prompt in enumerate(prompts):
         groups[tuple(prompt)].append(n)
-    outputs, wanted_N = [], [torch.empty(0)] * len(prompts)
-    before = 0  # rows of the outputs so far
-    for prompt, members in groups.items():
-        read = max(len(responses[n]) for n in members) - 1
-        outputs.append(_group(decoder, prompt, [responses[n] for n in members], read, pad_id))
-        for place, n in enumerate(members):
+    distinct = list(groups)
+    lanes = lane_count(decoder.device)
+    pieces = [
+        piece
+        for number, members in enumerate(groups.values())
+        for piece in _pieces(number, members, responses, lanes)
+    ]
+    prefixes = _run(
+        decoder,
+        [len(prompt) for prompt in distinct],
+        lambda b, _: _prompt_pass(decoder, distinct[b]),
+        [[] for _ in distinct],
+    )
+    states = _run(
+        decoder,
+        [len(piece.rows) * piece.read for piece in pieces],
+        lambda i, given: _response_pass(decoder, pieces[i], responses, given, pad_id),
+        [prefixes[piece.prompt][1:] for piece in pieces],
+    )
+    outputs = [prefix[0] for prefix in prefixes] + [out for (out,) in states]
+    before = len(distinct)  # rows of the outputs so far: each prompt's last position comes first
+    wanted_N = [torch.empty(0)] * len(prompts)
+    for piece in pieces:
+        for place, n in enumerate(piece.rows):
             # The first token is predicted at the prompt's last position, token t at token t - 1.
-            rows = torch.arange(len(responses[n])) + len(prompt) + place * read - 1
-            rows[0] = len(prompt) - 1
-            wanted_N[n] = rows + before
-        before += len(outputs[-1])
+            rows = torch.arange(len(responses[n])) + before + place * piece.read - 1
+            rows[0] = piece.prompt
+            wanted_N[n] = rows
+        before += len(piece.rows) * piece.read
     wanted_M = torch.cat(wanted_N).to(decoder.device)
     return decoder.final_norm(torch.cat(outputs).index_select(0, wanted_M))
 
 
-def _group(
+def _pieces(
+    prompt: int, members: Sequence[int], responses: Sequence[Tokens], lanes: int
+) -> list[_Piece]:
+    """The rows of a prompt in pieces, rows of like length together."""
+    order = sorted(members, key=lambda n: -len(responses[n]))
+    total = sum(len(responses[n]) for n in members)
+    # On a CPU at least a piece per lane, and lanes even.
+    budget = min(_PIECE_TOKENS, -(-total // lanes)) if lanes > 1 else total
+    pieces: list[_Piece] = []
+    for n in order:
+        last = pieces[-1] if pieces else None
+        if last is not None and (len(last.rows) + 1) * last.read <= budget:
+            last.rows.append(n)
+        else:
+            pieces.append(_Piece(prompt, [n], len(responses[n]) - 1))
+    return pieces
+
+
+def _prompt_pass(decoder: Decoder, prompt: tuple[int, ...]) -> list[Tensor]:
+    """The prompt's last state (1, width), then keys and values (P, kv, size) of every layer."""
+    x = decoder.embed(torch.tensor(prompt, device=decoder.device))
+    rotation = decoder.rotation(torch.arange(len(prompt), device=decoder.device))
+    kept = []
+    recompute = recomputes(decoder.model)
+
+    def run(layer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = _attention_inputs(decoder, layer, x, rotation)
+        query, key, value = (y.transpose(0, 1)[None] for y in (q, k, v))
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+        return _after_attention(decoder, layer, x, mixed[0].transpose(0, 1).flatten(1)), k, v
+
+    for layer in decoder.layers:
+        x, k, v = through(partial(run, layer), recompute, x)
+        kept += [k, v]
+    return [x[-1:], *kept]
+
+
+def _response_pass(
     decoder: Decoder,
-    prompt: tuple[int, ...],
+    piece: _Piece,
     responses: Sequence[Tokens],
-    read: int,
+    prefix: Sequence[Tensor],
     pad_id: int,
-) -> Tensor:
-    """Last layer's output (P + N * read, width): the prompt, then `read` tokens of each response.
-
-    The last token of a response is predicted, never read; shorter responses are padded.
-    """
-    N, P = len(responses), len(prompt)
-    tokens = torch.full((P + N * read,), pad_id)
-    tokens[:P] = torch.tensor(prompt)
-    tokens_N_R = tokens[P:].view(N, read)
-    for n, response in enumerate(responses):
-        tokens_N_R[n, : len(response)] = torch.tensor(response[:read])
-    x = decoder.embed(tokens.to(decoder.device))
-    positions = torch.arange(P + read, device=decoder.device)
-    rotation = decoder.rotation(torch.cat([positions[:P], positions[P:].repeat(N)]))
+) -> list[Tensor]:
+    """Last layer's output (rows * read, width); shorter responses are padded."""
+    N, R, P = len(piece.rows), piece.read, len(prefix[0])
+    tokens_N_R = torch.full((N, R), pad_id)
+    for place, n in enumerate(piece.rows):
+        read = torch.tensor(responses[n][:R])
+        tokens_N_R[place, : len(read)] = read
+    x = decoder.embed(tokens_N_R.flatten().to(decoder.device))
+    if not R:
+        return [x]
+    rotation = decoder.rotation(torch.arange(P, P + R, device=decoder.device).repeat(N))
     # Position i of a response sees the whole prompt and its own past up to i.
-    visible = torch.ones(read, P + read, dtype=torch.bool, device=decoder.device).tril(P)
-    for layer, joint in zip(decoder.layers, decoder.joint_projections(), strict=True):
-        q, k, v = decoder.attention_inputs(layer, x, rotation, joint)
-        mixed = _attend_prompt(q[:P], k[:P], v[:P])
-        if read:
-            mixed = torch.cat([mixed, _attend(q, k, v, visible, N, P)])
-        x = decoder.after_attention(layer, x, mixed)
-    return x
+    visible = torch.ones(R, P + R, dtype=torch.bool, device=decoder.device).tril(P)
+    recompute = recomputes(decoder.model)
+
+    def run(layer: Any, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        q, k, v = _attention_inputs(decoder, layer, x, rotation)
+        mixed = _attend(q, k, v, keys, values, visible, N)
+        return _after_attention(decoder, layer, x, mixed)
+
+    for number, layer in enumerate(decoder.layers):
+        x = through(partial(run, layer), recompute, x, *prefix[2 * number : 2 * number + 2])
+    return [x]
 
 
-def _attend_prompt(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention within the prompt: (P, heads, size) to (P, heads * size)."""
-    q, k, v = (y.transpose(0, 1)[None] for y in (q, k, v))
-    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-    return mixed[0].transpose(0, 1).flatten(1)
+def _attention_inputs(
+    decoder: Decoder, layer: Any, x: Tensor, rotation: Rotation
+) -> tuple[Tensor, Tensor, Tensor]:
+    if not blocks.plain(layer, x):
+        return decoder.attention_inputs(layer, x, rotation)
+    return decoder.rotated(layer, *blocks.inputs(layer, x), rotation)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, N: int, P: int) -> Tensor:
+def _after_attention(decoder: Decoder, layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
+    if not blocks.plain(layer, x):
+        return decoder.after_attention(layer, x, mixed)
+    return blocks.outputs(layer, x, mixed)
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor, visible: Tensor, N: int
+) -> Tensor:
     """The responses' attention to prompt and own past: (N * read, heads * size)."""
 
-    def with_prompt(y: Tensor) -> Tensor:
-        own = y[P:].view(N, -1, *y.shape[1:])
-        prompt = y[:P].expand(N, -1, -1, -1)
-        return torch.cat([prompt, own], 1).transpose(1, 2)
+    def with_prompt(own: Tensor, prompt: Tensor) -> Tensor:
+        own = own.view(N, -1, *own.shape[1:])
+        return torch.cat([prompt.expand(N, -1, -1, -1), own], 1).transpose(1, 2)
 
-    query = q[P:].view(N, -1, *q.shape[1:]).transpose(1, 2)
+    query = q.view(N, -1, *q.shape[1:]).transpose(1, 2)
     mixed = F.scaled_dot_product_attention(
-        query, with_prompt(k), with_prompt(v), attn_mask=visible, enable_gqa=True
+        query, with_prompt(k, keys), with_prompt(v, values), attn_mask=visible, enable_gqa=True
     )
     return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+Work = Callable[[int, Sequence[Tensor]], list[Tensor]]
+
+
+def _run(
+    decoder: Decoder, sizes: Sequence[int], work: Work, given: Sequence[Sequence[Tensor]]
+) -> list[list[Tensor]]:
+    """`work(i, given[i])` for every size, in lanes where there are several; differentiable in
+    `given` and in the model's parameters."""
+    dealt = share_out(sizes, lane_count(decoder.device))
+    if len(dealt) == 1:
+        return [work(i, given[i]) for i in range(len(sizes))]
+    if not torch.is_grad_enabled():
+        return _in_order(dealt, lambda i: work(i, given[i]))
+    parameters = [p for p in decoder.model.parameters() if p.requires_grad]
+    distinct = {id(t): t for tensors in given for t in tensors}
+    places = {key: place for place, key in enumerate(distinct)}
+    which = [[places[id(t)] for t in tensors] for tensors in given]
+    flat = _Pieces.apply(work, dealt, which, parameters, *distinct.values(), *parameters)
+    counts = [1 + 2 * len(decoder.layers) if not tensors else 1 for tensors in given]
+    results, at = [], 0
+    for count in counts:
+        results.append(list(flat[at : at + count]))
+        at += count
+    return results
+
+
+def _in_order(
+    dealt: Sequence[Sequence[int]], work: Callable[[int], list[Tensor]]
+) -> list[list[Tensor]]:
+    """`work` of every number, in lanes; results by number."""
+    done = in_lanes(lambda numbers: [work(i) for i in numbers], dealt)
+    by_number = {
+        i: result
+        for numbers, results in zip(dealt, done, strict=True)
+        for i, result in zip(numbers, results, strict=True)
+    }
+    return [by_number[i] for i in range(len(by_number))]
+
+
+class _Pieces(torch.autograd.Function):
+    """Several passes with graphs of their own, forward and backward in lanes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        work: Work,
+        dealt: list[list[int]],
+        which: list[list[int]],
+        parameters: list[Tensor],
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        given = tensors[: len(tensors) - len(parameters)]
+        leaves = [[given[g].detach().requires_grad_() for g in places] for places in which]
+
+        def run(i: int) -> list[Tensor]:
+            with torch.enable_grad():
+                return work(i, leaves[i])
+
+        ctx.outputs = _in_order(dealt, run)
+        ctx.dealt, ctx.which, ctx.leaves = dealt, which, leaves
+        ctx.parameters, ctx.given = parameters, len(given)
+        return tuple(output.detach() for outputs in ctx.outputs for output in outputs)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        firsts, at = [], 0
+        for outputs in ctx.outputs:
+            firsts.append(at)
+            at += len(outputs)
+
+        def lane(numbers: list[int]) -> tuple[list[Tensor | None], list[list[Tensor | None]]]:
+            """Gradients of the parameters, summed, and of each pass's own inputs."""
+            total: list[Tensor | None] = [None] * len(ctx.parameters)
+            own: list[list[Tensor | None]] = []
+            for i in numbers:
+                outputs, ctx.outputs[i] = ctx.outputs[i], []
+                given_grads = grads[firsts[i] : firsts[i] + len(outputs)]
+                # A response of one token reads nothing: with frozen embeddings it has no graph.
+                pairs = [(o, g) for o, g in zip(outputs, given_grads, strict=True) if o.grad_fn]
+                wanted = [*ctx.leaves[i], *ctx.parameters]
+                found: Sequence[Tensor | None] = [None] * len(wanted)
+                if pairs:
+                    found = torch.autograd.grad(
+                        [o for o, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True
+                    )
+                own.append(list(found[: len(ctx.leaves[i])]))
+                total = [_sum(t, f) for t, f in zip(total, found[len(own[-1]) :], strict=True)]
+            return total, own
+
+        given: list[Tensor | None] = [None] * ctx.given
+        total: list[Tensor | None] = [None] * len(ctx.parameters)
+        for numbers, (sums, own) in zip(ctx.dealt, in_lanes(lane, ctx.dealt), strict=True):
+            total = [_sum(t, s) for t, s in zip(total, sums, strict=True)]
+            for i, found in zip(numbers, own, strict=True):
+                for place, grad in zip(ctx.which[i], found, strict=True):
+                    given[place] = _sum(given[place], grad)
+        return None, None, None, None, *given, *total
+
+
+def _sum(total: Tensor | None, more: Tensor | None) -> Tensor | None:
+    if total is None or more is None:
+        return total if more is None else more
+    return total + more

@@ -13,14 +13,14 @@ import torch
 from oneshot_rlvr.policy.load import Policy
 
 # On the CPU 4 GiB; on an accelerator 2/5 of its memory, the rest for weights, optimizer and logits.
-_CPU_BYTES = 4 << 30
+CPU_BYTES = 4 << 30
 _ACCELERATOR_SHARE = 0.4
 
 
 def rows_that_fit(policy: Policy, positions: int, most: int) -> int:
     """At most `most` sequences of `positions` tokens each; at least 1."""
     per_row = key_value_bytes(policy) * positions
-    return max(1, min(most, _budget_bytes(policy.device) // max(1, per_row)))
+    return max(1, min(most, budget_bytes(policy.device) // max(1, per_row)))
 
 
 def key_value_bytes(policy: Policy) -> int:
@@ -33,7 +33,8 @@ def key_value_bytes(policy: Policy) -> int:
     return 2 * int(layers) * int(kv_heads) * int(size) * policy.dtype.itemsize
 
 
-def _budget_bytes(device: torch.device) -> int:
+def budget_bytes(device: torch.device) -> int:
+    """What keys and values may take on a device."""
     if device.type != "cuda":
-        return _CPU_BYTES
+        return CPU_BYTES
     return int(_ACCELERATOR_SHARE * torch.cuda.get_device_properties(device).total_memory)

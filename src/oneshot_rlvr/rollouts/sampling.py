@@ -27,7 +27,8 @@ def sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[
     """
     N, V = logits_N_V.shape
     part = _PART_CPU if logits_N_V.device.type == "cpu" else _PART_ELSEWHERE
-    rows = max(1, part // V)
+    parts = -(-N * V // part)
+    rows = max(1, -(-N // parts))
     if rows >= N:
         return _sample(logits_N_V, uniforms_N, sampling)
     drawn = [
@@ -38,15 +39,15 @@ def sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[
 
 
 def _sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    logits_N_V = logits_N_V.to(torch.float64, copy=True)
+    logits_N_V = logits_N_V.to(torch.promote_types(logits_N_V.dtype, torch.float32))
     if sampling.temperature > 0:
         if sampling.temperature != 1:
-            logits_N_V.div_(sampling.temperature)
+            logits_N_V = logits_N_V / sampling.temperature
         if sampling.top_k or sampling.top_p < 1:
             logits_N_V = truncate(logits_N_V, top_p=sampling.top_p, top_k=sampling.top_k)
-    logits_N_V.sub_(logits_N_V.amax(-1, keepdim=True))
+    best_N_1 = logits_N_V.amax(-1, keepdim=True)
     # A cumulative sum, not a reduction: its order of additions is the same in every batch.
-    cumulative_N_V = logits_N_V.exp().cumsum_(-1)
+    cumulative_N_V = (logits_N_V - best_N_1).exp_().cumsum(-1, dtype=torch.float64)
     total_N = cumulative_N_V[:, -1]
     if sampling.temperature > 0:
         # Strictly below the total, so that the last token of non-zero weight catches the rest.
@@ -54,7 +55,7 @@ def _sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple
         tokens_N_1 = torch.searchsorted(cumulative_N_V, target_N[:, None], right=True)
     else:
         tokens_N_1 = logits_N_V.argmax(-1, keepdim=True)
-    chosen_N = logits_N_V.gather(-1, tokens_N_1)[:, 0]
+    chosen_N = (logits_N_V.gather(-1, tokens_N_1).double() - best_N_1)[:, 0]
     return tokens_N_1[:, 0], chosen_N - total_N.log()
 
 

@@ -1,0 +1,141 @@
+"""The two halves of a decoder layer around attention, each one differentiable operation.
+
+Autograd's own backward of a layer passes over the wide matrices of the MLP about twenty times; here
+it is seven, and less is kept: with x the layer's input and a what attention read,
+
+    inputs:  n = norm(x) w1;  q, k, v = n Wq + bq, n Wk + bk, n Wv + bv
+    outputs: y = x + a Wo;  m = norm(y) w2;  g = m Wg;  u = m Wu;  out = y + (silu(g) u) Wd
+
+`outputs` keeps y, g and u only; n, m and silu(g) u are made again. Products run on oneDNN where
+`linear.packable` says so (it takes a transposed weight as it is), else on the BLAS of torch.
+
+Not here: attention, rotation, and layers that are more than plain linear maps (`plain`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from oneshot_rlvr.policy.linear import product, product_plus
+
+_INPUTS = ("q_proj", "k_proj", "v_proj")
+_MLP = ("gate_proj", "up_proj", "down_proj")
+
+
+def plain(layer: Any, x: Tensor) -> bool:
+    """Whether the operations here stand for this layer: plain maps, full precision, on a CPU."""
+    maps = [getattr(layer.self_attn, name) for name in (*_INPUTS, "o_proj")]
+    maps += [getattr(layer.mlp, name) for name in _MLP]
+    return (
+        x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled("cpu")
+        and all(type(m) is nn.Linear for m in maps)
+        and all(m.bias is None for m in maps[3:])
+    )
+
+
+def inputs(layer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values (M, heads * size) of tokens x (M, width), not yet rotated."""
+    norm, maps = layer.input_layernorm, [getattr(layer.self_attn, name) for name in _INPUTS]
+    q, k, v = _Inputs.apply(
+        x, norm.weight, norm.variance_epsilon, *(m.weight for m in maps), *(m.bias for m in maps)
+    )
+    return q, k, v
+
+
+def outputs(layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
+    """The layer's output (M, width) from its input and what attention read (M, heads * size)."""
+    norm, mlp = layer.post_attention_layernorm, layer.mlp
+    out: Tensor = _Outputs.apply(
+        x,
+        mixed,
+        layer.self_attn.o_proj.weight,
+        norm.weight,
+        norm.variance_epsilon,
+        *(getattr(mlp, name).weight for name in _MLP),
+    )
+    return out
+
+
+def _scale(x: Tensor, epsilon: float) -> Tensor:
+    """(mean of squares + epsilon)^(-1/2) over the last axis, which stays."""
+    square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+    return square.div_(x.shape[-1]).add_(epsilon).rsqrt_()
+
+
+def _norm_backward(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of norm(x) w for x and w; overwrites `grad`. See `norm.py`."""
+    product_ = grad * x
+    grad_weight = (scale.T @ product_)[0]
+    share = (product_ @ weight).unsqueeze(-1).mul_(scale**3).div_(-x.shape[-1])
+    return grad.mul_(weight).mul_(scale).addcmul_(x, share), grad_weight
+
+
+class _Inputs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, epsilon: float, *maps: Any
+    ) -> tuple[Tensor, ...]:
+        scale = _scale(x, epsilon)
+        normed = (x * scale).mul_(weight)
+        ctx.save_for_backward(x, scale, weight, *maps[:3])
+        ctx.biased = maps[3] is not None
+        return tuple(product(normed, w, b) for w, b in zip(maps[:3], maps[3:], strict=True))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, scale, weight, *maps = ctx.saved_tensors
+        normed = (x * scale).mul_(weight)
+        grad = product(grads[0], maps[0].T, None)
+        for g, w in zip(grads[1:], maps[1:], strict=True):
+            grad = product_plus(g, w.T, grad)
+        grad_x, grad_weight = _norm_backward(grad, x, scale, weight)
+        grad_maps = [g.T @ normed for g in grads]
+        grad_biases = [g.sum(0) if ctx.biased else None for g in grads]
+        return grad_x, grad_weight, None, *grad_maps, *grad_biases
+
+
+class _Outputs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        mixed: Tensor,
+        w_out: Tensor,
+        weight: Tensor,
+        epsilon: float,
+        w_gate: Tensor,
+        w_up: Tensor,
+        w_down: Tensor,
+    ) -> Tensor:
+        y = product_plus(mixed, w_out, x)
+        scale = _scale(y, epsilon)
+        normed = (y * scale).mul_(weight)
+        gate, up = product(normed, w_gate, None), product(normed, w_up, None)
+        ctx.save_for_backward(y, scale, mixed, gate, up, w_out, weight, w_gate, w_up, w_down)
+        return product_plus(F.silu(gate).mul_(up), w_down, y)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        y, scale, mixed, gate, up, w_out, weight, w_gate, w_up, w_down = ctx.saved_tensors
+        grad = grads[0]
+        active = F.silu(gate)
+        grad_down = grad.T @ (active * up)
+        grad_hidden = product(grad, w_down.T, None)
+        grad_up = active.mul_(grad_hidden)
+        grad_gate = torch.ops.aten.silu_backward(grad_hidden.mul_(up), gate)
+        grad_normed = product(grad_up, w_up.T, None)
+        grad_normed = product_plus(grad_gate, w_gate.T, grad_normed)
+        normed = (y * scale).mul_(weight)
+        grads_mlp = grad_gate.T @ normed, grad_up.T @ normed
+        grad_y, grad_weight = _norm_backward(grad_normed, y, scale, weight)
+        grad_y.add_(grad)
+        grad_mixed = product(grad_y, w_out.T, None)
+        return grad_y, grad_mixed, grad_y.T @ mixed, grad_weight, None, *grads_mlp, grad_down

@@ -1,0 +1,190 @@
+"""Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) in place of training every weight.
+
+PEFT puts them into the model where it stands, so names and forward passes stay those of the model,
+and switching them off gives the base back: a KL reference that costs no memory. There is no
+dropout: a policy that differs between sampling and training would not be one policy.
+
+What is saved is a plain model, the adapters merged in; `save_adapter` writes them by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from oneshot_rlvr.config import LoraConfig
+from oneshot_rlvr.errors import ConfigError, MissingDependencyError
+from oneshot_rlvr.policy.logprobs import Tokens, TokenScores, sequence_logprobs
+
+_NAME = "default"  # PEFT's name of a model's first adapter
+_EXACT = "adapter.safetensors"
+
+
+def add_adapters(model: nn.Module, config: LoraConfig, seed: int) -> None:
+    """Puts adapters into the model and leaves only them trainable; at first they change nothing.
+
+    ConfigError where no layer has a target's name; MissingDependencyError without PEFT.
+    """
+    peft = _peft()
+    settings = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        target_modules=config.targets or "all-linear",
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
+    )
+    names = {name.rpartition(".")[2] for name, module in model.named_modules() if name}
+    unknown = [target for target in config.targets or () if target not in names]
+    if unknown:
+        linear = sorted(
+            {
+                name.rpartition(".")[2]
+                for name, module in model.named_modules()
+                if isinstance(module, nn.Linear)
+            }
+        )
+        raise ConfigError(
+            f'model.lora.targets has "{unknown[0]}", which the model has no layer of. Its linear '
+            f"layers: {', '.join(linear)}."
+        )
+    # Its random half is drawn from a generator of its own: equal seeds give equal runs.
+    with torch.random.fork_rng(devices=_cuda_devices(model)):
+        torch.manual_seed(seed)
+        peft.inject_adapter_in_model(settings, model)
+    model.eval()
+
+
+def has_adapters(model: nn.Module) -> bool:
+    """Whether `add_adapters` was here."""
+    return any(hasattr(module, "lora_A") for module in model.modules())
+
+
+@contextmanager
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """The base, inside."""
+    layers: list[Any] = _layers(model)
+    for layer in layers:
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False
+
+
+class BaseReference:
+    """The model without its adapters as the KL reference: no copy, and it cannot be refreshed."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    @torch.no_grad()
+    def logprobs(
+        self,
+        prompts: Sequence[Tokens],
+        responses: Sequence[Tokens],
+        temperature: float,
+        *,
+        pad_id: int,
+    ) -> TokenScores:
+        """As `sequence_logprobs`, without gradient and without adapters."""
+        with without_adapters(self.model):
+            return sequence_logprobs(
+                self.model, prompts, responses, temperature, pad_id=pad_id, with_entropy=False
+            )
+
+
+@torch.no_grad()
+def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The state of the plain model that the adapters make of the base, by the plain names; one
+    merged weight at a time, so that the model is never there twice."""
+    adapted: dict[str, Any] = {
+        f"{name}.base_layer.weight": module
+        for name, module in model.named_modules()
+        if hasattr(module, "lora_A")
+    }
+    for name, tensor in model.state_dict().items():
+        if ".lora_" in name:
+            continue
+        if name in adapted:
+            tensor = tensor + adapted[name].get_delta_weight(_NAME).to(tensor.dtype)
+        yield name.replace(".base_layer.", "."), tensor
+
+
+def merged_state(model: nn.Module) -> dict[str, Tensor]:
+    """All of `merged_weights`."""
+    return dict(merged_weights(model))
+
+
+def adapter_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The adapters' own weights by the model's names."""
+    return {name: p for name, p in model.named_parameters() if ".lora_" in name}
+
+
+@torch.no_grad()
+def load_adapter_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Puts `adapter_tensors` back. KeyError or RuntimeError for those of other adapters."""
+    for name, parameter in adapter_tensors(model).items():
+        parameter.copy_(tensors[name])
+
+
+def save_adapter(model: nn.Module, base_name: str, config: LoraConfig, directory: Path) -> None:
+    """Writes the adapters alone, as PEFT reads them (`PeftModel.from_pretrained(base, DIR)`)."""
+    from safetensors.torch import save_file
+
+    directory.mkdir(parents=True, exist_ok=True)
+    settings = _peft().LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        target_modules=sorted(
+            {n.rpartition(".")[2] for n, m in model.named_modules() if hasattr(m, "lora_A")}
+        ),
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base_name,
+        inference_mode=True,
+    )
+    settings.save_pretrained(str(directory))
+    tensors = {
+        f"base_model.model.{name.replace(f'.{_NAME}.', '.')}": tensor.detach().cpu().contiguous()
+        for name, tensor in adapter_tensors(model).items()
+    }
+    save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def save_exact(model: nn.Module, directory: Path) -> None:
+    """Beside a merged model: the adapters bit for bit, from which a run goes on."""
+    from safetensors.torch import save_file
+
+    tensors = {n: t.detach().cpu().contiguous() for n, t in adapter_tensors(model).items()}
+    save_file(tensors, directory / _EXACT)
+
+
+def load_exact(model: nn.Module, directory: Path) -> None:
+    """Puts `save_exact` back; the base stays as it is."""
+    from safetensors.torch import load_file
+
+    load_adapter_tensors(model, load_file(directory / _EXACT))
+
+
+def _layers(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if hasattr(module, "lora_A")]
+
+
+def _cuda_devices(model: nn.Module) -> list[torch.device]:
+    return [p.device for p in list(model.parameters())[:1] if p.device.type == "cuda"]
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"model.lora needs PEFT, which is not installed ({error}). "
+            'Install it with: pip install "oneshot-rlvr[lora]"'
+        ) from error
+    return peft
