@@ -48,6 +48,10 @@ def test_a_summary_counts_by_hand():
         "questions": 2,
         "samples": 4,
         "reasons": {"correct": 3, "mismatch": 1},
+        # Both questions have a right answer among two; Wilson's lower end is 2 / (2 + 1.96^2).
+        "pass_at_k": {
+            "2": {"value": 1.0, "low": pytest.approx(2 / (2 + 1.959964**2)), "high": 1.0, "n": 2}
+        },
     }
     assert set(summary["groups"]) == {"math", "other"}
     assert set(summary["domains"]) == {"arithmetic"}

@@ -23,7 +23,7 @@ from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import make_engine
 from oneshot_rlvr.train.checkpoint import checkpoint_directory, latest_checkpoint
 from oneshot_rlvr.train.loop import Job, Silent, prompts_of_step, run_steps
-from oneshot_rlvr.train.metrics import METRICS, TIMINGS
+from oneshot_rlvr.train.metrics import METRICS, TERMS, TIMINGS
 from oneshot_rlvr.train.step import TrainStep
 
 ONE_THREAD = 1
@@ -108,16 +108,29 @@ def test_one_verified_example_teaches_the_model_its_answer(job):
     assert sum(accuracy[-5:]) / 5 > 0.8
 
 
+ELSEWHERE = {
+    *(f"train/gradient_norm/{term}" for term in TERMS),
+    "train/critic_gradient_norm",
+    "train/value_loss",
+    "train/explained_variance",
+    "train/entropy_coefficient",
+    "train/overlong_penalty",
+    "train/resampled_rows",
+    "train/discarded_tokens",
+}
+"""Metrics of settings that this recipe does not have (tests/train/test_step_settings.py)."""
+
+
 def test_every_metric_is_declared_and_every_declared_metric_is_logged(job):
     made = job(accuracy={0: 0.0, 2: 0.0, 4: 0.0})
     assert made.recipe.algorithm.kl_coefficient > 0
     assert made.recipe.algorithm.entropy_coefficient > 0
     run_steps(made, None)
     for line in lines(made):
-        assert line.keys() == {"step", *METRICS}
+        assert line.keys() == {"step", *METRICS} - ELSEWHERE
         assert all(isinstance(value, int | float) for value in line.values()), line
     logged = {key for line in lines(made, "timings.jsonl") for key in line}
-    assert logged == {"step", *TIMINGS} - {"gpu_memory_bytes"}
+    assert logged == {"step", *TIMINGS} - {"gpu_memory_bytes", "resample_seconds"}
 
 
 def test_a_metric_that_the_table_lacks_stops_the_first_step_that_logs_it(job, monkeypatch):
@@ -165,6 +178,15 @@ def test_a_step_asks_the_rows_of_the_schedule(job):
         assert all(p.tokens == made.prompt_tokens[int(p.example.id)] for p in prompts)
 
 
+def test_every_step_draws_anew_and_the_same_for_one_seed(job):
+    # A learning rate that moves nothing: only the draws can differ.
+    made = job({"train.steps": 2, "optimizer.learning_rate": 1e-30})
+    run_steps(made, None)
+    texts = [Run(made.writer.directory).rollouts([step])["tokens"].map(tuple) for step in (1, 2)]
+    assert texts[0].tolist() != texts[1].tolist()
+    assert len({*texts[0]} & {*texts[1]}) < 8  # of 16
+
+
 def test_clocks_stay_out_of_the_metrics(job):
     made = job({"train.steps": 2}, accuracy={0: 0.0, 2: 0.0})
     run_steps(made, None)
@@ -173,7 +195,9 @@ def test_clocks_stay_out_of_the_metrics(job):
     assert (base["step"], first["step"], second["step"]) == (0, 1, 2)
     assert base["evaluate_seconds"] == base["step_seconds"] > 0
     laps = [key for key in TIMINGS if key.endswith("_seconds") and key != "step_seconds"]
-    assert second["step_seconds"] == pytest.approx(sum(second[key] for key in laps))
+    assert second["step_seconds"] == pytest.approx(
+        sum(second[key] for key in laps if key != "resample_seconds")
+    )
     assert not {"evaluate_seconds", "checkpoint_seconds"} & first.keys()
     learning = ("generate_seconds", "score_seconds", "update_seconds", "record_seconds")
     spent = sum(second[key] for key in learning)

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from oneshot_rlvr.algorithms.batch import Advantages
 from oneshot_rlvr.config import (
     AlgorithmConfig,
     OptimizerConfig,
@@ -17,6 +18,8 @@ from oneshot_rlvr.policy import Reference, sequence_logprobs
 from oneshot_rlvr.policy.random_model import random_policy
 from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
 from oneshot_rlvr.train import step as step_module
+from oneshot_rlvr.train.forward import Forward, Known
+from oneshot_rlvr.train.rows import generated_mask
 from oneshot_rlvr.train.step import TrainStep
 from oneshot_rlvr.types import Example, Graded, Prompt, Reason, Verdict
 
@@ -205,10 +208,12 @@ def test_several_updates_split_the_rows_and_keep_the_old_logprobs(policy, graded
     assert metrics["train/ratio_max"] > 1.001  # the second update is off-policy
     # By hand: an update of the first two rows, then one of the others against the first log-probs.
     by_hand = TrainStep(twin, recipe(optimizer={"learning_rate": 0.01}))
-    old = by_hand._old_logprobs([g.rollout for g in graded[6:]])
-    advantages = torch.tensor(trainer.update(graded).advantages)
-    for part, old_of_part in ((slice(0, 6), None), (slice(6, 12), old)):
-        by_hand._one_update([g.rollout for g in graded[part]], advantages[part], old_of_part)
+    rollouts = [g.rollout for g in graded]
+    old = by_hand.forward.known(rollouts[6:], old=True, reference=False, values=False)
+    advantages_N_1 = torch.tensor(trainer.update(graded).advantages)[:, None]
+    for part, known in ((slice(0, 6), Known()), (slice(6, 12), old)):
+        own = Advantages(advantages_N_1[part] * generated_mask(rollouts[part]))
+        by_hand._one_update(rollouts[part], own, known)
     fresh = random_policy("qwen2", seed=1, scale=0.1)
     TrainStep(fresh, config).update(graded)
     for a, b in zip(fresh.model.parameters(), twin.model.parameters(), strict=True):
@@ -252,16 +257,16 @@ def test_rows_without_advantage_cost_no_backward_pass_and_change_nothing(graded,
     policies = [random_policy("qwen2", seed=1, scale=0.1) for _ in range(2)]
     off = {"kl_coefficient": 0.0, "entropy_coefficient": 0.0}
     with_gradient = []
-    scores = TrainStep._scores
+    scores = Forward.scores
 
     def watched(self, rollouts, **options):
         with_gradient.extend([torch.is_grad_enabled()] * len(rollouts))
         return scores(self, rollouts, **options)
 
-    monkeypatch.setattr(TrainStep, "_scores", watched)
+    monkeypatch.setattr(Forward, "scores", watched)
     metrics = TrainStep(policies[0], recipe(algorithm=off)).update(graded).metrics
     assert sorted(with_gradient) == [False] * 3 + [True] * 9
-    monkeypatch.setattr(TrainStep, "_scores", scores)
+    monkeypatch.setattr(Forward, "scores", scores)
     # An entropy weight of 1e-30 adds nothing in float32, and keeps every row in the graph.
     almost_off = {"kl_coefficient": 0.0, "entropy_coefficient": 1e-30}
     full = TrainStep(policies[1], recipe(algorithm=almost_off)).update(graded).metrics
@@ -308,7 +313,7 @@ def test_the_learning_rate_follows_the_steps_done(policy, graded):
     rates = [trainer.update(graded).metrics["optimizer/learning_rate"] for _ in range(2)]
     assert rates == pytest.approx([0.1, 0.2])
     resumed = TrainStep(policy, config)
-    resumed.resume_at(2)
+    resumed.load_state(trainer.state())
     assert resumed.update(graded).metrics["optimizer/learning_rate"] == pytest.approx(0.3)
 
 

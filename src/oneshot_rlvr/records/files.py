@@ -10,7 +10,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -136,3 +136,12 @@ class Lock:
 
     def release(self) -> None:
         self._file.close()
+
+
+def shortest_names(paths: Sequence[Path]) -> list[str]:
+    """The names of different paths, with as many parents as tell them apart."""
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise ValueError(f"{len(paths)} paths of which two are equal")

@@ -7,11 +7,12 @@ call reads the disk anew. Not here: statistics of any kind (summary.py, estimato
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oneshot_rlvr.errors import RecordsError
@@ -67,13 +68,22 @@ class Run:
         names = list(schema.ROLLOUT_COLUMNS.names if columns is None else columns)
         frames = []
         for step in wanted:
-            path = schema.rollout_part(self.directory, step)
-            if not path.exists():
-                raise RecordsError(f"{self.directory} has no rollouts of step {step}")
-            frames.append(_table(path, names))
+            frames.append(self.rollout_table(step, names).to_pandas())
         if not frames:
             return pd.DataFrame({name: [] for name in names})
         return pd.concat(frames, ignore_index=True)
+
+    def rollout_tables(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+        """(step, its rollouts as an Arrow table), step after step: one part in memory at a time."""
+        for step in self.rollout_steps():
+            yield step, self.rollout_table(step, columns)
+
+    def rollout_table(self, step: int, columns: Sequence[str]) -> pa.Table:
+        """One step's rollouts as an Arrow table. RecordsError where it is not recorded."""
+        path = schema.rollout_part(self.directory, step)
+        if not path.exists():
+            raise RecordsError(f"{self.directory} has no rollouts of step {step}")
+        return _arrow(path, columns)
 
     def evaluations(self) -> list[tuple[str, int]]:
         """(name, step) of every evaluation, sorted; step 0 is the base model."""
@@ -115,10 +125,13 @@ class Run:
 
 
 def _table(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    return _arrow(path, columns).to_pandas()
+
+
+def _arrow(path: Path, columns: Sequence[str] | None) -> pa.Table:
     try:
         # Not pq.read_table: it takes a folder named "lr=1e-5" for a partition and adds a column.
         with pq.ParquetFile(path) as file:
-            table = file.read(columns=None if columns is None else list(columns))
+            return file.read(columns=None if columns is None else list(columns))
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         raise RecordsError(f"{path} could not be read: {error}") from error
-    return table.to_pandas()

@@ -1,7 +1,8 @@
 """The append-only writer of a run directory (layout: schema.py).
 
-One writer a directory, by a lock. A later step never overwrites an earlier one: what is recorded
-twice is refused, and `resume` is the only way to drop records, those after the checkpoint.
+One writer a directory, by a lock that the kernel drops with its process. A later step never
+overwrites an earlier one: what is recorded twice is refused, and `rewind` is the only way to drop
+records, those after the checkpoint.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ class RunWriter:
         self.directory = directory
         self._document = document
         self._lock = lock
-        self._last = {
-            name: max((row["step"] for row in files.read_lines(directory / name)), default=-1)
-            for name in (schema.METRICS, schema.TIMINGS)
-        }
+        self._last: dict[str, int] = {}
+        self._find_ends()
+
+    def _find_ends(self) -> None:
+        for name in (schema.METRICS, schema.TIMINGS):
+            rows = files.read_lines(self.directory / name)
+            self._last[name] = max((row["step"] for row in rows), default=-1)
 
     @classmethod
     def create(cls, directory: str | Path, info: Mapping[str, Any]) -> RunWriter:
@@ -43,17 +47,18 @@ class RunWriter:
         directory = Path(directory)
         with files.disk_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
+        lock = files.Lock(directory / schema.LOCK)  # first: another may be starting here too
         occupied = [
             name
             for name in (schema.RUN, schema.METRICS, schema.ROLLOUTS, schema.EVALUATIONS)
             if (directory / name).exists()
         ]
         if occupied:
+            lock.release()
             raise RunError(
                 f"{directory} already holds a run ({occupied[0]}). Continue it with --resume or "
                 "choose another directory with --out"
             )
-        lock = files.Lock(directory / schema.LOCK)
         document = {
             "schema_version": schema.SCHEMA_VERSION,
             "status": "running",
@@ -65,34 +70,75 @@ class RunWriter:
         return writer
 
     @classmethod
-    def resume(cls, directory: str | Path, step: int) -> RunWriter:
-        """Continue after `step`: everything recorded later is dropped, and the result with it.
+    def claim(cls, directory: str | Path) -> RunWriter:
+        """The run that is there, locked and as yet unchanged; `rewind` makes it writable.
 
-        RunError when there is no run; RecordsError for another schema version.
+        What is decided while the claim is held cannot be overtaken by another process. RunError
+        when there is no run, or another process writes it; RecordsError for another schema version.
         """
         directory = Path(directory)
-        document = read_document(directory)
+        read_document(directory)
         lock = files.Lock(directory / schema.LOCK)
+        try:
+            return cls(directory, read_document(directory), lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def resume(cls, directory: str | Path, step: int) -> RunWriter:
+        """`claim` and `rewind` in one."""
+        writer = cls.claim(directory)
+        writer.rewind(step)
+        return writer
+
+    def rewind(self, step: int) -> None:
+        """Continue after `step`: everything recorded later is dropped, and the result with it."""
         for name in (schema.METRICS, schema.TIMINGS):
-            path = directory / name
+            path = self.directory / name
             if path.exists():
                 rows = [row for row in files.read_lines(path) if row["step"] <= step]
                 files.write_atomic(path, b"".join(files.to_json(row) + b"\n" for row in rows))
-        with files.disk_errors(directory):
-            for path in (directory / schema.ROLLOUTS).glob("*"):
+        with files.disk_errors(self.directory):
+            for path in (self.directory / schema.ROLLOUTS).glob("*"):
                 part = schema.parse_rollout_part(path.stem)
                 if part is None or part > step:
                     path.unlink()
-            for path in (directory / schema.EVALUATIONS).glob("*"):
+            for path in (self.directory / schema.EVALUATIONS).glob("*"):
                 evaluation = schema.parse_evaluation(path.stem)
                 # Samples whose summary was not written: the run ended between the two.
                 half = not path.with_suffix(".json").exists()
                 if evaluation is None or evaluation[1] > step or half:
                     path.unlink()
-        document.update(status="running", result=None)
-        writer = cls(directory, document, lock)
-        writer._write_document()
-        return writer
+        self._find_ends()
+        self._document.update(status="running", result=None)
+        self._write_document()
+
+    def offset(self) -> dict[str, int]:
+        """How far the records go now, for a checkpoint: bytes of metrics, parts of rollouts."""
+        metrics = self.directory / schema.METRICS
+        return {
+            "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0,
+            "rollout_parts": len(self._rollout_steps(None)),
+        }
+
+    def check_offset(self, offset: Mapping[str, int], step: int) -> None:
+        """RecordsError where records up to `step`, once at `offset`, are no longer there."""
+        path, length = self.directory / schema.METRICS, int(offset.get("metrics_bytes", 0))
+        data = path.read_bytes()[:length] if path.exists() else b""
+        if len(data) != length or data[-1:] not in (b"", b"\n"):
+            raise RecordsError(f"{path} lacks lines that it held when step {step} was saved")
+        parts, had = len(self._rollout_steps(step)), offset.get("rollout_parts", 0)
+        if parts < had:
+            raise RecordsError(
+                f"{self.directory / schema.ROLLOUTS} holds {parts} steps up to {step} and held "
+                f"{had} when that was saved"
+            )
+
+    def _rollout_steps(self, last: int | None) -> list[int]:
+        found = (self.directory / schema.ROLLOUTS).glob("step-*.parquet")
+        steps = [n for path in found if (n := schema.parse_rollout_part(path.stem)) is not None]
+        return [n for n in steps if last is None or n <= last]
 
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """One flat line for a step; numbers only, nan and infinity become null. No clocks here."""

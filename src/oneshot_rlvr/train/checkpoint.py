@@ -1,20 +1,30 @@
 """Checkpoints: what a run needs to go on exactly as if it had never stopped.
 
-One directory a step: the model as a plain HF directory, `optimizer.safetensors`, and `state.json`
-with the step, the best validation so far and a SHA-256 of every file. It is written beside its
-place and renamed, so a half-written one has another name; a damaged one does not match its hashes.
-No pickle. There is no generator state to save: randomness is addressed by step, not drawn in turn.
+One directory a step, without pickles:
+
+    config.json, model.safetensors ...   the model as a plain HF directory
+    optimizer.safetensors                the policy's optimizer
+    learner.safetensors                  tensors of all else that learns (train/learner.py), if any
+    random.safetensors                   the global generators (train/generators.py)
+    state.json                           step, best validation so far, the learner's and the loop's
+                                         values (updates done, data cursor, how far the records go),
+                                         a SHA-256 of every file and of itself
+
+The learning rate and the data are functions of the step, and so is the randomness of rollouts. A
+checkpoint is written beside its place, synced and renamed, so a half-written one has another name;
+a damaged one does not match its hashes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +33,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from oneshot_rlvr.errors import OneshotError, RecordsError
-from oneshot_rlvr.policy import Policy, load_weights, save_policy
+from oneshot_rlvr.policy import load_weights, save_policy
+from oneshot_rlvr.policy.optimizer import load_state_tensors, state_tensors
+from oneshot_rlvr.train.generators import generator_states, set_generator_states
+from oneshot_rlvr.train.learner import Learner, LearnerState
 
 CHECKPOINTS, STATE, OPTIMIZER = "checkpoints", "state.json", "optimizer.safetensors"
-FORMAT = 1
+LEARNER, RANDOM = "learner.safetensors", "random.safetensors"
+FORMAT = 2
 _CAUSE_CHARACTERS = 300
 
 
@@ -40,11 +54,13 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A whole and undamaged checkpoint on disk."""
+    """A whole and undamaged checkpoint on disk; `learner` and `loop` are their JSON values."""
 
     directory: Path
     step: int
     best: Best | None
+    learner: Mapping[str, Any] = field(default_factory=dict)
+    loop: Mapping[str, Any] = field(default_factory=dict)
 
 
 def checkpoint_directory(run: Path, step: int) -> Path:
@@ -55,24 +71,44 @@ def checkpoint_directory(run: Path, step: int) -> Path:
 def save_checkpoint(
     run: Path,
     step: int,
-    policy: Policy,
-    optimizer: torch.optim.Optimizer,
-    best: Best | None,
+    learner: Learner,
+    best: Best | None = None,
+    loop: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
-    """Writes and renames. RecordsError when the disk refuses; what was there before stays."""
-    target = checkpoint_directory(run, step)
+    """Writes and renames. RecordsError when the disk refuses; what was there before stays.
+
+    `loop`: JSON values of whoever runs the steps.
+    """
+    target, learned = checkpoint_directory(run, step), learner.state()
+    state: dict[str, Any] = {
+        "format": FORMAT,
+        "step": step,
+        "best": None if best is None else asdict(best),
+        "learner": dict(learned.values),
+        "loop": dict(loop or {}),
+    }
     with written_beside(target, f"the checkpoint of step {step}") as directory:
-        save_policy(policy, directory)
-        save_file(_flatten(optimizer), directory / OPTIMIZER)
-        files = sorted(path for path in directory.iterdir() if path.is_file())
-        state = {
-            "format": FORMAT,
-            "step": step,
-            "best": None if best is None else asdict(best),
-            "sha256": {path.name: _sha256(path) for path in files},
-        }
-        (directory / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-    return Checkpoint(target, step, best)
+        save_policy(learner.policy, directory)
+        save_file(state_tensors(learner.optimizer), directory / OPTIMIZER)
+        if learned.tensors:
+            save_file(_detached(learned.tensors), directory / LEARNER)
+        save_file(generator_states(), directory / RANDOM)
+        _write_state(directory, state)
+    return Checkpoint(target, step, best, state["learner"], state["loop"])
+
+
+def _write_state(directory: Path, state: Mapping[str, Any]) -> None:
+    """state.json, with the hashes of the files as they lie there and of itself."""
+    files = sorted(path for path in directory.iterdir() if path.is_file() and path.name != STATE)
+    whole = {**state, "sha256": {path.name: _sha256(path) for path in files}}
+    whole["checksum"] = _checksum(whole)
+    (directory / STATE).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+
+def _checksum(state: Mapping[str, Any]) -> str:
+    """Of state.json's values without the checksum itself."""
+    rest = {key: value for key, value in state.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
@@ -86,14 +122,28 @@ def written_beside(target: Path, what: str) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         yield part
+        for path in [*part.iterdir(), part]:
+            _sync(path)
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
+        _sync(target.parent)
     except (OSError, SafetensorError, RecordsError) as error:
         shutil.rmtree(part, ignore_errors=True)  # on a full disk it is the room that is missing
         raise RecordsError(
             f"{what[0].upper()}{what[1:]} could not be written to {target} ({_cause(error)}); "
             "nothing saved before is lost. Make room and continue with --resume."
         ) from error
+
+
+def _sync(path: Path) -> None:
+    """To the disk itself: a rename must not outlive a power cut that its files do not."""
+    if path.is_dir() and os.name != "posix":  # a folder can be opened on POSIX only
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_checkpoint(run: Path, step: int) -> Checkpoint:
@@ -103,6 +153,8 @@ def read_checkpoint(run: Path, step: int) -> Checkpoint:
         state = json.loads((directory / STATE).read_text(encoding="utf-8"))
         if (state["format"], state["step"]) != (FORMAT, step):
             raise ValueError(f"format {state['format']}, step {state['step']}")
+        if state["checksum"] != _checksum(state):
+            raise ValueError(f"{STATE} does not match its checksum")
         for name, expected in state["sha256"].items():
             if _sha256(directory / name) != expected:
                 raise ValueError(f"{name} does not match its checksum")
@@ -111,23 +163,27 @@ def read_checkpoint(run: Path, step: int) -> Checkpoint:
             best = Best(int(best["step"]), float(best["accuracy"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordsError(f"The checkpoint {directory} is damaged ({_cause(error)}).") from error
-    return Checkpoint(directory, step, best)
+    return Checkpoint(directory, step, best, state["learner"], state["loop"])
 
 
 def latest_checkpoint(
-    run: Path, *, with_best: bool = False
+    run: Path,
+    *,
+    with_best: bool = False,
+    check: Callable[[Checkpoint], None] = lambda checkpoint: None,
 ) -> tuple[Checkpoint | None, list[RecordsError]]:
     """The newest whole checkpoint, and what is wrong with every newer one that was passed over.
 
     `with_best`: the checkpoint of its best validation must be whole too, as a run needs it that may
-    choose it in the end.
+    choose it in the end. `check` raises RecordsError for one that cannot be built on.
     """
     damage: list[RecordsError] = []
-    for step in sorted(_steps(run), reverse=True):
+    for step in reversed(checkpoint_steps(run)):
         try:
             checkpoint = read_checkpoint(run, step)
             if with_best and checkpoint.best is not None and checkpoint.best.step != step:
                 read_checkpoint(run, checkpoint.best.step)
+            check(checkpoint)
         except RecordsError as error:
             damage.append(error)
         else:
@@ -135,17 +191,58 @@ def latest_checkpoint(
     return None, damage
 
 
-def load_checkpoint(
-    checkpoint: Checkpoint, policy: Policy, optimizer: torch.optim.Optimizer
-) -> None:
-    """Puts weights and optimizer state back, bit for bit."""
-    load_weights(policy, checkpoint.directory)
-    _unflatten(load_file(checkpoint.directory / OPTIMIZER), optimizer)
+def copy_checkpoint(source: Checkpoint, run: Path, loop: Mapping[str, Any]) -> Checkpoint:
+    """Another run's checkpoint as one of this run, without a best validation.
+
+    RecordsError when the disk refuses.
+    """
+    target = checkpoint_directory(run, source.step)
+    with written_beside(target, f"the checkpoint of step {source.step}") as directory:
+        for path in source.directory.iterdir():
+            if path.name != STATE:
+                shutil.copyfile(path, directory / path.name)
+        state = json.loads((source.directory / STATE).read_text(encoding="utf-8"))
+        for key in ("sha256", "checksum"):
+            del state[key]
+        _write_state(directory, {**state, "best": None, "loop": dict(loop)})
+    return read_checkpoint(run, source.step)
+
+
+def load_checkpoint(checkpoint: Checkpoint, learner: Learner, *, partly: bool = False) -> list[str]:
+    """Puts everything back, bit for bit. RecordsError for another learner's state.
+
+    `partly`, for a fork whose recipe may learn other things: what does not fit begins anew, and is
+    named in what is returned. The model's weights must fit.
+    """
+    load_weights(learner.policy, checkpoint.directory)
+    extra = checkpoint.directory / LEARNER
+    tensors = load_file(extra) if extra.exists() else {}
+    moments = load_file(checkpoint.directory / OPTIMIZER)
+    parts: dict[str, Callable[[], None]] = {
+        "the optimizer": lambda: load_state_tensors(learner.optimizer, moments),
+        "what learns beside the policy": lambda: learner.load_state(
+            LearnerState(tensors, checkpoint.learner)
+        ),
+    }
+    anew = []
+    for part, load in parts.items():
+        try:
+            load()
+        except (KeyError, ValueError, RuntimeError) as error:  # RuntimeError: torch, of shapes
+            if not partly:
+                raise RecordsError(
+                    f"The checkpoint {checkpoint.directory} was written by a run that learns other "
+                    f"things ({_cause(error)}); continue it with the recipe it began with."
+                ) from error
+            anew.append(f"{part} begins anew: the checkpoint's does not fit ({_cause(error)})")
+    # Last: what came before may have drawn.
+    set_generator_states(load_file(checkpoint.directory / RANDOM))
+    return anew
 
 
 def prune_checkpoints(run: Path, newest: int, keep: Iterable[int] = ()) -> None:
     """Deletes all checkpoints but the newest few and those of the steps to keep."""
-    steps = sorted(_steps(run))
+    steps = checkpoint_steps(run)
     _delete(run, set(steps) - {*keep, *steps[-newest:]})
 
 
@@ -154,20 +251,22 @@ def drop_checkpoints_after(run: Path, step: int) -> None:
 
     A later one that stayed could be taken up by the next resume, with steps the records lack.
     """
-    _delete(run, {later for later in _steps(run) if later > step})
+    _delete(run, {later for later in checkpoint_steps(run) if later > step})
     for part in (run / CHECKPOINTS).glob("step-*.part"):
         shutil.rmtree(part, ignore_errors=True)
+
+
+def checkpoint_steps(run: Path) -> list[int]:
+    """The steps of the run's checkpoints, whole or damaged, in order."""
+    names = [path.name for path in (run / CHECKPOINTS).glob("step-*")]
+    found = (re.fullmatch(r"step-(\d{6,})", name) for name in names)
+    return sorted(int(match[1]) for match in found if match)
 
 
 def _delete(run: Path, steps: Iterable[int]) -> None:
     # Newest first: if this is cut short, the next resume decides as this one did.
     for step in sorted(steps, reverse=True):
         shutil.rmtree(checkpoint_directory(run, step), ignore_errors=True)
-
-
-def _steps(run: Path) -> list[int]:
-    found = (run / CHECKPOINTS).glob("step-*")
-    return [int(m[1]) for path in found if (m := re.fullmatch(r"step-(\d{6,})", path.name))]
 
 
 def _sha256(path: Path) -> str:
@@ -184,18 +283,8 @@ def _cause(error: BaseException) -> str:
     return text if told else f"{type(error).__name__} {text}".strip()
 
 
-def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Optimizer state as named tensors, "PARAMETER.KEY"; settings follow from the recipe."""
+def _detached(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies on the CPU: safetensors refuses tensors that share memory."""
     return {
-        f"{index}.{key}": torch.as_tensor(value).detach().cpu().clone()
-        for index, values in optimizer.state_dict()["state"].items()
-        for key, value in values.items()
+        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
     }
-
-
-def _unflatten(tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
-    state: dict[int, dict[str, Any]] = {}
-    for name, tensor in tensors.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -5,14 +5,15 @@ happened; every few steps it validates and saves. The loop owns no mathematics (
 gradient (`train.step`) and no file format (`records`, `train.checkpoint`).
 
 A step's records are written before its checkpoint. So a checkpoint never knows of a step that the
-records lack, and a resume drops what was recorded after it.
+records lack, and a resume drops what was recorded after it. Between two steps the run may be asked
+to stop (`train.stopping`).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,11 +21,13 @@ import psutil
 import torch
 
 from oneshot_rlvr.config import Recipe
-from oneshot_rlvr.errors import RecordsError
+from oneshot_rlvr.errors import RecordsError, TrainingError
 from oneshot_rlvr.evaluation import EvaluationResult
 from oneshot_rlvr.examples.schedule import rows_of_step
 from oneshot_rlvr.policy import Policy, load_weights
 from oneshot_rlvr.records import Run, RunWriter
+from oneshot_rlvr.records.files import read_lines
+from oneshot_rlvr.records.schema import METRICS as METRICS_FILE
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import Engine, Sampling, StreamKey
 from oneshot_rlvr.train.checkpoint import (
@@ -35,13 +38,17 @@ from oneshot_rlvr.train.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+from oneshot_rlvr.train.failure import save_failure
+from oneshot_rlvr.train.generators import seed_generators
+from oneshot_rlvr.train.health import Health
 from oneshot_rlvr.train.metrics import METRICS, TIMINGS, checked, rollout_metrics
+from oneshot_rlvr.train.resampling import replace_equal_rows
 from oneshot_rlvr.train.step import TrainStep
-from oneshot_rlvr.types import Example, Prompt
+from oneshot_rlvr.train.stopping import Stopped, Stopping
+from oneshot_rlvr.train.trackers import Trackers, tracked
+from oneshot_rlvr.types import Example, Graded, Prompt
 
 ROLLOUT_PURPOSE = "rollouts"
-KEPT = 2
-"""Newest checkpoints kept: the second serves where the first turns out to be damaged."""
 
 log = logging.getLogger(__name__)
 
@@ -93,25 +100,35 @@ class Job:
     writer: RunWriter
     validate: Callable[[], EvaluationResult] | None = None
     progress: Progress = field(default_factory=Silent)
+    stopping: Stopping = field(default_factory=Stopping)
+    trackers: Trackers | None = None
+    health: Health = field(default_factory=Health)
 
 
 def run_steps(job: Job, start: Checkpoint | None) -> int:
     """Trains to `train.steps` and leaves the chosen checkpoint's weights in the policy.
 
     `start` is the checkpoint to continue from. Returns the step whose weights are the result,
-    by `train.checkpoint_rule`.
+    by `train.checkpoint_rule`. Stopped, with the last step saved, where it was asked to stop.
     """
     first, best = 1, None
+    forked = start is not None and bool(start.loop.get("forked"))
     if start is not None:
-        load_checkpoint(start, job.policy, job.trainer.optimizer)
-        job.trainer.resume_at(start.step)
+        for part in load_checkpoint(start, job.trainer, partly=forked):
+            job.progress.note(f"warning: {part}.")
         job.engine.sync(job.policy)
         first, best = start.step + 1, start.best
+        for row in read_lines(job.writer.directory / METRICS_FILE):
+            job.health.observe(row["step"], row)  # told before the run was stopped
     job.progress.start(job.recipe.train.steps)
-    if start is None:
-        _validate_base(job)
+    if start is None or forked:
+        _validate_start(job, first - 1)
+        seed_generators(job.recipe.train.seed)
     for step in range(first, job.recipe.train.steps + 1):
-        best = _step(job, step, best)
+        with job.stopping.step():
+            best = _step(job, step, best)
+        if job.stopping.asked:
+            raise Stopped(step)
     return _choose(job, best)
 
 
@@ -130,13 +147,20 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
     clock.lap("generate_seconds")
     graded = job.scorer.score(rollouts, {e.id: e for e in job.examples}, step)
     clock.lap("score_seconds")
+    resampled: dict[str, float] = {}
+    if recipe.algorithm.dynamic_sampling:
+        graded, resampled = _resample(job, step, graded, sampling)
+        clock.lap("resample_seconds")
     updated = job.trainer.update(graded)
     job.engine.sync(job.policy)
     clock.lap("update_seconds")
-    metrics = checked({**rollout_metrics(graded), **updated.metrics}, METRICS)
+    metrics = checked({**rollout_metrics(graded), **resampled, **updated.metrics}, METRICS)
     job.writer.rollouts(step, graded, updated.advantages)
     job.writer.metrics(step, metrics)
     clock.lap("record_seconds")
+    for warning in job.health.observe(step, metrics):
+        job.progress.note(f"warning: {warning}.")
+    _refuse_to_go_on_skipping(job, step, graded, updated.advantages, metrics)
     speed = metrics["train/tokens"] / clock.total
     shown = {**metrics, "tokens_per_second": speed}
     last, improved = step == train.steps, False
@@ -147,15 +171,38 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
         best = Best(step, accuracy) if improved else best
         clock.lap("evaluate_seconds")
     # The best so far must be on disk to be chosen later, whatever `save_every` says.
-    keep_best = train.checkpoint_rule == "best_validation"
-    if _due(step, train.save_every, last) or (improved and keep_best):
-        save_checkpoint(job.writer.directory, step, job.policy, job.trainer.optimizer, best)
-        kept = [best.step] if best is not None and keep_best else []
-        prune_checkpoints(job.writer.directory, KEPT, kept)
+    needed = improved and train.checkpoint_rule == "best_validation"
+    if _due(step, train.save_every, last) or needed or job.stopping.asked:
+        loop = {"cursor": {"next_step": step + 1}, "records": job.writer.offset()}
+        save_checkpoint(job.writer.directory, step, job.trainer, best, loop)
+        kept = [] if best is None else [best.step]
+        prune_checkpoints(job.writer.directory, train.keep_checkpoints, kept)
         clock.lap("checkpoint_seconds")
-    job.writer.timings(step, checked({**clock.told(), "tokens_per_second": speed}, TIMINGS))
+    timings = checked({**clock.told(), "tokens_per_second": speed}, TIMINGS)
+    job.writer.timings(step, timings)
+    if job.trackers is not None:
+        job.trackers.step(step, tracked(metrics, timings, shown.get("validation/accuracy")))
     job.progress.step(step, shown)
     return best
+
+
+def _resample(
+    job: Job, step: int, graded: list[Graded], sampling: Sampling
+) -> tuple[list[Graded], dict[str, float]]:
+    """The step's rollouts, rows of equal rewards replaced by other prompts' rows."""
+    recipe, number = job.recipe, len(job.examples)
+
+    def ask(examples: Mapping[int, int], turn: int) -> list[Graded]:
+        prompts = [
+            Prompt(row=row, example=job.examples[e], tokens=job.prompt_tokens[e])
+            for row, e in examples.items()
+        ]
+        key = StreamKey(recipe.train.seed, f"{ROLLOUT_PURPOSE}, sampling {turn + 1}", step)
+        rollouts = job.engine.generate(prompts, recipe.rollouts.group_size, sampling, key)
+        return job.scorer.score(rollouts, {e.id: e for e in job.examples}, step)
+
+    rows = rows_of_step(number, recipe.rollouts.prompts_per_step, step, recipe.train.seed)
+    return replace_equal_rows(graded, rows, number, recipe.algorithm.dynamic_sampling_rounds, ask)
 
 
 def prompts_of_step(job: Job, step: int) -> list[Prompt]:
@@ -170,17 +217,45 @@ def prompts_of_step(job: Job, step: int) -> list[Prompt]:
     ]
 
 
-def _validate_base(job: Job) -> None:
-    """Records the validation of the base (step 0), unless an interrupted run has done so.
+def _refuse_to_go_on_skipping(
+    job: Job,
+    step: int,
+    graded: Sequence[Graded],
+    advantages: Sequence[float],
+    metrics: Mapping[str, float],
+) -> None:
+    """TrainingError, with the batch saved, after too many updates in a row that were left out."""
+    limit, skipped = job.recipe.train.max_skipped_updates, job.trainer.skipped_in_a_row
+    if not limit or skipped < limit:
+        return
+    run = job.writer.directory
+    try:
+        where = f"saved in {save_failure(run, step, job.policy, graded, advantages, metrics)}"
+    except RecordsError as error:
+        where = f"not saved: {error}"
+    raise TrainingError(
+        f"The last {skipped} updates had a loss or gradient that is not finite and were left out; "
+        f"the run stops at step {step}. The batch and the model are {where}. A smaller "
+        "optimizer.learning_rate may help, in a new run from an earlier checkpoint: "
+        f"--fork {run} (or --resume with train.max_skipped_updates=0 to go on regardless)."
+    )
 
-    It cannot be chosen: the result of a run is a trained model.
+
+def _validate_start(job: Job, step: int) -> None:
+    """Records the validation of what a run begins with: the base (step 0), or a fork's parent.
+
+    Not where an interrupted run has done so. It cannot be chosen: the result of a run is a model
+    that the run trained.
     """
-    if job.validate is None or ("validation", 0) in Run(job.writer.directory).evaluations():
+    if job.validate is None or ("validation", step) in Run(job.writer.directory).evaluations():
         return
     clock = _Clock(job.policy.device)
-    _validate(job.validate, job.writer, 0)
+    accuracy = _validate(job.validate, job.writer, step)
     clock.lap("evaluate_seconds")
-    job.writer.timings(0, checked(clock.told(), TIMINGS))
+    timings = checked(clock.told(), TIMINGS)
+    job.writer.timings(step, timings)
+    if job.trackers is not None:
+        job.trackers.step(step, tracked({}, timings, accuracy))
 
 
 def _validate(validate: Callable[[], EvaluationResult], writer: RunWriter, step: int) -> float:

@@ -11,6 +11,14 @@ from oneshot_rlvr.records import rechecks
 from oneshot_rlvr.types import Graded, Reason
 from oneshot_rlvr.verifiers.boxed import last_box
 
+TERMS = {
+    "policy_loss": "the policy term",
+    "kl": "the KL term",
+    "entropy_nats": "the entropy term",
+    "value_loss": "the value term (on a shared trunk)",
+}
+"""The terms of a loss, as its pieces in `algorithms/` name them."""
+
 METRICS: dict[str, tuple[str, str]] = {
     "train/accuracy": ("share", "correct rollouts of the step, exact"),
     "train/reward": ("reward", "mean reward of the step's rollouts"),
@@ -22,12 +30,41 @@ METRICS: dict[str, tuple[str, str]] = {
     "train/tokens_mean": ("tokens", "mean length of a rollout"),
     "train/loss": ("loss", "the loss minimised, mean over the step's updates"),
     "train/policy_loss": ("loss", "its policy term"),
-    "train/kl": ("nats", "k3 estimate of the divergence from the reference, token mean"),
+    "train/kl": (
+        "nats",
+        "estimate of the divergence from the reference (algorithm.kl_estimator), averaged",
+    ),
     "train/entropy_nats": ("nats", "mean entropy of the next token at the rollout temperature"),
     "train/ratio_max": ("ratio", "largest probability ratio of the step"),
     "train/ratio_min": ("ratio", "smallest probability ratio of the step"),
     "train/clip_share": ("share", "tokens at which clipping took effect"),
     "train/gradient_norm": ("norm", "before clipping, mean over the step's updates"),
+    **{
+        f"train/gradient_norm/{term}": ("norm", f"of {words} alone, every train.term_norms_every")
+        for term, words in TERMS.items()
+    },
+    "train/critic_gradient_norm": ("norm", "the critic's, before clipping; ppo only"),
+    "train/value_loss": (
+        "loss",
+        "the critic's term: half the squared error of its values; ppo only",
+    ),
+    "train/explained_variance": (
+        "share",
+        "1 - var(returns - values) / var(returns), before the step's updates; 1: the critic knows",
+    ),
+    "train/entropy_coefficient": (
+        "weight",
+        "of the entropy bonus in the step; where algorithm.entropy_target is set",
+    ),
+    "train/overlong_penalty": (
+        "reward",
+        "mean deducted for lengths near the limit; where algorithm.overlong_buffer_share is set",
+    ),
+    "train/resampled_rows": (
+        "count",
+        "rows of equal rewards that asked another prompt; where algorithm.dynamic_sampling is on",
+    ),
+    "train/discarded_tokens": ("tokens", "generated for rows that were then replaced"),
     "train/logprob_gap": ("nats", "largest difference of sampler's and trainer's log-probability"),
     "train/skipped_updates": ("count", "updates left out for a loss or gradient not finite"),
     "optimizer/learning_rate": ("rate", "of the step's last update"),
@@ -37,6 +74,7 @@ METRICS: dict[str, tuple[str, str]] = {
 TIMINGS: dict[str, tuple[str, str]] = {
     "generate_seconds": ("s", "sampling"),
     "score_seconds": ("s", "grading"),
+    "resample_seconds": ("s", "rows asked again, where algorithm.dynamic_sampling is on"),
     "update_seconds": ("s", "log-probabilities, loss, gradient, optimizer"),
     "record_seconds": ("s", "writing records"),
     "evaluate_seconds": ("s", "validation, at its steps; step 0 is the base model's"),

@@ -3,35 +3,51 @@
     rewards -> advantages -> (for each update: log-probs -> loss -> gradient -> optimizer)
 
 Every token's weight is fixed over the whole update before it is split into micro-batches, so the
-gradient is that of the unsplit batch. Not here: sampling, grading, records, checkpoints.
+gradient is that of the unsplit batch. Not here: sampling, grading, records, checkpoints; forward
+passes (`train/forward.py`); what the algorithms compute (`algorithms/`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from oneshot_rlvr.algorithms import get_algorithm
-from oneshot_rlvr.algorithms.advantages import zero_variance
-from oneshot_rlvr.algorithms.algorithm import LossInputs, LossOutputs
+from oneshot_rlvr.algorithms.advantages import explained_variance
+from oneshot_rlvr.algorithms.batch import AdvantageInputs, Advantages, LossInputs, LossOutputs
+from oneshot_rlvr.algorithms.controllers import (
+    applied_entropy_coefficient,
+    next_entropy_coefficient,
+)
+from oneshot_rlvr.algorithms.regularizers import KL_ESTIMATORS
 from oneshot_rlvr.config import Recipe
-from oneshot_rlvr.policy.decoder import unsupported
+from oneshot_rlvr.policy.critic import Critic
 from oneshot_rlvr.policy.load import Policy
-from oneshot_rlvr.policy.logprobs import TokenScores, sequence_logprobs
+from oneshot_rlvr.policy.logprobs import TokenScores
+from oneshot_rlvr.policy.lora import BaseReference, add_adapters, has_adapters
 from oneshot_rlvr.policy.optimizer import (
     AdamW,
+    clip_gradient,
     gradient_norm,
     learning_rate_at,
+    load_state_tensors,
     make_optimizer,
     set_learning_rate,
+    state_tensors,
 )
 from oneshot_rlvr.policy.reference import Reference
-from oneshot_rlvr.train.batching import micro_batches, parts
+from oneshot_rlvr.rollouts.randomness import StreamKey
+from oneshot_rlvr.train.batching import parts
+from oneshot_rlvr.train.forward import Forward, Known, padded
+from oneshot_rlvr.train.learner import LearnerState
+from oneshot_rlvr.train.rows import generated_mask, sampler_gap, shaped_rewards, told_advantages
+from oneshot_rlvr.train.subsample import Drawn, drawn_rows
+from oneshot_rlvr.train.term_norms import term_norms
 from oneshot_rlvr.types import Graded, Rollout
 
 _EXTREMES: dict[str, Callable[[list[float]], float]] = {
@@ -51,9 +67,10 @@ class StepResult:
 
 
 class TrainStep:
-    """Holds what learns: policy, optimizer and, where the KL term is on, the reference.
+    """Holds what learns: policy, optimizer and, where the recipe has them, critic and reference.
 
-    `steps_done` counts calls of `update`; the learning rate follows from it.
+    `steps_done` counts calls of `update`; the learning rate follows from it. `skipped_in_a_row`
+    counts the updates left out since the last that was made.
     """
 
     def __init__(
@@ -61,21 +78,72 @@ class TrainStep:
         policy: Policy,
         recipe: Recipe,
         *,
-        reference: Reference | None = None,
+        reference: Reference | BaseReference | None = None,
         optimizer: AdamW | None = None,
     ):
+        config = recipe.algorithm
         self.policy = policy
         self.recipe = recipe
-        self.algorithm = get_algorithm(recipe.algorithm.name)
+        self.algorithm = get_algorithm(config.name)
+        if recipe.model.lora is not None and not has_adapters(policy.model):
+            add_adapters(policy.model, recipe.model.lora, recipe.train.seed)
         self.optimizer = optimizer or make_optimizer(policy.model, recipe.optimizer)
-        if recipe.algorithm.kl_coefficient and reference is None:
-            reference = Reference(policy.model)
-        self.reference = reference if recipe.algorithm.kl_coefficient else None
+        if config.kl_coefficient and reference is None:
+            # The base under the adapters is a reference without a copy, as long as it is frozen.
+            whole = recipe.model.lora is None or config.reference_refresh_every > 0
+            reference = Reference(policy.model) if whole else BaseReference(policy.model)
+        self.reference = reference if config.kl_coefficient else None
+        self.critic: Critic | None = None
+        self.critic_optimizer: AdamW | None = None
+        if config.critic is not None:
+            self.critic = Critic(policy.model, shared=config.critic == "shared")
+            own = recipe.optimizer.model_copy(update={"learning_rate": config.critic_learning_rate})
+            self.critic_optimizer = make_optimizer(self.critic.parameters(), own)
+        self.entropy_coefficient = config.entropy_coefficient  # of the next update
+        self._controlled = config.entropy_coefficient  # the controller's, where there is one
         self.steps_done = 0
+        self.skipped_in_a_row = 0
 
-    def resume_at(self, steps_done: int) -> None:
-        """Goes on after this many steps."""
-        self.steps_done = steps_done
+    @property
+    def _refreshes(self) -> int:
+        return self.recipe.algorithm.reference_refresh_every
+
+    @property
+    def forward(self) -> Forward:
+        """The models as they are applied to rollouts."""
+        return Forward(self.policy, self.recipe, self.reference, self.critic)
+
+    def state(self) -> LearnerState:
+        """What changes with every update beside policy and optimizer (for checkpoints)."""
+        values: dict[str, int | float] = {
+            "steps_done": self.steps_done,
+            "skipped_in_a_row": self.skipped_in_a_row,
+        }
+        tensors: dict[str, Tensor] = {}
+        if self.recipe.algorithm.entropy_target is not None:
+            values["entropy_coefficient"] = self.entropy_coefficient
+            values["controlled_entropy_coefficient"] = self._controlled
+        if self.critic is not None and self.critic_optimizer is not None:
+            tensors |= prefixed("critic.", dict(self.critic.named_parameters()))
+            tensors |= prefixed("critic_optimizer.", state_tensors(self.critic_optimizer))
+        if self._refreshes and isinstance(self.reference, Reference):
+            tensors |= prefixed("reference.", self.reference.tensors())
+        return LearnerState(tensors, values)
+
+    def load_state(self, state: LearnerState) -> None:
+        """Goes on where `state` was taken."""
+        self.steps_done = int(state.values["steps_done"])
+        self.skipped_in_a_row = int(state.values["skipped_in_a_row"])
+        if self.recipe.algorithm.entropy_target is not None:
+            self.entropy_coefficient = float(state.values["entropy_coefficient"])
+            self._controlled = float(state.values["controlled_entropy_coefficient"])
+        if self.critic is not None and self.critic_optimizer is not None:
+            self.critic.load(without_prefix("critic.", state.tensors))
+            load_state_tensors(
+                self.critic_optimizer, without_prefix("critic_optimizer.", state.tensors)
+            )
+        if self._refreshes and isinstance(self.reference, Reference):
+            self.reference.load(without_prefix("reference.", state.tensors))
 
     def update(self, graded: Sequence[Graded]) -> StepResult:
         """Learns from one step's rollouts, ordered by row, then index.
@@ -83,178 +151,244 @@ class TrainStep:
         A loss or gradient that is not finite skips that update, leaves weights and optimizer as
         they were, and is counted in `train/skipped_updates`.
         """
-        updates = self.recipe.train.updates_per_rollout
-        rewards_P_G = _rewards(graded)
+        train, rollouts = self.recipe.train, [g.rollout for g in graded]
+        rewards_P_G, metrics = shaped_rewards(graded, self.recipe)
         P, G = rewards_P_G.shape
-        advantages_P_G = self.algorithm.advantages(rewards_P_G, self.recipe.algorithm)
-        rollouts = [g.rollout for g in graded]
-        advantages_N = advantages_P_G.flatten().to(self.policy.device, torch.float32)
-        row_parts = parts(P, updates)
+        row_parts = parts(P, train.updates_per_rollout // train.epochs)
         members_U = [list(range(rows.start * G, rows.stop * G)) for rows in row_parts]
-        # Old log-probs are the policy's own before its first update. In the first part they equal
-        # the current ones; later parts need them computed before anything has moved.
-        old_U: list[list[Tensor] | None] = [None]
-        old_U += [self._old_logprobs([rollouts[n] for n in members]) for members in members_U[1:]]
+        members_U *= train.epochs
+        known = self._known(rollouts, members_U)
+        mask_N_T = generated_mask(rollouts)
+        rewards_N_T = self._token_rewards(rewards_P_G, known, mask_N_T)
+        values_N_T = None if known.values is None else padded(known.values).double().cpu()
+        advantages = self.algorithm.advantages(
+            AdvantageInputs(rewards_N_T, mask_N_T, G, values_N_T), self.recipe.algorithm
+        )
+        if values_N_T is not None and advantages.returns_N_T is not None:
+            metrics["explained_variance"] = explained_variance(
+                values_N_T, advantages.returns_N_T, mask_N_T
+            )
         collected: list[dict[str, float]] = []
-        skipped = 0
-        for number, (members, old) in enumerate(zip(members_U, old_U, strict=True)):
-            rate = learning_rate_at(self.steps_done * updates + number, self.recipe.optimizer)
-            set_learning_rate(self.optimizer, rate)
-            metrics = self._one_update([rollouts[n] for n in members], advantages_N[members], old)
-            skipped += "gradient_norm" not in metrics
-            collected.append(metrics)
+        for number, members in enumerate(members_U):
+            made = self.steps_done * train.updates_per_rollout + number
+            rate = learning_rate_at(made, self.recipe.optimizer)
+            self._set_rates(rate)
+            part = known.of(members)
+            if number == 0:
+                part.old = None  # the policy's own, which has not moved: the ratio is exactly 1
+            own = advantages.of(members)
+            drawn = self._drawn([rollouts[n] for n in members], own, number)
+            part, own = part.of(drawn.rows), own.of(drawn.rows)
+            chosen = [rollouts[members[n]] for n in drawn.rows]
+            if number == 0:
+                metrics |= self._term_norms(chosen, own, part, drawn.weights_N_T)
+            collected.append(self._one_update(chosen, own, part, drawn.weights_N_T))
+            left_out = "gradient_norm" not in collected[-1]
+            self.skipped_in_a_row = self.skipped_in_a_row + 1 if left_out else 0
         self.steps_done += 1
-        metrics = _combine(collected)
-        metrics["zero_variance_share"] = zero_variance(rewards_P_G).double().mean().item()
-        metrics["skipped_updates"] = float(skipped)
-        named = {f"train/{name}": value for name, value in metrics.items()}
+        metrics |= _combine(collected)
+        metrics["skipped_updates"] = float(sum("gradient_norm" not in c for c in collected))
+        self._between_steps(metrics)
+        named = {
+            name if "/" in name else f"train/{name}": value
+            for name, value in metrics.items()
+            if math.isfinite(value)
+        }
         named["optimizer/learning_rate"] = rate
-        return StepResult(named, advantages_P_G.flatten().tolist())
+        return StepResult(named, told_advantages(advantages.advantages_N_T, mask_N_T))
+
+    def _drawn(self, rollouts: Sequence[Rollout], advantages: Advantages, number: int) -> Drawn:
+        """The rows that update `number` of this step computes, and their tokens' weights."""
+        on = bool(self.recipe.algorithm.policy_coefficient)
+        moved_N = (advantages.advantages_N_T != 0).any(1) & on
+        weights_N_T = self._weights(rollouts)
+        key = StreamKey(self.recipe.train.seed, f"zero_variance {number}", self.steps_done)
+        return drawn_rows(moved_N, weights_N_T, self.recipe.train.zero_variance_share, key)
+
+    def _weights(self, rollouts: Sequence[Rollout]) -> Tensor:
+        """Every token's weight in the loss (N, T), on the CPU."""
+        longest = self.recipe.rollouts.max_new_tokens
+        return self.algorithm.weights(generated_mask(rollouts), self.recipe.algorithm, longest)
+
+    def _known(self, rollouts: Sequence[Rollout], members_U: list[list[int]]) -> Known:
+        """What the updates need to know of the rollouts as long as nothing has moved.
+
+        The first update takes its old log-probs from its own forward pass.
+        """
+        config = self.recipe.algorithm
+        in_reward = self.reference is not None and config.kl_place == "reward"
+        return self.forward.known(
+            rollouts,
+            old=len(members_U) > 1 or in_reward,
+            reference=self.reference is not None and (in_reward or self.recipe.train.epochs > 1),
+            values=self.critic is not None,
+        )
+
+    def _token_rewards(self, rewards_P_G: Tensor, known: Known, mask_N_T: Tensor) -> Tensor:
+        """Every token's reward (N, T, float64): the outcome at the last, less the KL penalty."""
+        config = self.recipe.algorithm
+        rewards_N_T = torch.zeros(mask_N_T.shape, dtype=torch.float64)
+        last_N_1 = mask_N_T.sum(1, keepdim=True) - 1
+        rewards_N_T.scatter_(1, last_N_1, rewards_P_G.reshape(-1, 1))
+        if config.kl_place == "reward" and known.old is not None and known.reference is not None:
+            estimate = KL_ESTIMATORS[config.kl_estimator]
+            kl_N_T = estimate(padded(known.old), padded(known.reference)).double().cpu()
+            rewards_N_T -= config.kl_coefficient * kl_N_T * mask_N_T
+        return rewards_N_T
 
     def _one_update(
-        self, rollouts: Sequence[Rollout], advantages_N: Tensor, old_N: list[Tensor] | None
+        self,
+        rollouts: Sequence[Rollout],
+        advantages: Advantages,
+        known: Known,
+        weights_N_T: Tensor | None = None,
     ) -> dict[str, float]:
         """One optimizer step over these rollouts; no `gradient_norm` among the metrics if skipped.
 
+        Tokens weigh what the algorithm says of these rollouts, unless `weights_N_T` is given.
         Metrics that are not finite (they may be why) are left out.
         """
         config = self.recipe.algorithm
-        lengths_N = torch.tensor([len(r.tokens) for r in rollouts])
-        mask_N_T = torch.arange(int(lengths_N.max()))[None] < lengths_N[:, None]
-        weights_N_T = self.algorithm.weights(mask_N_T, config).to(self.policy.device)
-        self.optimizer.zero_grad()
+        if weights_N_T is None:
+            weights_N_T = self._weights(rollouts)
+        weights_N_T = weights_N_T.to(self.policy.device)
+        self._zero_gradients()
         # Where only the policy term is on, a rollout without advantage has no gradient: its
         # backward pass is left out, and its forward pass serves the metrics.
-        others = bool(config.kl_coefficient or config.entropy_coefficient)
-        learning_N = (
-            (advantages_N != 0).tolist() if config.policy_coefficient else [False] * len(rollouts)
-        )
+        kl_in_loss = config.kl_coefficient and config.kl_place == "loss"
+        others = bool(kl_in_loss or self.entropy_coefficient or self.critic is not None)
+        moved_N = (advantages.advantages_N_T != 0).any(1) & bool(config.policy_coefficient)
+        learning_N = [others or moved for moved in moved_N.tolist()]
         sums: dict[str, float] = {}
         extremes: dict[str, list[float]] = {}
         for learns in (True, False):
-            chosen = [n for n in range(len(rollouts)) if (others or learning_N[n]) == learns]
-            for part in self._micro_batches([rollouts[n] for n in chosen]):
+            chosen = [n for n in range(len(rollouts)) if learning_N[n] == learns]
+            for part in self.forward.micro_batches([rollouts[n] for n in chosen]):
                 members = [chosen[n] for n in part]
                 with torch.set_grad_enabled(learns):
-                    scores, output = self._part(rollouts, members, advantages_N, weights_N_T, old_N)
+                    scores, output = self._part(rollouts, members, advantages, weights_N_T, known)
                 if learns:
                     output.loss.backward()
-                if old_N is None:
-                    gap = _sampler_gap(scores, [rollouts[n] for n in members])
+                if known.old is None:
+                    gap = sampler_gap(scores, [rollouts[n] for n in members])
                     extremes.setdefault("logprob_gap", []).append(gap)
                 for name, value in output.terms.items():
                     sums[name] = sums.get(name, 0.0) + value.item()
                 for name, value in output.extremes.items():
                     extremes.setdefault(name, []).append(value.item())
         metrics = {**sums, **{name: _EXTREMES[name](values) for name, values in extremes.items()}}
-        norm = self._apply(sums["loss"])
-        if norm is not None:
-            metrics["gradient_norm"] = norm
+        metrics |= self._apply(sums["loss"])
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+    def _term_norms(
+        self,
+        rollouts: Sequence[Rollout],
+        advantages: Advantages,
+        known: Known,
+        weights_N_T: Tensor,
+    ) -> dict[str, float]:
+        """Each term's gradient norm, at the steps where `train.term_norms_every` asks for it."""
+        every = self.recipe.train.term_norms_every
+        if not every or (self.steps_done + 1) % every:
+            return {}
+
+        def losses() -> Iterable[LossOutputs]:
+            for members in self.forward.micro_batches(rollouts):
+                yield self._part(rollouts, members, advantages, weights_N_T, known)[1]
+
+        norms = term_norms(losses, _trained(self.policy.model.parameters()))
+        return {f"train/gradient_norm/{name}": norm for name, norm in norms.items()}
 
     def _part(
         self,
         rollouts: Sequence[Rollout],
         members: list[int],
-        advantages_N: Tensor,
+        advantages: Advantages,
         weights_N_T: Tensor,
-        old_N: list[Tensor] | None,
+        known: Known,
     ) -> tuple[TokenScores, LossOutputs]:
         """Scores and loss share of some rows."""
-        config = self.recipe.algorithm
-        chosen = [rollouts[n] for n in members]
-        scores = self._scores(chosen, with_entropy=bool(config.entropy_coefficient))
-        T = scores.logprobs_N_T.shape[1]
-        if old_N is None:
-            old_N_T = scores.logprobs_N_T.detach()
+        config = self.recipe.algorithm.model_copy(
+            update={"entropy_coefficient": self.entropy_coefficient}
+        )
+        chosen, before = [rollouts[n] for n in members], known.of(members)
+        scores = self.forward.scores(chosen, with_entropy=bool(self.entropy_coefficient))
+        T, like = scores.logprobs_N_T.shape[1], scores.logprobs_N_T
+        returns_N_T = advantages.returns_N_T
+        if before.reference is None:
+            reference_N_T = self.forward.reference_logprobs(chosen)
         else:
-            old_N_T = torch.nn.utils.rnn.pad_sequence([old_N[n] for n in members], batch_first=True)
-        reference_N_T = None
-        if self.reference is not None:
-            reference_N_T = self.reference.logprobs(
-                [r.prompt_tokens for r in chosen],
-                [r.tokens for r in chosen],
-                self.recipe.rollouts.temperature,
-                pad_id=self.policy.pad_id,
-            ).logprobs_N_T
+            reference_N_T = padded(before.reference)
         inputs = LossInputs(
             logprobs_N_T=scores.logprobs_N_T,
-            old_logprobs_N_T=old_N_T,
-            advantages_N=advantages_N[members],
+            old_logprobs_N_T=like.detach() if before.old is None else padded(before.old),
+            advantages_N_T=advantages.advantages_N_T[members, :T].to(like),
             weights_N_T=weights_N_T[members, :T],
             entropy_N_T=scores.entropy_N_T,
             reference_logprobs_N_T=reference_N_T,
+            values_N_T=self.forward.values(chosen, scores),
+            old_values_N_T=None if before.values is None else padded(before.values),
+            returns_N_T=None if returns_N_T is None else returns_N_T[members, :T].to(like),
         )
         return scores, self.algorithm.loss(inputs, config)
 
-    def _scores(self, rollouts: Sequence[Rollout], *, with_entropy: bool) -> TokenScores:
-        return sequence_logprobs(
-            self.policy.model,
-            [r.prompt_tokens for r in rollouts],
-            [r.tokens for r in rollouts],
-            self.recipe.rollouts.temperature,
-            pad_id=self.policy.pad_id,
-            with_entropy=with_entropy,
-        )
+    def _set_rates(self, rate: float) -> None:
+        """The policy's learning rate; the critic's follows its warm-up."""
+        set_learning_rate(self.optimizer, rate)
+        if self.critic_optimizer is not None:
+            share = rate / self.recipe.optimizer.learning_rate
+            set_learning_rate(
+                self.critic_optimizer, self.recipe.algorithm.critic_learning_rate * share
+            )
 
-    @torch.no_grad()
-    def _old_logprobs(self, rollouts: Sequence[Rollout]) -> list[Tensor]:
-        """Current log-probs of every rollout, ragged."""
-        old: list[Tensor] = [torch.empty(0)] * len(rollouts)
-        for members in self._micro_batches(rollouts):
-            scores = self._scores([rollouts[n] for n in members], with_entropy=False)
-            for n, logprobs_T in zip(members, scores.logprobs_N_T, strict=True):
-                old[n] = logprobs_T[: len(rollouts[n].tokens)]
-        return old
-
-    def _micro_batches(self, rollouts: Sequence[Rollout]) -> list[list[int]]:
-        return micro_batches(
-            [r.prompt_tokens for r in rollouts],
-            [r.tokens for r in rollouts],
-            self.recipe.train.micro_batch_tokens,
-            shared=unsupported(self.policy.model) is None,
-        )
-
-    def _apply(self, loss: float) -> float | None:
-        """Clips and steps; the gradient norm before clipping, or None if nothing was applied."""
-        parameters = [p for p in self.policy.model.parameters() if p.requires_grad]
-        norm = gradient_norm(parameters).item()
-        limit = self.recipe.optimizer.gradient_clip
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            self.optimizer.zero_grad()
-            return None
-        for parameter in parameters:
-            if parameter.grad is None:  # AdamW passes over None; momentum and decay must go on
-                parameter.grad = torch.zeros_like(parameter)
-            elif limit and norm > limit:
-                parameter.grad.mul_(limit / (norm + 1e-6))
-        self.optimizer.step()
+    def _zero_gradients(self) -> None:
         self.optimizer.zero_grad()
-        return norm
+        if self.critic_optimizer is not None:
+            self.critic_optimizer.zero_grad()
+
+    def _apply(self, loss: float) -> dict[str, float]:
+        """Clips and steps; the gradient norms before clipping, nothing if nothing was applied."""
+        learners = {"gradient_norm": (self.optimizer, _trained(self.policy.model.parameters()))}
+        if self.critic is not None and self.critic_optimizer is not None:
+            learners["critic_gradient_norm"] = (self.critic_optimizer, self.critic.parameters())
+        norms = {name: gradient_norm(p).item() for name, (_, p) in learners.items()}
+        if all(math.isfinite(value) for value in (loss, *norms.values())):
+            for name, (optimizer, parameters) in learners.items():
+                clip_gradient(parameters, norms[name], self.recipe.optimizer.gradient_clip)
+                optimizer.step()
+        else:
+            norms = {}
+        self._zero_gradients()
+        return norms
+
+    def _between_steps(self, metrics: dict[str, float]) -> None:
+        """What moves once a step: the entropy coefficient, the reference. Tells the former."""
+        config = self.recipe.algorithm
+        if config.entropy_target is not None:
+            metrics["entropy_coefficient"] = self.entropy_coefficient
+            if "entropy_nats" in metrics:
+                entropy = metrics["entropy_nats"]
+                self._controlled = next_entropy_coefficient(self._controlled, entropy, config)
+                self.entropy_coefficient = applied_entropy_coefficient(
+                    self._controlled, entropy, config
+                )
+        due = self._refreshes and self.steps_done % self._refreshes == 0
+        if due and isinstance(self.reference, Reference):
+            self.reference.refresh(self.policy.model)
 
 
-def _rewards(graded: Sequence[Graded]) -> Tensor:
-    """Rewards (P, G, float64); ValueError unless the rollouts form rows of one size, in order."""
-    rows: dict[int, list[float]] = {}
-    for g in graded:
-        rows.setdefault(g.rollout.row, []).append(g.reward)
-    sizes = {len(row) for row in rows.values()}
-    ordered = [g.rollout.row for g in graded] == [row for row in rows for _ in rows[row]]
-    if len(sizes) != 1 or not ordered:
-        raise ValueError(
-            f"rollouts of {len(rows)} rows with sizes {sorted(sizes)}"
-            f"{'' if ordered else ', not ordered by row'}; wanted rows of one size, row after row"
-        )
-    return torch.tensor(list(rows.values()), dtype=torch.float64)
+def _trained(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    return [p for p in parameters if p.requires_grad]
 
 
-def _sampler_gap(scores: TokenScores, rollouts: Sequence[Rollout]) -> float:
-    """Largest difference between the sampler's and the trainer's log-probability of a token."""
-    sampled_N_T = torch.nn.utils.rnn.pad_sequence(
-        [torch.tensor(r.logprobs, dtype=torch.float64) for r in rollouts], batch_first=True
-    )
-    gap_N_T = scores.logprobs_N_T.detach().cpu().double() - sampled_N_T
-    return float((gap_N_T * scores.generated_mask_N_T.cpu()).abs().max())
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with a prefix to every name."""
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names have the prefix, without it."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _combine(collected: list[dict[str, float]]) -> dict[str, float]:

@@ -1,0 +1,196 @@
+"""How much memory a run will need, estimated from the model's configuration alone.
+
+For `--dry-run`: no weights are read. What is held throughout (weights, gradients, optimizer,
+reference, critic) is exact; activations and the sampler's cache are counted per token from the
+layer's widths, and assume that every answer is as long as it may be. How far the estimate is from
+measured peaks is told in docs/training.md (`benchmarks/footprint.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from oneshot_rlvr.config import Recipe
+from oneshot_rlvr.policy.load import _dtype, _source, device_of
+from oneshot_rlvr.rollouts.capacity import budget_bytes
+
+HEADROOM = 0.85
+"""Share of the free memory that a proposal fills; the rest is fragmentation and surprise."""
+
+PROGRAM_BYTES = {"cpu": 700 << 20, "cuda": 1 << 30}
+"""Python with torch and transformers imported; on a GPU, CUDA's context. Measured."""
+
+LARGEST, SMALLEST = 1 << 17, 1 << 8
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What memory depends on; `weight_bytes` is the size of one weight."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    vocabulary: int
+    weight_bytes: int
+
+    @classmethod
+    def of(cls, config: Any, parameters: int, weight_bytes: int) -> Shape:
+        """From a transformers configuration."""
+        heads = config.num_attention_heads
+        return cls(
+            parameters=parameters,
+            layers=config.num_hidden_layers,
+            hidden=config.hidden_size,
+            intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
+            heads=heads,
+            kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+            head_width=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            vocabulary=config.vocab_size,
+            weight_bytes=weight_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes by what holds them. `update` and `sampling` take turns; the rest is always there."""
+
+    held: dict[str, int]
+    update: int
+    sampling: int
+
+    @property
+    def peak(self) -> int:
+        """The most at any time."""
+        return sum(self.held.values()) + max(self.update, self.sampling)
+
+
+def estimate(recipe: Recipe, shape: Shape, device: str, micro_batch_tokens: int) -> Footprint:
+    """What a run of `recipe` holds with micro-batches of so many tokens."""
+    n, b = shape.parameters, shape.weight_bytes
+    trained = _adapter_parameters(recipe, shape) if recipe.model.lora is not None else n
+    moments = 8 + (4 if b < 4 else 0)  # two float32 averages; masters of narrow weights
+    held = {
+        "program": PROGRAM_BYTES[device],
+        "weights": n * b,
+        "gradients": trained * b,
+        "optimizer": trained * moments,
+    }
+    if recipe.algorithm.kl_coefficient and recipe.model.lora is None:
+        held["KL reference"] = n * b
+    if recipe.algorithm.critic == "own":
+        held["critic"] = n * (2 * b + moments)
+    rollouts = recipe.derived()["rollouts_per_update"]
+    longest = recipe.rollouts.max_prompt_tokens + recipe.rollouts.max_new_tokens
+    tokens = min(micro_batch_tokens, rollouts * longest)
+    return Footprint(
+        held, tokens * _token_bytes(recipe, shape), _cache_bytes(recipe, shape, device)
+    )
+
+
+def _token_bytes(recipe: Recipe, shape: Shape) -> int:
+    """What one token of a micro-batch leaves behind for the backward pass.
+
+    A decoder layer keeps its two inputs and their norms, queries, keys and values, the attention's
+    output, and three tensors of the MLP's width; recomputed layers keep their input only.
+    """
+    attention = (shape.heads + 2 * shape.kv_heads) * shape.head_width
+    layer = 6 * shape.hidden + 2 * attention + 3 * shape.intermediate
+    kept = shape.layers * layer
+    if recipe.model.gradient_checkpointing:
+        kept = shape.layers * shape.hidden + layer
+    width = 2 if recipe.model.autocast or shape.weight_bytes == 2 else 4
+    return kept * width
+
+
+def _cache_bytes(recipe: Recipe, shape: Shape, device: str) -> int:
+    """Keys and values of the rollouts in flight, at their full length, as far as the sampler's
+    own limit lets them be in flight together."""
+    rows = recipe.derived()["rollouts_per_step"]
+    tokens = rows * recipe.rollouts.max_new_tokens
+    wanted = tokens * shape.layers * 2 * shape.kv_heads * shape.head_width * shape.weight_bytes
+    return min(wanted, budget_bytes(torch.device(device)))
+
+
+def _adapter_parameters(recipe: Recipe, shape: Shape) -> int:
+    assert recipe.model.lora is not None
+    widths = 4 * (shape.hidden + shape.heads * shape.head_width)
+    widths += 3 * (shape.hidden + shape.intermediate)
+    return recipe.model.lora.rank * shape.layers * widths
+
+
+def propose(recipe: Recipe, shape: Shape, device: str, free: int) -> int | None:
+    """The largest power of two for train.micro_batch_tokens that fits; None where none does."""
+    tokens = LARGEST
+    while tokens >= SMALLEST:
+        if estimate(recipe, shape, device, tokens).peak <= HEADROOM * free:
+            return tokens
+        tokens //= 2
+    return None
+
+
+def read_shape(recipe: Recipe) -> tuple[Shape, str]:
+    """The model's shape and the device it will run on, from its configuration; no weights.
+
+    ModelError or OSError where the configuration cannot be read.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    options: dict[str, Any] = {"revision": recipe.model.revision}
+    trusted = recipe.model.trust_remote_code
+    config = AutoConfig.from_pretrained(
+        _source(recipe.model.path), trust_remote_code=trusted, **options
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+    device = device_of(recipe.model.device)
+    weight_bytes = torch.finfo(_dtype(recipe.model.dtype, device)).bits // 8
+    parameters = sum(p.numel() for p in model.parameters())
+    return Shape.of(config.get_text_config(), parameters, weight_bytes), device.type
+
+
+def free_bytes(device: str) -> int:
+    """What is free now on the GPU, or in this machine's memory."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def described(recipe: Recipe) -> list[str]:
+    """The estimate and the proposal in words, a line each; one line that says why not."""
+    try:
+        shape, device = read_shape(recipe)
+    except Exception as error:  # whatever a loader raises: the dry run's other lines stand
+        cause = " ".join(str(error).split())[:160].rstrip(".")
+        return [f"memory:    not estimated, the model's configuration cannot be read ({cause})"]
+    now = recipe.train.micro_batch_tokens
+    footprint, free = estimate(recipe, shape, device, now), free_bytes(device)
+    parts = ", ".join(f"{name} {_size(size)}" for name, size in footprint.held.items())
+    proposal = propose(recipe, shape, device, free)
+    fits = "fits" if footprint.peak <= HEADROOM * free else "does NOT fit"
+    lines = [
+        f"the model: {shape.parameters:,} parameters, {8 * shape.weight_bytes} bits each, {device}",
+        f"memory:    about {_size(footprint.peak)} at most: {parts}; and in turns: sampling "
+        f"{_size(footprint.sampling)}, an update {_size(footprint.update)}",
+        f"           {fits} into the {_size(free)} that are free here",
+    ]
+    if proposal is None:
+        lines.append("           no micro-batch fits: a smaller model, LoRA (model.lora), fewer "
+                     "rollouts at a time or a larger machine is needed")  # fmt: skip
+    else:
+        lines.append(
+            f"           train.micro_batch_tokens is {now:,}; up to {proposal:,} would fit"
+        )
+    return lines
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,85 @@
+"""Being asked to stop: the first signal ends the run after the step it is in, the second at once.
+
+SIGINT (Ctrl-C), SIGTERM (schedulers) and SIGHUP (a closed terminal) are the same wish. What stands
+on disk is whole at any moment (`checkpoint`, `records`), so this is a courtesy: a step that has
+begun is not lost. Not here: what is saved.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Stopped(Exception):
+    """The run ends here because it was asked to; `step` is the last whole one, saved."""
+
+    def __init__(self, step: int):
+        super().__init__(step)
+        self.step = step
+
+
+class StopNow(KeyboardInterrupt):
+    """A signal where there is nothing to finish, or the second one."""
+
+
+class Stopping:
+    """A wish to stop that a run looks up between its steps. `listening` ties it to signals."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._in_step = False
+
+    def ask(self) -> None:
+        """The run shall end after the step it is in."""
+        self.asked = True
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Work that the first signal lets come to its end."""
+        self._in_step = True
+        try:
+            yield
+        finally:
+            self._in_step = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Takes the signals; gives them back. A signal that was ignored (nohup, `&`) stays so.
+
+        Does nothing outside the main thread, where Python allows no handlers.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {}
+        for name in _SIGNALS:
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, self._receive)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if self.asked or not self._in_step:
+            raise StopNow(name)
+        self.ask()
+        _say(f"{name}: stopping after this step. Once more stops at once, and loses the step.")
+
+
+def _say(text: str) -> None:
+    """A line on stderr, from inside a signal handler: no lock, no buffer, over a moving bar."""
+    begin = "\r\x1b[2K" if sys.stderr.isatty() else ""
+    with suppress(OSError):  # the terminal may have gone
+        os.write(2, f"{begin}{text}\n".encode())
