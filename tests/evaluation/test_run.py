@@ -10,6 +10,7 @@ import pytest
 from oneshot_rlvr.config import BenchmarkConfig, RewardConfig
 from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.evaluation import Benchmark, evaluate, grading_config, has_recheck
+from oneshot_rlvr.evaluation.store import EXTRA_COLUMNS
 from oneshot_rlvr.records.schema import SAMPLE_COLUMNS
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import uniforms
@@ -87,7 +88,7 @@ def test_samples_come_by_question_then_number_with_the_columns_of_the_records():
     assert [(s["example_id"], s["sample"]) for s in samples] == [
         (f"e{q}", k) for q in range(6) for k in range(3)
     ]
-    assert list(samples[0]) == SAMPLE_COLUMNS.names
+    assert set(samples[0]) == {*SAMPLE_COLUMNS.names, *EXTRA_COLUMNS.names}
     assert [s["tokens"] for s in samples] == [q + 1 for q in range(6) for _ in range(3)]
 
 

@@ -6,6 +6,9 @@ benchmark keeps every published row, in order. Not here: what the TOML may say (
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import random
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +18,7 @@ from typing import Any
 from oneshot_rlvr.config import BenchmarkConfig
 from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.evaluation.benchmarks import BENCHMARKS
+from oneshot_rlvr.evaluation.builders import BUILDERS, Builder
 from oneshot_rlvr.evaluation.description import (
     PLACEHOLDER,
     Decoding,
@@ -22,7 +26,7 @@ from oneshot_rlvr.evaluation.description import (
     Schema,
     read_description,
 )
-from oneshot_rlvr.examples import Row, load_file, locate, read_rows
+from oneshot_rlvr.examples import READERS, Row, load_file, locate, read_rows
 from oneshot_rlvr.examples.columns import to_example
 from oneshot_rlvr.examples.gold import FORMS
 from oneshot_rlvr.registry import nearest
@@ -45,11 +49,15 @@ def load_benchmark(config: BenchmarkConfig, data_dir: str | Path | None = None) 
     """The benchmark that a recipe's table names.
 
     `benchmark` is a shipped name, the path of a TOML file, or "file" with `path`, a file of
-    examples. Files are looked for in `data_dir`, then in $ONESHOT_DATA_DIR; a benchmark found
-    nowhere there is read from its hub. `questions` keeps the first n (generated: n a family).
+    examples. Files are looked for in `data_dir`, then in $ONESHOT_DATA_DIR, there with or without
+    the folder that the benchmark names and under any suffix that is read (.jsonl, .parquet ...); a
+    benchmark found nowhere there is read from its hub. `questions` keeps the first n (generated: n
+    a family).
     ConfigError for an unknown name; DataError for questions that cannot be read, or that are not
     as many as were published.
     """
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise DataError(f"{data_dir} is not a directory; give the folder that holds the data.")
     folders = [Path(data_dir)] if data_dir else []
     if config.benchmark == "file":
         return _from_examples(config, folders)
@@ -64,7 +72,7 @@ def load_benchmark(config: BenchmarkConfig, data_dir: str | Path | None = None) 
             f'benchmark is "{config.benchmark}".{nearest(config.benchmark, BENCHMARKS)} '
             f'Known: {", ".join(BENCHMARKS)}; or the path of a .toml file; or "file" with a path.'
         )
-    if described.generator == "tiny":
+    if described.generator is not None:
         examples = _generated(config, described)
     else:
         examples = _published(name, described, config.path, folders)[: config.questions or None]
@@ -80,15 +88,38 @@ def _from_examples(config: BenchmarkConfig, folders: Sequence[Path]) -> Benchmar
 
 
 def _generated(config: BenchmarkConfig, described: Description) -> list[Example]:
-    """`questions` items of every family of the tiny world, of the split and seed asked for."""
+    """`questions` items of every family, of the split and seed asked for."""
+    count = config.questions or described.per_family
+    if described.generator == "arithmetic":
+        from oneshot_rlvr.evaluation import arithmetic
+
+        drawn = arithmetic.generate(config.seed, count, config.split)
+        return [_prompted(example, described) for example in drawn]
     from oneshot_rlvr.tiny import tasks
 
-    count = config.questions or described.per_family
+    wanted = described.domains or [family.domain for family in tasks.FAMILIES.values()]
     return [
         example
-        for family in tasks.FAMILIES
-        for example in tasks.generate(family, config.seed, count, config.split)
+        for name, family in tasks.FAMILIES.items()
+        if family.domain in wanted
+        for example in tasks.generate(name, config.seed, count, config.split)
     ]
+
+
+def _prompted(example: Example, described: Description) -> Example:
+    """A generated example with the description's prompt, system turn and options."""
+    question = described.prompt.replace("{question}", example.question)
+    return dataclasses.replace(
+        example,
+        question=question,
+        messages=tuple(_chat(question, described)),
+        extra={**described.options, **example.extra},
+    )
+
+
+def _chat(prompt: str, described: Description) -> list[dict[str, str]]:
+    user = {"role": "user", "content": prompt}
+    return [{"role": "system", "content": described.system}, user] if described.system else [user]
 
 
 def _published(
@@ -97,7 +128,7 @@ def _published(
     """All rows of the file at `path`, of the benchmark's own file, or of its hub's copy."""
     wanted = path or described.file
     if path is None and described.hub is not None:
-        found = locate(wanted, folders) if wanted else None
+        found = _local(wanted, folders) if wanted else None
         wanted = None if found is None else str(found)
     from_hub = wanted is None
     schema = described.schema_of(hub=from_hub)
@@ -121,39 +152,92 @@ def _published(
     return examples
 
 
+def _local(file: str, folders: Sequence[Path]) -> Path | None:
+    """The benchmark's file, in its folder or not, under any suffix that is read; None: nowhere."""
+    path = Path(file)
+    stem = path.name.partition(".")[0]
+    suffixes = [known + packed for known in READERS for packed in ("", ".gz")]
+    names = [path.name, *(f"{stem}{suffix}" for suffix in suffixes)]
+    for name in dict.fromkeys([*(str(path.parent / n) for n in names), *names]):
+        found = locate(name, folders)
+        if found is not None:
+            return found
+    return None
+
+
 def _example(row: Row, number: int, described: Description, schema: Schema) -> Example:
     """One published row, in our columns, with the benchmark's prompt around its question."""
     columns = {"question": "question", "answer": "answer"} | (schema.columns or {})
-    fields = {ours: row.fields[theirs] for ours, theirs in columns.items() if theirs in row.fields}
+    if described.builder is not None:
+        builder: Builder = BUILDERS.load(described.builder)
+        _refuse_missing(row, builder.needs, "this benchmark")
+        try:
+            row = Row(row.where, {**row.fields, **builder.build(row.fields)})
+        except (ValueError, TypeError, LookupError) as error:
+            raise DataError(f"{row.where} does not fit this benchmark: {error}.") from None
+        columns |= {name: name for name in builder.makes}
+    fields = {ours: value for ours in columns if (value := _taken(row, columns[ours])) is not None}
     for ours in {"question", "answer", *PLACEHOLDER.findall(described.prompt)}:
         if fields.get(ours) is None:
             theirs = columns.get(ours, ours)
-            known = ", ".join(row.fields)
-            raise DataError(
-                f'{row.where} has no "{theirs}", from which this benchmark takes the {ours}; it '
-                f"has {known}.{nearest(theirs, list(row.fields))}"
-            )
+            _refuse_missing(row, [theirs] if isinstance(theirs, str) else theirs, f"the {ours}")
+            raise DataError(f'{row.where} has nothing in "{theirs}", which gives the {ours}.')
     try:
         gold = FORMS[schema.gold or "plain"](fields["answer"])
     except TypeError as error:
         raise DataError(f'{row.where}, field "{columns["answer"]}", is {error}.') from None
     if gold is None:
         raise DataError(f'{row.where} has no gold in "{columns["answer"]}" (form {schema.gold}).')
-    prompt = PLACEHOLDER.sub(lambda m: _shown(fields.get(m[1], m[0])), described.prompt)
-    user = {"role": "user", "content": prompt}
-    chat = [{"role": "system", "content": described.system}, user] if described.system else [user]
+    if described.shuffle:
+        fields["choices"] = _shuffled(row, fields)
+    prompt = PLACEHOLDER.sub(lambda m: _shown(m[1], fields.get(m[1], m[0])), described.prompt)
     drafted: dict[str, Any] = {"id": number, **described.options, **fields}
-    drafted |= {"messages": chat, "question": None, "answer": gold}
-    example = to_example(Row(row.where, drafted), "own", verifier=described.verifier)
-    return example
+    drafted |= {"messages": _chat(prompt, described), "question": None, "answer": gold}
+    return to_example(Row(row.where, drafted), "own", verifier=described.verifier)
 
 
-def _shown(value: Any) -> str:
-    """A field inside a prompt: text as it is; options as lines "A. text"."""
+def _taken(row: Row, theirs: str | Sequence[str]) -> Any:
+    """A column as it is; several as one list, lists among them joined to it, blanks left out."""
+    if isinstance(theirs, str):
+        return row.fields.get(theirs)
+    values: list[Any] = []
+    for name in theirs:
+        value = row.fields.get(name)
+        values += value if isinstance(value, list | tuple) else [value]
+    kept = [value for value in values if value is not None and value != ""]
+    return kept or None
+
+
+def _refuse_missing(row: Row, wanted: Sequence[str], purpose: str) -> None:
+    for name in wanted:
+        if row.fields.get(name) is None:
+            known = ", ".join(row.fields)
+            takes = purpose if purpose == "this benchmark" else f"this benchmark takes {purpose}"
+            verb = "which this benchmark needs" if takes == purpose else f"from which {takes}"
+            raise DataError(
+                f'{row.where} has no "{name}", {verb}; it has {known}.'
+                f"{nearest(name, [n for n in row.fields if row.fields[n] is not None])}"
+            )
+
+
+def _shuffled(row: Row, fields: Mapping[str, Any]) -> list[Any]:
+    """The options in an order that the row's own id draws: the same for every model and seed."""
+    choices = fields.get("choices")
+    if not isinstance(choices, list | tuple) or len(choices) < 2:
+        raise DataError(f"{row.where} has no list of choices to shuffle.")
+    key = str(fields.get("id", fields["question"])).encode()
+    seed = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
+    return random.Random(seed).sample(list(choices), len(choices))
+
+
+def _shown(name: str, value: Any) -> str:
+    """A field inside a prompt: text as it is; options as lines "A. text", other lists as lines."""
     if isinstance(value, Mapping) and {"label", "text"} <= set(value):
         pairs = list(zip(value["label"], value["text"], strict=True))
     elif isinstance(value, Mapping):
         pairs = list(value.items())
+    elif isinstance(value, list | tuple) and name != "choices":
+        return "\n".join(str(item) for item in value)
     elif isinstance(value, list | tuple):
         pairs = list(zip(string.ascii_uppercase, value, strict=False))
     else:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oneshot_rlvr.errors import DataError
+from oneshot_rlvr.evaluation.builders import BUILDERS
 from oneshot_rlvr.examples.gold import FORMS
 from oneshot_rlvr.settings import explain
 
@@ -33,8 +34,10 @@ class _Table(BaseModel):
 class Schema(_Table):
     """How rows hold what is asked. Absent fields of `hub` are as at the top."""
 
-    columns: dict[str, str] | None = Field(
-        None, description="ours = theirs: question, answer, id, domain, family, or an option's name"
+    columns: dict[str, str | list[str]] | None = Field(
+        None,
+        description="ours = theirs: question, answer, id, domain, family, or an option's name; "
+        "several of theirs make one list",
     )
     gold: str | None = Field(
         None, description="how the answer column holds the gold (examples.gold)"
@@ -53,7 +56,7 @@ class Hub(Schema):
 
     id: str = Field(description="owner/name")
     config: str | None = None
-    split: str = "test"
+    split: str = Field("test", description="the hub's name of the split; it may end in [:1000]")
 
     @property
     def path(self) -> str:
@@ -75,7 +78,18 @@ class Description(Schema):
     source: str = Field("", description="paper or page")
     licence: str = ""
     note: str = ""
-    generator: Literal["tiny"] | None = Field(None, description="questions are generated, not read")
+    generator: Literal["tiny", "arithmetic"] | None = Field(
+        None, description="questions are generated, not read"
+    )
+    domains: list[str] = Field(
+        default_factory=list, description="tiny: only these domains; empty: all"
+    )
+    builder: str | None = Field(
+        None, description="what columns cannot say: a function of evaluation/builders.py"
+    )
+    shuffle: bool = Field(
+        False, description="the order of `choices` is drawn, once and for all, from the row's id"
+    )
     per_family: int = Field(25, ge=1, description="generated questions a family, unless asked")
     file: str | None = Field(
         None, description="looked for beside the TOML, then in the data folder"
@@ -91,6 +105,8 @@ class Description(Schema):
 
     @model_validator(mode="after")
     def _has_questions(self) -> Description:
+        if self.builder is not None and self.builder not in BUILDERS:
+            raise ValueError(f'builder is "{self.builder}"; wanted one of {", ".join(BUILDERS)}')
         if not (self.generator or self.file or self.hub):
             raise ValueError("no questions are named; give file, hub or generator")
         if "question" not in PLACEHOLDER.findall(self.prompt):

@@ -9,17 +9,18 @@ calls of bounded size, and only texts and verdicts outlive a call.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.config import BenchmarkConfig, RewardConfig
-from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.errors import ConfigError, DataError
+from oneshot_rlvr.evaluation import contamination
 from oneshot_rlvr.evaluation.benchmark import Benchmark
+from oneshot_rlvr.evaluation.grading import Answer, Grader, graded
 from oneshot_rlvr.examples.prompting import ChatTokenizer, encode_prompts
 from oneshot_rlvr.records.summary import summarise
 from oneshot_rlvr.rollouts import Sampling, StreamKey
-from oneshot_rlvr.types import Example, Prompt, Rollout, Verdict
-from oneshot_rlvr.verifiers.boxed import last_box
+from oneshot_rlvr.types import Prompt, Rollout
 
 if TYPE_CHECKING:
     from oneshot_rlvr.rollouts import Engine
@@ -34,22 +35,16 @@ Progress = Callable[[int, int], None]
 """Called with (answers done, answers in all) after every engine call."""
 
 
-class Grader(Protocol):
-    """What evaluation needs of `rewards.Scorer`: verdicts. It never asks for a reward."""
-
-    def check_golds(self, examples: Sequence[Example]) -> None:
-        """DataError naming an example whose gold its own verifier rejects."""
-
-    def grade(self, rollouts: Sequence[Rollout], examples: Mapping[str, Example]) -> list[Verdict]:
-        """One verdict per rollout, against the true gold."""
-
-
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """`samples`: one dict per answer (columns of records.schema), by question, then sample."""
+    """`samples`: one dict per answer (evaluation.grading), by question, then sample.
+
+    `failures` counts, by reason, answers that a server never gave; they are in no number.
+    """
 
     samples: list[dict[str, Any]]
     summary: dict[str, Any]
+    failures: dict[str, int] = field(default_factory=dict)
 
 
 def grading_config(reward: RewardConfig) -> RewardConfig:
@@ -73,6 +68,12 @@ def refuse_repeats(config: BenchmarkConfig) -> None:
         )
 
 
+def refuse_without_questions(benchmark: Benchmark, rows: Sequence[Any]) -> None:
+    """DataError where nothing is left to ask or to sum up."""
+    if not rows:
+        raise DataError(f'benchmark "{benchmark.name}" leaves no question to ask or to sum up.')
+
+
 def evaluate(
     engine: Engine,
     tokenizer: ChatTokenizer,
@@ -83,6 +84,8 @@ def evaluate(
     max_new_tokens: int,
     max_prompt_tokens: int,
     chat_template: str = "auto",
+    model: str = "",
+    prompt: str = "own",
     progress: Progress | None = None,
     check_golds: bool = True,
     max_rows: int = 1024,
@@ -91,12 +94,12 @@ def evaluate(
     """Sample `config.samples` answers to every question, grade them, sum up.
 
     `config.max_new_tokens`, where set, comes before the argument. `max_rows` and `max_tokens`
-    (answers, and prompt plus new tokens) bound one engine call; neither changes a result.
+    (answers, and prompt plus new tokens) bound one engine call; neither changes a result. `model`
+    and `prompt` are names, for the record: a template is applied before (prompts.py).
     `check_golds` may be False when this benchmark's golds have been checked before. ConfigError for
     several greedy samples; DataError for a prompt that is too long or a bad gold.
     """
     refuse_repeats(config)
-    examples = {example.id: example for example in benchmark.examples}
     tokens_Q = encode_prompts(benchmark.examples, tokenizer, max_prompt_tokens, chat_template)
     if check_golds:
         scorer.check_golds(benchmark.examples)
@@ -106,29 +109,75 @@ def evaluate(
         Prompt(row=q, example=example, tokens=tokens)
         for q, (example, tokens) in enumerate(zip(benchmark.examples, tokens_Q, strict=True))
     ]
+    facts = facts_of(benchmark, config, new_tokens, model, prompt)
     placed: dict[tuple[int, int], dict[str, Any]] = {}
     total = len(prompts_Q) * config.samples
     for stream, group_size in _streams(config.samples):
         key = StreamKey(config.seed, f"evaluation:{benchmark.name}", stream)
         for prompts in _calls(prompts_Q, group_size, new_tokens, max_rows, max_tokens):
             rollouts = engine.generate(prompts, group_size, sampling, key)
-            verdicts = scorer.grade(rollouts, examples)
-            for rollout, verdict in zip(rollouts, verdicts, strict=True):
-                sample = stream * SAMPLES_PER_STREAM + rollout.index
-                example = benchmark.examples[rollout.row]
-                placed[rollout.row, sample] = _sample(example, sample, rollout, verdict)
+            answers = [_answer(rollout, benchmark, stream) for rollout in rollouts]
+            rows = graded(answers, scorer, facts)
+            for rollout, answer, row in zip(rollouts, answers, rows, strict=True):
+                placed[rollout.row, answer.sample] = row
             if progress is not None:
                 progress(len(placed), total)
     samples = [placed[q, k] for q in range(len(prompts_Q)) for k in range(config.samples)]
-    summary = summarise(
-        samples,
-        benchmark=benchmark.name,
-        temperature=config.temperature,
-        seed=config.seed,
-        split=config.split,
-        max_new_tokens=new_tokens,
-    )
-    return EvaluationResult(samples, summary)
+    return EvaluationResult(samples, summed_up(samples, facts))
+
+
+def probe(
+    engine: Engine,
+    tokenizer: ChatTokenizer,
+    benchmark: Benchmark,
+    *,
+    max_prompt_tokens: int,
+    progress: Progress | None = None,
+    max_rows: int = 256,
+    max_tokens: int = 1_000_000,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The contamination probe (contamination.py): rows and summary. Greedy, no chat template."""
+    cuts = contamination.cuts_of(benchmark)
+    asked = contamination.probe_benchmark(benchmark, cuts)
+    refuse_without_questions(asked, cuts)
+    tokens_Q = encode_prompts(asked.examples, tokenizer, max_prompt_tokens, "none")
+    prompts_Q = [
+        Prompt(row=q, example=example, tokens=tokens)
+        for q, (example, tokens) in enumerate(zip(asked.examples, tokens_Q, strict=True))
+    ]
+    # As many tokens as the longest rest has, and a few for a tokenizer that cuts it otherwise.
+    longest = max(len(tokenizer.encode(c.hidden, add_special_tokens=False)) for c in cuts)
+    sampling = Sampling(temperature=0.0, max_new_tokens=longest + 8)
+    texts: dict[str, str] = {}
+    for call in _calls(prompts_Q, 1, sampling.max_new_tokens, max_rows, max_tokens):
+        key = StreamKey(0, f"evaluation:{asked.name}", 0)
+        for rollout in engine.generate(call, 1, sampling, key):
+            texts[rollout.example_id] = rollout.text
+        if progress is not None:
+            progress(len(texts), len(prompts_Q))
+    return contamination.probed(benchmark, cuts, texts)
+
+
+def facts_of(
+    benchmark: Benchmark, config: BenchmarkConfig, new_tokens: int, model: str, prompt: str
+) -> dict[str, Any]:
+    """How the answers of one evaluation were asked for: the same in each of its samples."""
+    return {
+        "benchmark": benchmark.name,
+        "split": config.split,
+        "model": model,
+        "prompt": prompt,
+        "temperature": config.temperature,
+        "max_new_tokens": new_tokens,
+        "seed": config.seed,
+    }
+
+
+def summed_up(samples: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary of samples that were asked for as `facts` say."""
+    named = {key: facts[key] for key in ("benchmark", "temperature", "seed")}
+    rest = {key: value for key, value in facts.items() if key not in named}
+    return summarise(samples, **named, **rest)
 
 
 def _streams(samples: int) -> Iterator[tuple[int, int]]:
@@ -154,20 +203,11 @@ def _calls(
         yield call
 
 
-def _sample(example: Example, sample: int, rollout: Rollout, verdict: Verdict) -> dict[str, Any]:
-    return {
-        "example_id": example.id,
-        "group": str(example.extra.get("group", "")),
-        "domain": example.domain,
-        "family": example.family,
-        "question": example.question,
-        "answer": example.answer,
-        "sample": sample,
-        "text": rollout.text,
-        "tokens": len(rollout.tokens),
-        "finished": rollout.finished,
-        "correct": verdict.correct,
-        "reason": str(verdict.reason),
-        "extracted": verdict.extracted,
-        "boxed": last_box(rollout.text) is not None,
-    }
+def _answer(rollout: Rollout, benchmark: Benchmark, stream: int) -> Answer:
+    return Answer(
+        example=benchmark.examples[rollout.row],
+        sample=stream * SAMPLES_PER_STREAM + rollout.index,
+        text=rollout.text,
+        tokens=len(rollout.tokens),
+        finished=rollout.finished,
+    )

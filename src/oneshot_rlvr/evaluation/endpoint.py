@@ -1,0 +1,353 @@
+"""Answers from any server that speaks the OpenAI protocol (vLLM, SGLang, llama.cpp, hosted ones).
+
+One request an answer, many at a time. What may pass (a timeout, 429, 5xx, a broken or senseless
+reply) is tried again with growing pauses, or after what `Retry-After` asks; what stays is a counted
+failure, never a wrong answer. A request that is refused (400, 422) is asked once; what no request
+can mend (401, 403, 404, no server, all of them refused) ends it with one error.
+
+Every answer is written to a journal as it comes, under a key of all that it depends on: the model,
+the messages, the sampling, its number. A second call asks only for what is missing, and grades
+nothing twice. Torch-free; the standard library's HTTP only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import hashlib
+import http.client
+import json
+import os
+import random
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from oneshot_rlvr.errors import ConfigError, EndpointError
+from oneshot_rlvr.records.files import clean_text
+
+FATAL = (401, 403, 404, 405)
+PASSING = (408, 409, 425, 429)  # and every 5xx
+MOST_BYTES = 32 << 20  # of a reply: no answer is longer
+MOST_PAUSE_SECONDS = 60.0
+SHOWN = 200  # characters of a server's own words in our errors
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server: `url` up to and including /v1, the model's name there, how hard to try."""
+
+    url: str
+    model: str
+    api_key: str = field(default="", repr=False)
+    concurrency: int = 16
+    retries: int = 5
+    timeout_seconds: float = 600.0
+    first_pause_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One answer to ask for; `messages` for the chat, `text` for a bare continuation."""
+
+    row: int
+    sample: int
+    temperature: float
+    max_new_tokens: int
+    seed: int
+    messages: tuple[dict[str, str], ...] = ()
+    text: str | None = None
+
+    def body(self, model: str) -> dict[str, Any]:
+        """What is sent."""
+        shared = {
+            "model": model,
+            "temperature": self.temperature,
+            "max_tokens": self.max_new_tokens,
+            "seed": self.seed,
+        }
+        if self.text is not None:
+            return {**shared, "prompt": self.text}
+        return {**shared, "messages": list(self.messages)}
+
+    def key(self, model: str) -> str:
+        """Names the answer: equal exactly when everything that it depends on is."""
+        told = json.dumps([self.body(model), self.sample], sort_keys=True)
+        return hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came: a text, or the reason why none did ("timeout", "http_500", "garbage" ...)."""
+
+    text: str = ""
+    tokens: int | None = None
+    finished: bool = False
+    failure: str = ""
+    said: str = ""  # the server's own words about a failure
+
+
+class Failed(Exception):
+    """One attempt that gave no answer; `passing` when another may."""
+
+    def __init__(self, reason: str, said: str, *, passing: bool, pause: float | None = None):
+        super().__init__(said)
+        self.reason, self.said, self.passing, self.pause = reason, said, passing, pause
+
+
+def endpoint_from(
+    url: str, model: str = "", *, api_key_variable: str = "OPENAI_API_KEY", **options: Any
+) -> Endpoint:
+    """An endpoint; with no model named, the only one that the server serves.
+
+    The key comes from the environment, so that it stands in no command line and no record.
+    ConfigError for a URL that is none or a model that must be named; EndpointError where nobody
+    answers.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ConfigError(f"--endpoint is {url!r}; wanted a URL such as http://localhost:8000/v1.")
+    base = url.rstrip("/")
+    for ending in ("/chat/completions", "/completions", "/models"):
+        base = base.removesuffix(ending)
+    if urllib.parse.urlsplit(base).path in ("", "/"):
+        base += "/v1"
+    made = Endpoint(base, model, os.environ.get(api_key_variable, ""), **options)
+    if made.concurrency < 1 or made.retries < 0 or made.timeout_seconds <= 0:
+        raise ConfigError("--concurrency must be at least 1, --retries 0, --timeout above 0.")
+    if model:
+        return made
+    served = models(made)
+    if len(served) != 1:
+        raise ConfigError(
+            f"{base} serves {len(served)} models ({', '.join(served[:5]) or 'none'}); name one: "
+            "oneshot evaluate NAME --endpoint URL."
+        )
+    return Endpoint(base, served[0], made.api_key, **options)
+
+
+def models(endpoint: Endpoint) -> list[str]:
+    """The names that the server serves. EndpointError where it cannot be asked."""
+    try:
+        reply = _send(endpoint, "models", None, min(30.0, endpoint.timeout_seconds))
+        return [str(item["id"]) for item in reply["data"]]
+    except Failed as failed:
+        raise EndpointError(_cannot(endpoint, failed)) from failed
+    except (KeyError, TypeError) as error:
+        raise EndpointError(f"{endpoint.url}/models does not list models: no {error}.") from error
+
+
+def refused(reason: str) -> bool:
+    """Whether a reason of failure is a request that the server would refuse again."""
+    status = reason.removeprefix("http_")
+    return status.isdecimal() and int(status) < 500 and int(status) not in PASSING
+
+
+def ask(endpoint: Endpoint, request: Request, stop: threading.Event) -> Reply:
+    """One answer, with retries. EndpointError for what no retry can mend."""
+    generator = random.Random(request.key(endpoint.model))
+    path = "completions" if request.text is not None else "chat/completions"
+    body = json.dumps(request.body(endpoint.model)).encode("utf-8")
+    for attempt in range(endpoint.retries + 1):
+        try:
+            return _read(_send(endpoint, path, body, endpoint.timeout_seconds), request)
+        except Failed as failed:
+            if not failed.passing and failed.reason.startswith("fatal"):
+                raise EndpointError(_cannot(endpoint, failed)) from failed
+            if not failed.passing or attempt == endpoint.retries or stop.is_set():
+                return Reply(failure=failed.reason, said=failed.said[:SHOWN])
+            pause = endpoint.first_pause_seconds * 2**attempt * (0.5 + generator.random())
+            stop.wait(min(MOST_PAUSE_SECONDS, max(pause, failed.pause or 0.0)))
+    raise AssertionError("the last attempt returned")
+
+
+def ask_all(
+    endpoint: Endpoint, requests: Sequence[Request]
+) -> Iterator[list[tuple[Request, Reply]]]:
+    """Replies in batches as they come, `concurrency` at a time. An EndpointError ends all."""
+    stop = threading.Event()
+    waiting = iter(requests)
+    running: dict[Future[Reply], Request] = {}
+    pool = ThreadPoolExecutor(endpoint.concurrency, thread_name_prefix="endpoint")
+    try:
+        while True:
+            for request in waiting:
+                running[pool.submit(ask, endpoint, request, stop)] = request
+                if len(running) >= endpoint.concurrency:
+                    break
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            yield [(running.pop(future), future.result()) for future in done]
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _send(endpoint: Endpoint, path: str, body: bytes | None, timeout: float) -> dict[str, Any]:
+    """One HTTP exchange; the reply's JSON object. Failed for anything else."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if endpoint.api_key:
+        headers["Authorization"] = f"Bearer {endpoint.api_key}"
+    request = urllib.request.Request(f"{endpoint.url}/{path}", data=body, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            raw = _whole(response, timeout)
+    except urllib.error.HTTPError as error:
+        raise _status(error) from error
+    except TimeoutError as error:
+        raise Failed("timeout", f"no answer in {timeout:g} s", passing=True) from error
+    except http.client.IncompleteRead as error:
+        raise Failed("cut_off", "the reply ended early", passing=True) from error
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise Failed("timeout", f"no answer in {timeout:g} s", passing=True) from error
+        raise Failed("unreachable", str(error.reason), passing=True) from error
+    except (http.client.HTTPException, OSError) as error:
+        raise Failed(
+            "broken_connection", f"{type(error).__name__}: {error}", passing=True
+        ) from error
+    try:
+        reply = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise Failed("garbage", f"no JSON: {raw[:SHOWN]!r}", passing=True) from error
+    if not isinstance(reply, dict):
+        raise Failed("garbage", f"no JSON object: {raw[:SHOWN]!r}", passing=True)
+    return reply
+
+
+def _whole(response: Any, timeout: float) -> bytes:
+    """The reply's bytes. A server that drips is timed out all the same."""
+    ends, parts, size = time.monotonic() + timeout, [], 0
+    while True:
+        part = response.read1(1 << 16)
+        if not part:
+            break
+        size += len(part)
+        parts.append(part)
+        if size > MOST_BYTES:
+            raise Failed("garbage", f"more than {MOST_BYTES >> 20} MiB", passing=False)
+        if time.monotonic() > ends:
+            raise TimeoutError
+    if response.length:  # what Content-Length promised and did not come
+        raise http.client.IncompleteRead(b"".join(parts), response.length)
+    return b"".join(parts)
+
+
+def _status(error: urllib.error.HTTPError) -> Failed:
+    """What an HTTP status means for going on."""
+    said = ""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        said = error.read(4096).decode("utf-8", "replace")
+    said = f"HTTP {error.code}: {' '.join(said.split())[:SHOWN] or error.reason}"
+    if error.code in FATAL:
+        return Failed(f"fatal_{error.code}", said, passing=False)
+    passing = error.code in PASSING or error.code >= 500
+    return Failed(f"http_{error.code}", said, passing=passing, pause=_retry_after(error))
+
+
+def _retry_after(error: urllib.error.HTTPError) -> float | None:
+    value = error.headers.get("Retry-After") if error.headers else None
+    if not value:
+        return None
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(value))
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    return None
+
+
+def _read(reply: dict[str, Any], request: Request) -> Reply:
+    """The text in a reply of the protocol; Failed("garbage") where there is none."""
+    try:
+        choice = reply["choices"][0]
+        ended = choice.get("finish_reason")
+        text = choice["text"] if request.text is not None else _content(choice["message"], ended)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        shown = json.dumps(reply)[:SHOWN]
+        raise Failed("garbage", f"no answer in {shown}", passing=True) from error
+    if not isinstance(text, str) or ended == "content_filter":
+        reason = "content_filter" if ended == "content_filter" else "garbage"
+        raise Failed(reason, f"finish_reason {ended!r}, no text", passing=reason == "garbage")
+    usage = reply.get("usage")
+    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    counted = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None
+    return Reply(clean_text(text), counted, finished=ended != "length")
+
+
+def _content(message: Any, ended: Any) -> Any:
+    content = message.get("content")
+    if content is None and ended == "length":
+        return ""  # a reasoning model that was cut before its answer began
+    return content
+
+
+def _cannot(endpoint: Endpoint, failed: Failed) -> str:
+    told = f"{endpoint.url} cannot be used: {failed.said}."
+    if "404" in failed.reason:
+        return told + f' Is "{endpoint.model}" served there, and does the URL end in /v1?'
+    if failed.reason.startswith("fatal_40"):
+        return told + " Is the key right (environment variable OPENAI_API_KEY)?"
+    return told + " Is the server running, and is this its address?"
+
+
+class Journal:
+    """Answers and verdicts as they come, one JSON object a line; reopened, it knows them all.
+
+    {"key": K, "text", "tokens", "finished"} is an answer, {"key": K, "graded": row} a graded one,
+    last lines win. A last line that was cut by a crash is dropped.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.answers: dict[str, Reply] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            self._load()
+        self._file = open(path, "ab")  # noqa: SIM115 - held open as long as the journal
+
+    def _load(self) -> None:
+        whole, newline, rest = self.path.read_bytes().rpartition(b"\n")
+        if rest:
+            os.truncate(self.path, len(whole) + len(newline))
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+                key = entry["key"]
+                if "graded" in entry:
+                    self.rows[key] = entry["graded"]
+                else:
+                    self.answers[key] = Reply(entry["text"], entry["tokens"], entry["finished"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigError(
+                    f"{self.path}, line {number}, is no answer of an earlier call ({error!r}); "
+                    "move the file away to ask for everything anew."
+                ) from error
+
+    def answered(self, key: str, reply: Reply) -> None:
+        """Keeps an answer."""
+        self.answers[key] = reply
+        self._write(
+            {"key": key, "text": reply.text, "tokens": reply.tokens, "finished": reply.finished}
+        )
+
+    def graded(self, key: str, row: dict[str, Any]) -> None:
+        """Keeps a graded answer."""
+        self.rows[key] = row
+        self._write({"key": key, "graded": row})
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self._file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Ends it; the file stays."""
+        self._file.close()

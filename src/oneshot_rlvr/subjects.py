@@ -1,0 +1,156 @@
+"""What is evaluated, and how it is asked: a model with its recipe's settings, a benchmark's own.
+
+A subject is a model, a run's result or its base; a benchmark is a shipped name or a file. Not here:
+answering (`evaluate_api`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oneshot_rlvr.errors import ConfigError, ModelError, RunError
+
+if TYPE_CHECKING:
+    from oneshot_rlvr.config import BenchmarkConfig, Recipe
+    from oneshot_rlvr.evaluation import Benchmark
+
+TINY_RECIPE = "tiny_one_shot"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model to evaluate: where it is loaded from, and the recipe whose settings hold for it.
+
+    `run` is the run's directory, None for a model of no run.
+    """
+
+    path: str
+    recipe: Recipe
+    run: Path | None = None
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What records call it."""
+        return self.label or self.path
+
+
+def find_model(model: str | Path) -> Subject:
+    """A run's result with the run's recipe; any other model with the defaults.
+
+    `tiny` goes with the recipe that is made for it. RunError for a run that has no result yet.
+    """
+    from oneshot_rlvr.config import Recipe, load_recipe, parse_recipe
+
+    if str(model) == "tiny":
+        return Subject("tiny", load_recipe(TINY_RECIPE))
+    path = Path(model)
+    places = [(path, path / "final"), (path.parent, path), (path.parent.parent, path)]
+    for run, weights in places if path.is_dir() else []:
+        if not (run / "run.json").is_file():
+            continue
+        if not weights.is_dir():
+            raise RunError(
+                f"{run} has no final/ model: the run is not finished. Continue it with "
+                "`oneshot train RECIPE --out DIR --resume`, or name one of its checkpoints."
+            )
+        from oneshot_rlvr.records import Run
+
+        return Subject(str(weights), parse_recipe(Run(run).info["recipe"]), run)
+    # `runs/x` could be a hub name; where `runs` is a folder here, it is a run that does not exist,
+    # and asking the hub for it would cost minutes of retries.
+    if not path.exists() and path.parent != Path() and path.parent.is_dir():
+        raise ModelError(f"no run or model at {path}; {path.parent} has {_names_in(path.parent)}.")
+    return Subject(str(model), Recipe())
+
+
+def base_of(subject: Subject) -> Subject:
+    """The model that a run began with. RunError for a model of no run."""
+    if subject.run is None:
+        raise RunError(f"{subject.path} is no run, so that its base is not known; name the model.")
+    return Subject(subject.recipe.model.path, subject.recipe, subject.run, f"{subject.run} base")
+
+
+def find_benchmark(
+    name: str,
+    recipe: Recipe,
+    given: Mapping[str, Any],
+    data_dir: str | Path | None = None,
+    *,
+    bare: bool = False,
+) -> tuple[Benchmark, BenchmarkConfig]:
+    """A benchmark, shipped or a file, and how to ask it: `given` over the recipe's own test.
+
+    Where the recipe tests on something else, over the benchmark's usual decoding (the paper's avg@8
+    at temperature 0.6 for AIME and AMC, one greedy answer for the others). `bare`: no decoding at
+    all is wanted, the questions only.
+    """
+    from pydantic import ValidationError
+
+    from oneshot_rlvr.config import BenchmarkConfig
+    from oneshot_rlvr.evaluation import BENCHMARKS, load_benchmark
+    from oneshot_rlvr.settings import explain
+
+    is_file = name not in BENCHMARKS and not name.endswith(".toml") and Path(name).is_file()
+    own = {"benchmark": "file", "path": name} if is_file else {"benchmark": name}
+    test = recipe.evaluation.test
+    tested = test is not None and test.benchmark == name and not bare
+    if test is not None and tested:
+        own = test.model_dump()
+    try:
+        config = BenchmarkConfig(**{**own, **given})
+        benchmark = load_benchmark(config, data_dir)
+        usual = {} if tested or bare else benchmark.decoding.model_dump()
+        if given.get("temperature") == 0 and "samples" not in given:
+            usual["samples"] = 1  # one greedy answer: the usual K would be K times the same
+        return benchmark, BenchmarkConfig(**{**usual, **own, **given})
+    except ValidationError as error:
+        raise ConfigError(explain(error, BenchmarkConfig)) from None
+
+
+def told_apart(found: Mapping[str, Benchmark]) -> dict[str, Benchmark]:
+    """Benchmarks by the name that was asked for, those of one name renamed with their parents:
+    a/test.jsonl and b/test.jsonl are a/test and b/test, in every record and file name.
+
+    ConfigError for a file that is named twice.
+    """
+    from oneshot_rlvr.records.files import shortest_names
+
+    apart = dict(found)
+    for name in {benchmark.name for benchmark in found.values()}:
+        alike = [asked for asked, benchmark in found.items() if benchmark.name == name]
+        if len(alike) > 1:
+            paths = [Path(asked).resolve() for asked in alike]
+            if len(set(paths)) < len(paths):
+                raise ConfigError(f"{' and '.join(alike)} are one file; name each benchmark once.")
+            stems = [path.with_name(path.name.partition(".")[0]) for path in paths]
+            names = shortest_names(stems if len(set(stems)) == len(stems) else paths)
+            for asked, label in zip(alike, names, strict=True):
+                apart[asked] = replace(found[asked], name=label)
+    return apart
+
+
+def given_settings(
+    seed: int,
+    samples: int | None,
+    temperature: float | None,
+    questions: int | None,
+    max_new_tokens: int | None,
+) -> dict[str, Any]:
+    """The settings that were given, under BenchmarkConfig's names."""
+    settings = {
+        "seed": seed,
+        "samples": samples,
+        "temperature": temperature,
+        "questions": questions,
+        "max_new_tokens": max_new_tokens,
+    }
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _names_in(directory: Path, limit: int = 5) -> str:
+    names = sorted(path.name for path in directory.iterdir())
+    return ", ".join(names[:limit] + ["..."] * (len(names) > limit)) or "nothing in it"

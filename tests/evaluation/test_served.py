@@ -1,0 +1,342 @@
+"""A benchmark asked of a server that errs, stalls and babbles: counted, retried, never a zero."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from oneshot_rlvr.config import BenchmarkConfig, RewardConfig
+from oneshot_rlvr.errors import ConfigError, EndpointError
+from oneshot_rlvr.evaluation import Benchmark
+from oneshot_rlvr.evaluation.endpoint import Endpoint, endpoint_from
+from oneshot_rlvr.evaluation.served import evaluate_served, probe_served
+from oneshot_rlvr.rewards import Scorer
+from oneshot_rlvr.types import Example
+
+EXAMPLES = [
+    Example(id=f"e{i}", question=f"What is {i}?", answer=str(i), verifier="numeric")
+    for i in range(6)
+]
+BENCHMARK = Benchmark("six", EXAMPLES)
+
+
+def endpoint(server, **options):
+    settings = {"retries": 2, "first_pause_seconds": 0.01, "timeout_seconds": 5.0} | options
+    return Endpoint(server.url, "served", **settings)
+
+
+class Counting(Scorer):
+    """Counts the texts that it is asked to grade."""
+
+    graded = 0
+
+    def grade_texts(self, texts, examples):
+        self.graded += len(texts)
+        return super().grade_texts(texts, examples)
+
+
+def run(
+    server, tmp_path, *, samples=1, temperature=0.0, benchmark=BENCHMARK, scorer=None, **options
+):
+    config = BenchmarkConfig(benchmark="file", samples=samples, temperature=temperature, seed=1)
+    chat_template = options.pop("chat_template", "auto")
+    with scorer or Scorer(RewardConfig(workers=0), seed=0) as grader:
+        return evaluate_served(
+            endpoint(server, **options), grader, benchmark, config,
+            max_new_tokens=9, journal=tmp_path / "j.jsonl", chat_template=chat_template,
+        )  # fmt: skip
+
+
+def number(body):
+    text = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+    return int(text.split()[2].rstrip("?"))
+
+
+def right(body, before):
+    return f"\\boxed{{{number(body)}}}"
+
+
+def test_a_server_s_answers_are_graded_as_an_engine_s(servers, tmp_path):
+    with servers.serving(lambda b, n: "\\boxed{3}") as server:
+        result = run(server, tmp_path)
+    assert [s["correct"] for s in result.samples] == [i == 3 for i in range(6)]
+    assert result.summary["overall"]["reasons"] == {"correct": 1, "mismatch": 5}
+    assert result.summary["overall"]["tokens_mean"] == 3
+    assert result.failures == {}
+    body = server.bodies[0]
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("served", 0.0, 9)
+
+
+def test_samples_of_a_question_are_asked_with_seeds_of_their_own(servers, tmp_path):
+    with servers.serving(right) as server:
+        result = run(server, tmp_path, samples=4, temperature=0.6)
+    assert len({body["seed"] for body in server.bodies}) == 24
+    assert [(s["example_id"], s["sample"]) for s in result.samples] == [
+        (f"e{q}", k) for q in range(6) for k in range(4)
+    ]
+    assert result.summary["samples"] == 4
+    assert result.summary["overall"]["pass_at_k"]["4"]["value"] == 1.0
+
+
+def test_as_many_requests_as_allowed_run_at_once_and_no_more(servers, tmp_path):
+    together = threading.Barrier(3)
+
+    def behave(body, before):
+        together.wait(timeout=20)  # answers only when three are here
+        return right(body, before)
+
+    with servers.serving(behave) as server:
+        run(server, tmp_path, concurrency=3)
+    assert server.most_open == 3
+
+
+TROUBLE = {
+    "429": ("status", 429, {}),
+    "500": ("status", 500, {}),
+    "garbage": ("raw", b"<html>busy</html>"),
+    "no choices": ("raw", b'{"choices": []}'),
+    "a list": ("raw", b"[1, 2]"),
+    "no text": {"text": None},
+    "truncated": ("short", b'{"choices": [{"mess'),
+}
+
+
+@pytest.mark.parametrize("trouble", list(TROUBLE))
+def test_trouble_that_passes_is_retried_and_leaves_no_trace(servers, tmp_path, trouble):
+    with servers.serving(lambda b, n: TROUBLE[trouble] if n < 2 else right(b, n)) as server:
+        result = run(server, tmp_path)
+    assert result.summary["overall"]["accuracy"]["value"] == 1.0
+    assert result.failures == {}
+    assert len(server.bodies) == 18
+
+
+REASONS = {
+    "429": "http_429", "500": "http_500", "garbage": "garbage", "no choices": "garbage",
+    "a list": "garbage", "no text": "garbage", "truncated": "cut_off",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trouble", list(TROUBLE))
+def test_trouble_that_stays_is_counted_and_is_no_wrong_answer(servers, tmp_path, trouble):
+    with servers.serving(
+        lambda b, n: TROUBLE[trouble] if number(b) == 2 else right(b, n)
+    ) as server:
+        result = run(server, tmp_path)
+    assert result.failures == {REASONS[trouble]: 1}
+    assert result.summary["missing"] == {REASONS[trouble]: 1}
+    assert [s["example_id"] for s in result.samples] == ["e0", "e1", "e3", "e4", "e5"]
+    assert result.summary["overall"]["accuracy"]["value"] == 1.0
+    assert result.summary["overall"]["questions"] == 5
+
+
+def test_a_timeout_is_counted_and_asked_again_by_the_next_call(servers, tmp_path):
+    slow = {2}
+    with servers.serving(lambda b, n: ("sleep", 3) if number(b) in slow else right(b, n)) as server:
+        result = run(server, tmp_path, timeout_seconds=0.5, retries=0)
+        late = result.failures["timeout"]  # on a busy machine more than the one
+        assert result.failures == {"timeout": late}
+        assert "e2" not in {s["example_id"] for s in result.samples}
+        assert len(result.samples) == 6 - late
+        slow.clear()
+        before = len(server.bodies)
+        again = run(server, tmp_path, timeout_seconds=30.0)
+    assert again.failures == {}
+    assert len(again.samples) == 6
+    assert len(server.bodies) - before == late  # only what was missing
+
+
+def test_a_request_that_cannot_pass_is_not_retried(servers, tmp_path):
+    bad = ("status", 400, {})
+    with servers.serving(lambda b, n: bad if number(b) == 2 else right(b, n)) as server:
+        result = run(server, tmp_path)
+    assert result.failures == {"http_400": 1}
+    assert result.summary["missing_said"] == 'HTTP 400: {"error": {"message": "no"}}'
+    assert len(server.bodies) == 6
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_server_that_refuses_every_request_is_one_error_in_its_words_at_once(
+    servers, tmp_path, status
+):
+    with servers.serving(lambda b, n: ("status", status, {})) as server:
+        with pytest.raises(EndpointError) as caught:
+            run(server, tmp_path, concurrency=2, retries=5, first_pause_seconds=30.0)
+        assert set(server.seen.values()) == {1}  # nobody was asked twice
+        assert len(server.bodies) <= 4
+    # Two are asked at a time; a third may have been answered before the first two were read.
+    assert re.search(
+        rf"refused the first ([2-4]) requests \(http_{status} \1\), which no retry mends",
+        str(caught.value),
+    )
+    assert '{"error": {"message": "no"}}' in str(caught.value)
+    assert "retries" not in str(caught.value)
+
+
+def test_retry_after_is_obeyed(servers, tmp_path):
+    import time
+
+    busy = ("status", 429, {"Retry-After": "1"})
+    one = Benchmark("one", EXAMPLES[:1])
+    with servers.serving(lambda b, n: busy if n == 0 else right(b, n)) as server:
+        started = time.monotonic()
+        run(server, tmp_path, benchmark=one)
+    assert time.monotonic() - started >= 1.0
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_refusal_ends_at_once_with_one_error(servers, tmp_path, status):
+    with (
+        servers.serving(lambda b, n: ("status", status, {})) as server,
+        pytest.raises(EndpointError, match=rf"cannot be used: HTTP {status}"),
+    ):
+        run(server, tmp_path, concurrency=2)
+    assert len(server.bodies) <= 4
+
+
+def test_a_server_that_never_answers_is_one_error_and_not_a_score_of_zero(servers, tmp_path):
+    with (
+        servers.serving(lambda b, n: ("status", 503, {})) as server,
+        pytest.raises(EndpointError, match=r"gave no answer: .* \(http_503 \d\), each after 2"),
+    ):
+        run(server, tmp_path, concurrency=2)
+    with pytest.raises(EndpointError, match="unreachable"):
+        run(server, tmp_path, retries=0)  # it is gone by now
+
+
+def test_an_answer_that_was_cut_by_its_length_is_graded_and_counted_as_cut(servers, tmp_path):
+    with servers.serving(lambda b, n: {"text": "so", "ended": "length"}) as server:
+        result = run(server, tmp_path)
+    assert result.summary["overall"]["truncated_share"] == 1.0
+    assert result.summary["overall"]["reasons"] == {"no_answer": 6}
+
+
+def test_a_server_that_counts_no_tokens_leaves_their_number_unknown(servers, tmp_path):
+    with servers.serving(lambda b, n: {"text": right(b, n), "tokens": None}) as server:
+        result = run(server, tmp_path)
+    assert result.summary["overall"]["tokens_mean"] is None
+    assert result.samples[0]["tokens"] is None
+
+
+def test_what_is_answered_is_neither_asked_nor_graded_again(servers, tmp_path):
+    with servers.serving(right) as server:
+        first = run(server, tmp_path)
+        scorer = Counting(RewardConfig(workers=0), seed=0)
+        again = run(server, tmp_path, scorer=scorer)
+        assert len(server.bodies) == 6
+        assert scorer.graded == 0
+        assert again.samples == first.samples
+        more = run(server, tmp_path, benchmark=Benchmark("six", [*EXAMPLES, Example(
+            id="e6", question="What is 6?", answer="6", verifier="numeric")]))  # fmt: skip
+        assert len(server.bodies) == 7
+        assert len(more.samples) == 7
+
+
+def test_a_call_that_was_killed_goes_on_where_it_was(servers, tmp_path):
+    with servers.serving(right) as server:
+        run(server, tmp_path)
+        journal = tmp_path / "j.jsonl"
+        lines = journal.read_bytes().splitlines(keepends=True)
+        answers = [line for line in lines if b'"graded"' not in line]
+        # Killed with four answers kept, two of them graded, and a line half written.
+        kept = [*answers[:4], *[line for line in lines if b'"graded"' in line][:2]]
+        journal.write_bytes(b"".join(kept) + answers[4][:25])
+        scorer = Counting(RewardConfig(workers=0), seed=0)
+        result = run(server, tmp_path, scorer=scorer)
+    assert len(result.samples) == 6
+    assert len(server.bodies) == 8
+    assert scorer.graded == 4
+
+
+def test_another_gold_grades_the_kept_answer_again_without_asking(servers, tmp_path):
+    with servers.serving(right) as server:
+        run(server, tmp_path)
+        changed = [
+            Example(e.id, e.question, "77" if e.id == "e2" else e.answer, e.verifier)
+            for e in EXAMPLES
+        ]
+        result = run(server, tmp_path, benchmark=Benchmark("six", changed))
+        assert len(server.bodies) == 6
+    assert [s["correct"] for s in result.samples] == [i != 2 for i in range(6)]
+
+
+def test_a_journal_that_is_none_is_refused_and_left_alone(servers, tmp_path):
+    (tmp_path / "j.jsonl").write_text("something else\n")
+    with (
+        servers.serving(right) as server,
+        pytest.raises(ConfigError, match=r"j\.jsonl, line 1, is no answer"),
+    ):
+        run(server, tmp_path)
+    assert (tmp_path / "j.jsonl").read_text() == "something else\n"
+
+
+def test_without_a_chat_template_the_bare_text_is_continued(servers, tmp_path):
+    with servers.serving(right) as server:
+        run(server, tmp_path, chat_template="none")
+    assert {body["prompt"] for body in server.bodies} == {e.question for e in EXAMPLES}
+
+
+def test_the_probe_counts_questions_that_the_server_finishes(servers, tmp_path):
+    benchmark = Benchmark("p", [
+        Example(f"q{i}", f"one two three four five six seven eight nine {i}", "x") for i in range(4)
+    ])  # fmt: skip
+    rest = "seven eight nine "
+
+    def behave(body, before):
+        # The number is hidden: every question begins alike, and only one ends in 2.
+        return rest + "2 and so on"
+
+    with servers.serving(behave) as server:
+        rows, summary = probe_served(endpoint(server), benchmark, tmp_path / "p.jsonl")
+    assert server.bodies[0]["prompt"] == "one two three four five six"
+    assert summary["completed"]["value"] == 0.25
+    assert summary["ids"] == ["q2"]
+    assert [row["matched_share"] for row in rows] == [0.75, 0.75, 1.0, 0.75]
+
+
+# Finding the server.
+
+
+def test_the_only_model_served_is_taken_and_of_several_one_must_be_named(servers):
+    with servers.serving(right) as server:
+        found = endpoint_from(server.url + "/chat/completions")
+        assert (found.url, found.model) == (server.url, "served")
+        assert endpoint_from(server.url.removesuffix("/v1")).url == server.url
+    with (
+        servers.serving(right, names=("a", "b")) as server,
+        pytest.raises(ConfigError, match=r"serves 2 models \(a, b\); name one"),
+    ):
+        endpoint_from(server.url)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x/v1", "", "http://"])
+def test_what_is_no_url_is_told(url):
+    with pytest.raises(ConfigError, match="wanted a URL"):
+        endpoint_from(url)
+
+
+def test_the_key_is_sent_and_kept_out_of_records_and_messages(servers, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    with servers.serving(right) as server:
+        found = endpoint_from(server.url, first_pause_seconds=0.01)
+        with Scorer(RewardConfig(workers=0), seed=0) as scorer:
+            evaluate_served(
+                found, scorer, BENCHMARK, BenchmarkConfig(benchmark="file"),
+                max_new_tokens=9, journal=tmp_path / "j.jsonl",
+            )  # fmt: skip
+        assert server.headers[0]["Authorization"] == "Bearer sk-secret"
+    assert "secret" not in repr(found)
+    assert "secret" not in (tmp_path / "j.jsonl").read_text()
+
+
+def test_asking_a_server_needs_no_torch():
+    code = (
+        "import sys, oneshot_rlvr.evaluation.served, oneshot_rlvr.evaluation.regrade\n"
+        "import oneshot_rlvr.evaluation.comparison, oneshot_rlvr.evaluate_api\n"
+        "found = {'torch', 'transformers', 'vllm'} & set(sys.modules)\n"
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
