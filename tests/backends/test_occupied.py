@@ -96,6 +96,23 @@ def test_another_version_of_what_computes_is_told(small_recipe, interrupted, wat
     assert notes.notes[0].startswith("warning: versions.torch was '1.0', now ")
 
 
+def test_a_resumed_run_takes_the_threads_that_it_began_with(small_recipe, interrupted, watcher):
+    import torch
+
+    class Threads(watcher):
+        seen = None
+
+        def step(self, step, metrics):
+            Threads.seen = torch.get_num_threads()
+
+    mine = torch.get_num_threads()
+    theirs = 3 if mine != 3 else 2
+    rewrite(interrupted, lambda info: info.update(threads=theirs))
+    run(small_recipe(), out=interrupted, resume=True, progress=Threads())
+    assert Threads.seen == theirs
+    assert torch.get_num_threads() == mine
+
+
 def test_a_run_that_another_process_writes_is_left_alone(small_recipe, interrupted):
     with (
         RunWriter.resume(interrupted, 3),

@@ -1,12 +1,12 @@
-"""Going on after an interruption, a kill, a damaged checkpoint or a full disk: to the same bits."""
+"""Going on after an interruption, a damaged checkpoint or a full disk: to the same bits.
+
+Kills at random moments are in test_kill.py.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import pytest
 
 from oneshot_rlvr.backends import local
 from oneshot_rlvr.backends.local import run
-from oneshot_rlvr.config import to_toml
 from oneshot_rlvr.errors import RecordsError
 from oneshot_rlvr.records import Run, files
 from oneshot_rlvr.train import checkpoint
@@ -60,33 +59,6 @@ def test_a_run_interrupted_again_and_again_gets_there(
     assert_same_run(straight, out)
 
 
-KILLED_AT_STEP_5 = """
-import os, signal, sys
-from oneshot_rlvr.backends.local import run
-from oneshot_rlvr.config import load_recipe
-from oneshot_rlvr.train.loop import Silent
-
-class Kill(Silent):
-    def step(self, step, metrics):
-        if step == 5:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-run(load_recipe(sys.argv[1]), out=sys.argv[2], progress=Kill())
-"""
-
-
-def test_a_killed_process_goes_on_to_the_same_bits(stateful, straight, tmp_path, assert_same_run):
-    recipe, out = tmp_path / "recipe.toml", tmp_path / "run"
-    recipe.write_text(to_toml(stateful))
-    command = [sys.executable, "-c", KILLED_AT_STEP_5, str(recipe), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert names_in(out / "checkpoints") == ["step-000002", "step-000004"]
-    assert Run(out).rollout_steps() == [1, 2, 3, 4, 5]
-    run(stateful, out=out, resume=True)
-    assert_same_run(straight, out)
-
-
 def test_a_checkpoint_that_was_being_written_is_ignored(
     stateful, straight, tmp_path, monkeypatch, assert_same_run
 ):
@@ -121,6 +93,21 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
     assert warning.startswith("warning: The checkpoint ")
     assert "step-000004 is damaged (model.safetensors does not match its checksum)" in warning
     assert going_on.endswith("after step 2")
+    assert again.steps == [3, 4, 5, 6]
+    assert_same_run(straight, out)
+
+
+def test_a_checkpoint_whose_records_are_gone_is_passed_over_with_a_warning(
+    stateful, straight, tmp_path, watcher, assert_same_run
+):
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(stateful, out=out, progress=watcher(after=5))
+    (out / "rollouts/step-000003.parquet").unlink()
+    again = watcher()
+    run(stateful, out=out, resume=True, progress=again)
+    assert again.notes[0].startswith("warning: ")
+    assert "holds 3 steps up to 4 and held 4 when that was saved" in again.notes[0]
     assert again.steps == [3, 4, 5, 6]
     assert_same_run(straight, out)
 
@@ -163,6 +150,19 @@ def test_the_callers_threads_are_given_back(stateful, tmp_path, watcher):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_threads_are_measured_once_and_kept(stateful, tmp_path, watcher, monkeypatch):
+    open_ = stateful.model_copy(update={"train": stateful.train.model_copy(update={"threads": 0})})
+    measured = iter([{1: 1.0, 2: 3.0}])  # a second measurement would find nothing
+    monkeypatch.setattr(local, "usable_cores", lambda: 2)
+    monkeypatch.setattr(local, "sampling_seconds", lambda cores: next(measured))
+    out, watch = tmp_path / "run", watcher(after=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(open_, out=out, progress=watch)
+    assert "threads: 1 of 2, measured" in watch.notes
+    run(open_, out=out, resume=True)
+    assert Run(out).info["threads"] == 1
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")

@@ -8,45 +8,48 @@ the result as a plain HF directory with its card.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from oneshot_rlvr.backends.directory import (
+    FINAL,
+    RunResult,
+    changes,
+    closing_summary,
+    earlier_run,
+)
+from oneshot_rlvr.backends.fork import Fork, find_fork, refuse_another_fork, replant
 from oneshot_rlvr.backends.prepare import Prepared, held_out, prepare
 from oneshot_rlvr.backends.provenance import describe, usable_cores
-from oneshot_rlvr.config import Recipe, parse_recipe
-from oneshot_rlvr.errors import ConfigError, RunError
+from oneshot_rlvr.config import Recipe
+from oneshot_rlvr.errors import RunError
 from oneshot_rlvr.evaluation import EvaluationResult, evaluate
 from oneshot_rlvr.policy import Policy, keep_freed_pages, load_policy, save_policy
+from oneshot_rlvr.policy.load import device_of
+from oneshot_rlvr.policy.lora import save_adapter
 from oneshot_rlvr.records import Run, RunWriter
 from oneshot_rlvr.records.files import plain
-from oneshot_rlvr.records.schema import EVALUATIONS, METRICS, ROLLOUTS, RUN
+from oneshot_rlvr.records.schema import RUN
 from oneshot_rlvr.report.model_card import run_card
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import Engine, make_engine
+from oneshot_rlvr.rollouts.threads import choose, sampling_seconds
 from oneshot_rlvr.train.checkpoint import (
-    CHECKPOINTS,
     Checkpoint,
     drop_checkpoints_after,
     latest_checkpoint,
     written_beside,
 )
+from oneshot_rlvr.train.generators import generators_kept
 from oneshot_rlvr.train.loop import Job, Progress, Silent, run_steps
 from oneshot_rlvr.train.step import TrainStep
+from oneshot_rlvr.train.stopping import StopNow, Stopped, Stopping
+from oneshot_rlvr.train.trackers import Trackers
 
-FINAL = "final"
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """Where the run is, its closing summary, and whether a finished run was taken as it was."""
-
-    directory: Path
-    summary: dict[str, Any]
-    reused: bool
+ADAPTER = "adapter"
 
 
 def run(
@@ -54,27 +57,77 @@ def run(
     *,
     out: str | Path,
     resume: bool = False,
+    fork: str | None = None,
     progress: Progress | None = None,
+    stopping: Stopping | None = None,
 ) -> RunResult:
     """Trains as the recipe says, in the directory `out`.
 
     With `resume` an unfinished run of the same recipe goes on from its last checkpoint, and a
-    finished one is returned as it is. ConfigError, DataError, ModelError for what cannot work;
-    RunError for a directory that holds a run (without `resume`) or one of another recipe.
+    finished one is returned as it is. `fork` is RUN or RUN@STEP: a new run begins with that run's
+    checkpoint. `stopping` ends the run after the step in which it is asked.
+    ConfigError, DataError, ModelError for what cannot work; RunError for a directory that holds a
+    run (without `resume`) or one of another recipe.
     """
-    out, progress = Path(out), progress or Silent()
-    earlier = _earlier(recipe, out, resume)
+    out, progress, stopping = Path(out), progress or Silent(), stopping or Stopping()
+    earlier = earlier_run(recipe, out, resume)
+    if earlier is not None and fork is not None:
+        refuse_another_fork(out, earlier.info, fork)
     if earlier is not None and earlier.status == "finished":
         return RunResult(out, earlier.result or {}, reused=True)
+    origin = find_fork(fork, recipe) if earlier is None and fork is not None else None
+    with ExitStack() as held:
+        claim = None
+        if earlier is not None:
+            # Before anything is decided: what is true of the run now must stay so.
+            claim = held.enter_context(RunWriter.claim(out))
+            if earlier.status == "finished":  # by the process that has just let go of it
+                return RunResult(out, earlier.result or {}, reused=True)
+        try:
+            return _run(recipe, out, earlier, claim, origin, progress, stopping)
+        except Stopped as stopped:
+            return RunResult(out, {}, reused=False, stopped_after=stopped.step)
+        except StopNow:
+            if stopping.asked or not (out / RUN).exists():
+                raise
+            saved = latest_checkpoint(out)[0]
+            return RunResult(out, {}, reused=False, stopped_after=saved.step if saved else 0)
+
+
+def _run(
+    recipe: Recipe,
+    out: Path,
+    earlier: Run | None,
+    claim: RunWriter | None,
+    origin: Fork | None,
+    progress: Progress,
+    stopping: Stopping,
+) -> RunResult:
+    """The run itself: `claim` is the writer of the `earlier` run that it continues; a new one may
+    have its `origin` in another run."""
     with (
-        _threads(recipe, earlier) as threads,
+        generators_kept(),  # the caller's
+        _threads(recipe, earlier, progress) as threads,
         Scorer(recipe.reward, seed=recipe.train.seed) as scorer,
     ):
         ready = prepare(recipe, scorer)
         trainer = TrainStep(ready.policy, recipe)  # takes its reference from the base weights
         info = describe(recipe, ready, threads)
-        start = _start(recipe, earlier, info, progress)
-        with _writer(out, earlier, start, info) as writer:
+        if origin is not None:
+            info["fork"] = origin.described()
+        start = None
+        if earlier is not None and claim is not None:
+            start = _start(recipe, earlier, claim, info, progress)
+            claim.rewind(start.step if start is not None else 0)
+            drop_checkpoints_after(out, start.step if start is not None else 0)
+        with (
+            claim or RunWriter.create(out, info) as writer,
+            Trackers(recipe, out, progress.note) as trackers,
+        ):
+            if origin is not None:
+                progress.note(f"forking {origin.parent.directory} after step {origin.step}")
+                start = origin.plant(out)
+            trackers.start()
             job = Job(
                 recipe=recipe,
                 examples=ready.examples,
@@ -86,70 +139,29 @@ def run(
                 writer=writer,
                 validate=_validation(recipe, ready, scorer),
                 progress=progress,
+                stopping=stopping,
+                trackers=trackers,
             )
             chosen = run_steps(job, start)
             del job, trainer  # optimizer and reference make room for the base
             _test(recipe, ready, scorer, writer, chosen, progress)
-            _save_final(ready.policy, writer, chosen)
-            summary = _summary(recipe, writer, chosen)
+            _save_final(recipe, ready.policy, writer, chosen)
+            summary = closing_summary(recipe, writer, chosen)
             writer.finish(summary)
+            trackers.finish(chosen, _accuracies(summary))
     return RunResult(out, summary, reused=False)
 
 
-def _earlier(recipe: Recipe, out: Path, resume: bool) -> Run | None:
-    """The run that `out` already holds, if it may be continued."""
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; give the run a directory with --out.")
-    if not (out / RUN).exists():
-        taken = [
-            n for n in (METRICS, ROLLOUTS, EVALUATIONS, CHECKPOINTS, FINAL) if (out / n).exists()
-        ]
-        if taken:
-            raise RunError(
-                f"{out} holds {taken[0]} but no {RUN}: it is not a run that could be continued; "
-                "choose another directory with --out."
-            )
-        return None
-    earlier = Run(out)
-    if not resume:
-        raise RunError(
-            f"{out} already holds a run ({earlier.status}); continue it with --resume or choose "
-            "another directory with --out."
-        )
-    try:
-        # Parsed, not compared as it stands: a setting that is new since then has its default.
-        was = parse_recipe(earlier.info["recipe"])
-    except (KeyError, ConfigError) as error:
-        raise RunError(
-            f"{out} holds a run whose recipe this version does not read ({error}); choose another "
-            "directory with --out."
-        ) from error
-    changed = _changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"))
-    if changed:
-        raise RunError(
-            f"{out} holds a run of another recipe ({'; '.join(changed[:5])}); resume with the "
-            "same recipe or choose another directory with --out."
-        )
-    return earlier
-
-
-def _changes(was: Any, now: Any, key: str = "") -> list[str]:
-    """Dotted keys whose values differ, with both values."""
-    if isinstance(was, Mapping) and isinstance(now, Mapping):
-        keys = list(dict.fromkeys([*was, *now]))
-        return [c for k in keys for c in _changes(was.get(k), now.get(k), f"{key}.{k}".strip("."))]
-    return [] if was == now else [f"{key} was {was!r}, now {now!r}"]
-
-
 @contextmanager
-def _threads(recipe: Recipe, earlier: Run | None) -> Iterator[int]:
+def _threads(recipe: Recipe, earlier: Run | None, progress: Progress) -> Iterator[int]:
     """Sets torch's threads for the run; a resumed run takes those it began with, for equal sums
     of floats."""
     keep_freed_pages()
     before = torch.get_num_threads()
-    threads = recipe.train.threads or usable_cores()
-    if earlier is not None:
-        threads = int(earlier.info.get("threads", threads))
+    if earlier is not None and "threads" in earlier.info:
+        threads = int(earlier.info["threads"])
+    else:
+        threads = recipe.train.threads or _measured_threads(recipe, progress)
     torch.set_num_threads(threads)
     try:
         yield threads
@@ -157,19 +169,33 @@ def _threads(recipe: Recipe, earlier: Run | None) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
+def _measured_threads(recipe: Recipe, progress: Progress) -> int:
+    cores = usable_cores()
+    if cores == 1 or device_of(recipe.model.device).type != "cpu":
+        return cores
+    threads = choose(sampling_seconds(cores))
+    progress.note(f"threads: {threads} of {cores}, measured")
+    return threads
+
+
 def _start(
-    recipe: Recipe, earlier: Run | None, info: Mapping[str, Any], progress: Progress
+    recipe: Recipe, earlier: Run, claim: RunWriter, info: Mapping[str, Any], progress: Progress
 ) -> Checkpoint | None:
     """The checkpoint to continue from, if the run is what it was."""
-    if earlier is None:
-        return None
+
+    def recorded(checkpoint: Checkpoint) -> None:
+        claim.check_offset(checkpoint.loop.get("records", {}), checkpoint.step)
+
     _refuse_other_inputs(earlier, info)
-    for change in _changes(_surroundings(earlier.info), _surroundings(plain(info))):
+    for change in changes(_surroundings(earlier.info), _surroundings(plain(info))):
         progress.note(f"warning: {change}; from here on numbers may differ from a straight run")
     keep_best = recipe.train.checkpoint_rule == "best_validation"
-    start, damage = latest_checkpoint(earlier.directory, with_best=keep_best)
+    start, damage = latest_checkpoint(earlier.directory, with_best=keep_best, check=recorded)
     for error in damage:
-        progress.note(f"warning: {error} It is passed over.")
+        passed = str(error).rstrip(".")
+        progress.note(f"warning: {passed}. It is passed over and the one before it is used.")
+    if start is None and earlier.info.get("fork") is not None:
+        start = replant(earlier.directory, earlier.info)
     if start is None:
         progress.note(f"starting {earlier.directory} over: it has no whole checkpoint")
     else:
@@ -198,17 +224,6 @@ def _surroundings(info: Mapping[str, Any]) -> dict[str, Any]:
     packages = {k: v for k, v in info.get("versions", {}).items() if k != "git_commit"}
     device = info.get("model", {}).get("device")
     return {"versions": packages, "device": device, "engine": info.get("engine")}
-
-
-def _writer(
-    out: Path, earlier: Run | None, start: Checkpoint | None, info: Mapping[str, Any]
-) -> RunWriter:
-    if earlier is None:
-        return RunWriter.create(out, info)
-    step = start.step if start is not None else 0
-    writer = RunWriter.resume(out, step)
-    drop_checkpoints_after(out, step)  # now that the lock is ours
-    return writer
 
 
 def _validation(
@@ -252,7 +267,7 @@ def _test(
     if ("test", 0) not in recorded:
         progress.note("test set: base model")
         base = load_policy(recipe.model)
-        engine = make_engine(recipe.rollouts.engine, base)
+        engine = make_engine(recipe.rollouts.engine, base, recipe.rollouts)
         result = _answer(recipe, "test", ready, base, engine, scorer)
         writer.evaluation("test", 0, result.samples, result.summary)
         del base, engine
@@ -262,25 +277,21 @@ def _test(
         writer.evaluation("test", chosen, result.samples, result.summary)
 
 
-def _summary(recipe: Recipe, writer: RunWriter, chosen: int) -> dict[str, Any]:
-    """run.json's "result": the chosen step, its rule, and every evaluation before and after."""
-    run = Run(writer.directory)
-    recorded = run.evaluations()
-    sides = (("before", 0), ("after", chosen))
+def _accuracies(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The summary's accuracies under flat names: test/before, test/after."""
     return {
-        "step": chosen,
-        "checkpoint_rule": recipe.train.checkpoint_rule,
-        **{
-            name: {when: run.summary(name, at) for when, at in sides if (name, at) in recorded}
-            for name in held_out(recipe)
-        },
+        f"{name}/{when}": float(summary[name][when]["overall"]["accuracy"]["value"])
+        for name in ("validation", "test")
+        for when in summary.get(name, {})
     }
 
 
-def _save_final(policy: Policy, writer: RunWriter, chosen: int) -> None:
-    """The result as a plain HF directory with a model card."""
+def _save_final(recipe: Recipe, policy: Policy, writer: RunWriter, chosen: int) -> None:
+    """The result as a plain HF directory with a model card; adapters also by themselves."""
     card = run_card(Run(writer.directory), chosen)
     what = f"the final model (step {chosen})"
     with written_beside(writer.directory / FINAL, what) as directory:
         save_policy(policy, directory)
+        if recipe.model.lora is not None:
+            save_adapter(policy.model, recipe.model.path, recipe.model.lora, directory / ADAPTER)
         (directory / "README.md").write_text(card, encoding="utf-8")

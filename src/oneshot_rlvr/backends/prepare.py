@@ -20,6 +20,8 @@ from oneshot_rlvr.policy import Policy, load_policy
 from oneshot_rlvr.rewards import ARMS, Scorer
 from oneshot_rlvr.rewards.arms import Arm
 from oneshot_rlvr.rollouts import ENGINES, Engine, make_engine
+from oneshot_rlvr.train.resampling import refuse_single_prompt
+from oneshot_rlvr.train.trackers import load_trackers
 from oneshot_rlvr.types import Example
 
 
@@ -38,9 +40,12 @@ def prepare(recipe: Recipe, scorer: Scorer) -> Prepared:
     """Reads and checks. Errors of `oneshot_rlvr.errors` for what cannot work."""
     ALGORITHMS.load(recipe.algorithm.name)
     ENGINES.load(recipe.rollouts.engine)
+    load_trackers(recipe)
     for config in held_out(recipe).values():
         refuse_repeats(config)
     examples = load_examples(recipe.examples)
+    if recipe.algorithm.dynamic_sampling:
+        refuse_single_prompt(examples)
     scorer.check_golds(examples)
     _check_labels(recipe, examples)
     benchmarks = {name: load_benchmark(config) for name, config in held_out(recipe).items()}
@@ -49,7 +54,7 @@ def prepare(recipe: Recipe, scorer: Scorer) -> Prepared:
         scorer.check_golds(benchmark.examples)
     policy = load_policy(recipe.model)
     prompts = _fitting_prompts(recipe, policy, examples, benchmarks)
-    engine = make_engine(recipe.rollouts.engine, policy)
+    engine = make_engine(recipe.rollouts.engine, policy, recipe.rollouts)
     return Prepared(examples, prompts, benchmarks, policy, engine)
 
 

@@ -1,0 +1,100 @@
+"""A run's directory, whatever trained it: may it be continued, and what it says when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oneshot_rlvr.backends.prepare import held_out
+from oneshot_rlvr.config import Recipe, parse_recipe
+from oneshot_rlvr.errors import ConfigError, RunError
+from oneshot_rlvr.records import Run, RunWriter
+from oneshot_rlvr.records.schema import EVALUATIONS, METRICS, ROLLOUTS, RUN
+from oneshot_rlvr.train.checkpoint import CHECKPOINTS
+
+FINAL = "final"
+MAY_CHANGE = ("note ", "tracking.", "train.keep_checkpoints ", "train.max_skipped_updates ")
+"""Beginnings of the keys that a resume may change: none of a step's numbers depends on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Where the run is, its closing summary, and whether a finished run was taken as it was.
+
+    `stopped_after`: the last step saved, where the run was asked to stop (0: none yet); it has no
+    summary then. None for a run that is finished.
+    """
+
+    directory: Path
+    summary: dict[str, Any]
+    reused: bool
+    stopped_after: int | None = None
+
+
+def earlier_run(recipe: Recipe, out: Path, resume: bool) -> Run | None:
+    """The run that `out` already holds, if it may be continued; None: there is none.
+
+    RunError for a run without `resume`, of another recipe, or for anything else that stands there.
+    """
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; give the run a directory with --out.")
+    if not (out / RUN).exists():
+        taken = [
+            n for n in (METRICS, ROLLOUTS, EVALUATIONS, CHECKPOINTS, FINAL) if (out / n).exists()
+        ]
+        if taken:
+            raise RunError(
+                f"{out} holds {taken[0]} but no {RUN}: it is not a run that could be continued; "
+                "choose another directory with --out."
+            )
+        return None
+    earlier = Run(out)
+    if not resume:
+        raise RunError(
+            f"{out} already holds a run ({earlier.status}); continue it with --resume or choose "
+            "another directory with --out."
+        )
+    try:
+        # Parsed, not compared as it stands: a setting that is new since then has its default.
+        was = parse_recipe(earlier.info["recipe"])
+    except (KeyError, ConfigError) as error:
+        raise RunError(
+            f"{out} holds a run whose recipe this version does not read ({error}); choose another "
+            "directory with --out."
+        ) from error
+    changed = [
+        change
+        for change in changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"))
+        if not change.startswith(MAY_CHANGE)
+    ]
+    if changed:
+        raise RunError(
+            f"{out} holds a run of another recipe ({'; '.join(changed[:5])}); resume with the "
+            "same recipe or choose another directory with --out."
+        )
+    return earlier
+
+
+def changes(was: Any, now: Any, key: str = "") -> list[str]:
+    """Dotted keys whose values differ, with both values."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        keys = list(dict.fromkeys([*was, *now]))
+        return [c for k in keys for c in changes(was.get(k), now.get(k), f"{key}.{k}".strip("."))]
+    return [] if was == now else [f"{key} was {was!r}, now {now!r}"]
+
+
+def closing_summary(recipe: Recipe, writer: RunWriter, chosen: int) -> dict[str, Any]:
+    """run.json's "result": the chosen step, its rule, and every evaluation before and after."""
+    run = Run(writer.directory)
+    recorded = run.evaluations()
+    sides = (("before", 0), ("after", chosen))
+    return {
+        "step": chosen,
+        "checkpoint_rule": recipe.train.checkpoint_rule,
+        **{
+            name: {when: run.summary(name, at) for when, at in sides if (name, at) in recorded}
+            for name in held_out(recipe)
+        },
+    }

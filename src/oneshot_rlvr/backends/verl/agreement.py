@@ -1,0 +1,71 @@
+"""What this package makes of the rollouts that verl trained on, beside what verl made of them.
+
+A step of a finished run on verl is done again here: the same tokens and rewards, the weights that
+verl saved before the step, the same recipe. Loss, its terms, entropy, divergence and advantages
+should be verl's, but for the rounding of sums in another order. Used by a test and by
+`benchmarks/verl_agreement.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from oneshot_rlvr.backends.verl.checkpoints import plain_weights
+from oneshot_rlvr.backends.verl.convert import METRICS, RENAMED, read_metrics, read_rollouts
+from oneshot_rlvr.config import parse_recipe
+from oneshot_rlvr.records import Run
+
+COMPARED = ("train/loss", "train/policy_loss", "train/kl", "train/entropy_nats")
+
+
+def differences(run: Path, step: int) -> dict[str, float]:
+    """{quantity: |ours - verl's|} of a step; "advantages" is the largest of all rollouts' tokens.
+
+    The run must have a checkpoint of the step before (any of the base for step 1), and for the
+    tokens' advantages have been made with ONESHOT_VERL_DETAIL=1.
+    """
+    from oneshot_rlvr.policy import load_policy
+    from oneshot_rlvr.policy.reference import Reference
+    from oneshot_rlvr.train.step import TrainStep
+
+    recipe = parse_recipe(Run(run).info["recipe"])
+    records = run / "verl" / "out"
+    graded, advantages, _ = read_rollouts(records / "rollouts", step)
+    theirs = read_metrics(_metrics_file(records, step))[step]
+    base = load_policy(recipe.model)
+    policy = base
+    if step > 1:
+        weights = plain_weights(records / "checkpoints", step - 1)
+        policy = load_policy(recipe.model.model_copy(update={"path": str(weights)}))
+    trainer = TrainStep(policy, recipe, reference=Reference(base.model))
+    ours = trainer.update(graded)
+    told = {name: abs(ours.metrics[name] - theirs[_verls(name)]) for name in COMPARED}
+    wanted = _token_advantages(records, step) or [[a] for a in advantages]
+    told["advantages"] = max(
+        abs(mine - other)
+        for mine, row in zip(ours.advantages, wanted, strict=True)
+        for other in row
+    )
+    return told
+
+
+def _verls(name: str) -> str:
+    return next(theirs for theirs, mine in RENAMED.items() if mine == name)
+
+
+def _metrics_file(records: Path, step: int) -> Path:
+    """The file that has the step: verl begins a new one at every start."""
+    for path in (records / METRICS, *sorted(records.glob("metrics-to-*.jsonl"))):
+        if step in read_metrics(path):
+            return path
+    raise FileNotFoundError(f"no metrics of step {step} in {records}")
+
+
+def _token_advantages(records: Path, step: int) -> list[list[float]] | None:
+    path = records / "rollouts" / f"step-{step:06d}.parquet"
+    with pq.ParquetFile(path) as file:
+        if "advantages" not in file.schema_arrow.names:
+            return None
+        return list(file.read(columns=["advantages"]).to_pydict()["advantages"])

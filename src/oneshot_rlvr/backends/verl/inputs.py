@@ -1,0 +1,136 @@
+"""What a run on verl starts from: read and checked here, written as the files verl reads.
+
+    training.parquet     the rows of every step, in order
+    validation.parquet   the questions of the validation set, if there is one
+    examples.json        examples with golds and options, for the reward
+    reward.json          how they are graded and rewarded
+
+Not here: the model. verl loads it; `check_prompts` asks its tokenizer alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oneshot_rlvr.backends.verl.data import (
+    TRAINING,
+    VALIDATION,
+    asking_rows,
+    training_rows,
+    write_examples,
+    write_parquet,
+)
+from oneshot_rlvr.backends.verl.reward import write_spec
+from oneshot_rlvr.backends.verl.translate import AUTO_ENGINE, Places, Target
+from oneshot_rlvr.config import BenchmarkConfig, ModelConfig, Recipe
+from oneshot_rlvr.errors import ConfigError, ModelError
+from oneshot_rlvr.evaluation import Benchmark, load_benchmark
+from oneshot_rlvr.evaluation.run import refuse_repeats
+from oneshot_rlvr.examples import load_examples
+from oneshot_rlvr.examples.prompting import encode_prompts
+from oneshot_rlvr.rewards import ARMS, Scorer
+from oneshot_rlvr.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """`benchmarks`: "validation" and "test", as far as the recipe has them."""
+
+    examples: list[Example]
+    benchmarks: dict[str, Benchmark]
+
+
+def read_inputs(recipe: Recipe, held_out: dict[str, BenchmarkConfig], scorer: Scorer) -> Inputs:
+    """Reads and checks examples and held-out sets. ConfigError, DataError for what cannot work."""
+    from oneshot_rlvr.backends.prepare import keep_apart
+
+    for config in held_out.values():
+        refuse_repeats(config)
+    examples = load_examples(recipe.examples)
+    scorer.check_golds(examples)
+    relabel = ARMS.load(recipe.reward.arm).relabel
+    for example in examples if relabel is not None else []:
+        relabel(example, recipe.reward)
+    benchmarks = {name: load_benchmark(config) for name, config in held_out.items()}
+    keep_apart({"training": examples, **{name: b.examples for name, b in benchmarks.items()}})
+    for benchmark in benchmarks.values():
+        scorer.check_golds(benchmark.examples)
+    return Inputs(examples, benchmarks)
+
+
+def write_inputs(recipe: Recipe, inputs: Inputs, directory: Path, records: Path) -> Places:
+    """Writes the files that verl and the reward read. What stood there is written anew."""
+    rollouts, train = recipe.rollouts, recipe.train
+    rows = training_rows(inputs.examples, rollouts.prompts_per_step, train.steps, train.seed)
+    training = write_parquet(rows, directory / "training.parquet")
+    validation = None
+    sets = {TRAINING: inputs.examples}
+    if "validation" in inputs.benchmarks:
+        sets[VALIDATION] = inputs.benchmarks["validation"].examples
+        validation = write_parquet(asking_rows(sets[VALIDATION]), directory / "validation.parquet")
+    examples = write_examples(sets, directory / "examples.json")
+    spec = write_spec(
+        directory / "reward.json", reward=recipe.reward, examples=examples, seed=train.seed
+    )
+    return Places(training, validation, spec, records)
+
+
+def check_prompts(recipe: Recipe, inputs: Inputs, model: str) -> None:
+    """ConfigError, DataError where a prompt or its answer does not fit the model."""
+    tokenizer, positions = _tokenizer(recipe.model, model)
+    most, template = recipe.rollouts.max_prompt_tokens, recipe.model.chat_template
+    if template == "auto" and not getattr(tokenizer, "chat_template", None):
+        raise ConfigError(
+            f'the tokenizer of model.path "{recipe.model.path}" has no chat template, which verl '
+            'needs. Set model.chat_template = "none" for the bare question.'
+        )
+    sets = {"training": inputs.examples}
+    sets |= {name: benchmark.examples for name, benchmark in inputs.benchmarks.items()}
+    for name, examples in sets.items():
+        longest = max(map(len, encode_prompts(examples, tokenizer, most, template)))
+        new_tokens = recipe.rollouts.max_new_tokens
+        if positions is not None and longest + new_tokens > positions:
+            raise ConfigError(
+                f"A prompt of the {name} set and its answer may take {longest} + {new_tokens} "
+                f"tokens and the model {recipe.model.path} knows {positions} positions; lower "
+                "rollouts.max_new_tokens."
+            )
+
+
+def _tokenizer(config: ModelConfig, model: str) -> tuple[Any, int | None]:
+    """The tokenizer, and how many positions the model knows."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    trust = config.trust_remote_code
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust)
+        shape = AutoConfig.from_pretrained(model, trust_remote_code=trust)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f'The tokenizer of model.path "{config.path}" could not be loaded: '
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    return tokenizer, getattr(shape, "max_position_embeddings", None)
+
+
+def model_source(path: str) -> str:
+    """What verl loads: a directory, absolute because its workers run elsewhere, or a hub name."""
+    if path == "tiny":
+        from oneshot_rlvr import tiny
+
+        return str(tiny.weights_directory())
+    local = Path(path).expanduser()
+    return str(local.resolve()) if local.is_dir() else path
+
+
+def target_for(recipe: Recipe, places: Places, device: str | None = None) -> Target:
+    """`device` None: that of the recipe, where `auto` means a GPU (nothing is asked here)."""
+    asked = device or recipe.model.device
+    kind = "cpu" if asked == "cpu" else "cuda"
+    engine = AUTO_ENGINE if recipe.rollouts.engine == "auto" else recipe.rollouts.engine
+    dtype = recipe.model.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if kind == "cuda" else "float32"
+    return Target(places, model_source(recipe.model.path), kind, engine, dtype)

@@ -1,0 +1,66 @@
+"""verl's reward manager, which also tells the reward function about the rollout it grades.
+
+verl tells a reward function the text only. Ours also needs the number of tokens (length penalty),
+whether the answer ended by itself, and the rollout's place in its step (the random arm).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
+
+
+class OneshotRewardManager(RewardManagerBase):
+    """Grades one rollout a call, in a thread: the grader itself waits for another process."""
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any, *_: Any, **__: Any):
+        super().__init__(config, tokenizer, compute_score)
+        self.compute_score = compute_score
+        self.ends = _ends(config.actor_rollout_ref.model, tokenizer)
+
+    async def run_single(self, data: Any) -> dict[str, Any]:
+        """{"reward_score": float, "reward_extra_info": {...}} of the last output of a rollout."""
+        item = data[-1:][0]
+        fields = item.non_tensor_batch
+        responses_T = item.batch["responses"]
+        length = int(item.batch["attention_mask"][-responses_T.shape[-1] :].sum())
+        extra_info = {
+            **(fields.get("extra_info") or {}),
+            "tokens": responses_T[:length].tolist(),
+            "step": int(fields.get("global_steps", 0)),
+            "session": int(fields.get("session_id", 0)),
+            "ends": self.ends,
+            "tokenizer": self.tokenizer,
+        }
+        result = await self.loop.run_in_executor(
+            None,
+            lambda: self.compute_score(
+                data_source=fields["data_source"],
+                solution_str="",
+                ground_truth=fields["reward_model"]["ground_truth"],
+                extra_info=extra_info,
+            ),
+        )
+        return {"reward_score": result["score"], "reward_extra_info": result}
+
+
+def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that the generation config, the model config or the tokenizer calls the end."""
+    from transformers import AutoConfig, GenerationConfig
+
+    holders = [tokenizer]
+    for kind, options in (
+        (AutoConfig, {"trust_remote_code": model.trust_remote_code}),
+        (GenerationConfig, {}),
+    ):
+        try:
+            holders.append(kind.from_pretrained(model.path, **options))
+        except (OSError, ValueError):  # a model without a generation config
+            continue
+    found: set[int] = set()
+    for holder in holders:
+        value = getattr(holder, "eos_token_id", None)
+        if value is not None:
+            found.update(value if isinstance(value, list | tuple) else [value])
+    return frozenset(found)

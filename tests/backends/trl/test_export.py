@@ -1,0 +1,189 @@
+"""`oneshot export --to trl`: nothing of a recipe is lost, and the script really trains."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from oneshot_rlvr.backends.trl import coverage
+from oneshot_rlvr.backends.trl.export import export, script_text
+from oneshot_rlvr.backends.trl.translate import batches, grpo_config, peft_config
+from oneshot_rlvr.config import Recipe, load_recipe, packaged_recipes, parse_recipe, recipe_fields
+from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.examples.schedule import rows_of_step
+
+
+def recipe_of(**tables):
+    return parse_recipe({"examples": {"items": [{"question": "1+1?", "answer": "2"}]}, **tables})
+
+
+def test_every_key_of_a_recipe_has_its_place():
+    keys = [field.key for field in recipe_fields()]
+    assert len(keys) > 80
+    placed = {key: coverage.place_of(key) for key in keys}
+    assert [key for key, place in placed.items() if place is None] == []
+
+
+def test_every_place_is_of_a_key():
+    keys = [field.key for field in recipe_fields()]
+    patterns = [*coverage.FILED, *coverage.APART, *coverage.REFUSED, *coverage.TRANSLATED]
+    assert len(patterns) == len(set(patterns))
+    for pattern in patterns:
+        assert any(coverage._covers(pattern, key) for key in keys), pattern
+
+
+@pytest.mark.parametrize(
+    ("tables", "named"),
+    [
+        ({"algorithm": {"advantage_epsilon": 1e-5}}, "advantage_epsilon = 1e-05"),
+        ({"algorithm": {"policy_coefficient": 0.0}}, "policy_coefficient = 0.0"),
+        ({"algorithm": {"name": "rloo"}}, 'algorithm.name = "rloo"'),
+        ({"algorithm": {"name": "dapo", "dynamic_sampling": False}}, "buffer_share = 0.2"),
+        ({"rollouts": {"engine": "scripted"}}, 'rollouts.engine = "scripted"'),
+        ({"model": {"device": "cuda:1"}}, "CUDA_VISIBLE_DEVICES"),
+        ({"train": {"updates_per_rollout": 3}}, "128 rows do not split into 3"),
+    ],
+)
+def test_what_trl_has_no_counterpart_for_is_refused_by_name(tables, named, tmp_path):
+    with pytest.raises(ConfigError) as refused:
+        export(recipe_of(**tables), tmp_path / "out")
+    assert named in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_papers_recipe_as_trl_says_it():
+    settings = grpo_config(recipe_of())
+    told = {
+        "num_generations": 8, "max_completion_length": 3072, "temperature": 0.6,
+        "loss_type": "dapo", "scale_rewards": "group", "epsilon": 0.2, "epsilon_high": 0.2,
+        "beta": 0.001, "entropy_coef": 0.001, "learning_rate": 1e-6, "adam_beta1": 0.9,
+        "adam_beta2": 0.999, "weight_decay": 0.01, "max_grad_norm": 1.0, "max_steps": 2000,
+        "num_iterations": 1, "save_steps": 20, "shuffle_dataset": False,
+    }  # fmt: skip
+    assert {key: settings[key] for key in told} == told
+    # 16,384 tokens hold 4 of the longest rollouts: 256 micro-batches make the 1,024 of an update.
+    assert batches(recipe_of()) == (4, 256, 1)
+    assert settings["steps_per_generation"] == settings["gradient_accumulation_steps"] == 256
+
+
+def test_updates_and_epochs_split_a_step_as_trl_counts_them():
+    settings = grpo_config(
+        recipe_of(
+            algorithm={"name": "dr_grpo"},
+            train={"updates_per_rollout": 16, "epochs": 2, "steps": 10, "save_every": 5},
+        )
+    )
+    assert settings["num_iterations"] == 2
+    assert settings["steps_per_generation"] == 8 * settings["gradient_accumulation_steps"]
+    assert settings["per_device_train_batch_size"] * settings["steps_per_generation"] == 128 * 8
+    assert settings["max_steps"] == 160
+    assert settings["save_steps"] == 80
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "told"),
+    [
+        ({"averaging": "sequence"}, {"loss_type": "grpo"}),
+        ({"name": "dr_grpo"}, {"loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.0}),
+        ({"name": "gspo"}, {"loss_type": "grpo", "importance_sampling_level": "sequence"}),
+        ({"name": "cispo"}, {"loss_type": "cispo", "epsilon_high": 5.0}),
+        (
+            {"reference_refresh_every": 3, "name": "dr_grpo", "kl_coefficient": 0.1},
+            {"sync_ref_model": True, "ref_model_mixup_alpha": 1.0, "ref_model_sync_steps": 3},
+        ),
+    ],
+)
+def test_each_algorithm_as_trl_says_it(algorithm, told):
+    recipe = recipe_of(algorithm=algorithm)
+    coverage.refuse_what_has_no_counterpart(recipe)
+    settings = grpo_config(recipe)
+    assert {key: settings[key] for key in told} == told
+
+
+def test_rows_lie_in_the_order_of_the_recipe(tmp_path):
+    items = [{"id": f"q{n}", "question": f"{n}+1?", "answer": str(n + 1)} for n in range(5)]
+    recipe = recipe_of(
+        examples={"items": items}, rollouts={"prompts_per_step": 3}, train={"steps": 4, "seed": 7}
+    )
+    export(recipe, tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
+    expected = [f"q{e}" for step in range(1, 5) for e in rows_of_step(5, 3, step, 7)]
+    assert [row["id"] for row in rows] == expected
+    assert rows[0]["prompt"][-1]["content"] == items[int(rows[0]["id"][1:])]["question"]
+
+
+def test_the_script_is_python_whatever_the_name(tmp_path):
+    recipe = recipe_of(name='"""\\n"; import os', note='"""')
+    tree = ast.parse(script_text(recipe))
+    assert {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names} == {
+        "json", "sys", "torch",
+    }  # fmt: skip
+
+
+@pytest.mark.trl
+def test_trl_takes_the_settings_of_every_recipe_that_is_not_refused(tmp_path):
+    from trl import GRPOConfig
+
+    taken, refused = [], []
+    for name in packaged_recipes():
+        recipe = load_recipe(name)
+        try:
+            coverage.refuse_what_has_no_counterpart(recipe)
+        except ConfigError:
+            refused.append(name)
+            continue
+        settings = {**grpo_config(recipe), "use_cpu": True, "bf16": False}
+        config = GRPOConfig(output_dir=str(tmp_path), **settings)
+        rows = recipe.rollouts.prompts_per_step * recipe.rollouts.group_size
+        assert config.generation_batch_size == rows
+        taken.append(name)
+    assert "paper_qwen25_math_1p5b_pi1" in taken
+    assert "tiny_one_shot" in taken
+
+
+@pytest.mark.trl
+def test_lora_settings_are_pefts():
+    from peft import LoraConfig
+
+    lora = Recipe.model_validate({"model": {"lora": {"rank": 4}}, "algorithm": {"name": "dr_grpo"}})
+    assert LoraConfig(**peft_config(lora)).r == 4
+
+
+@pytest.mark.trl
+def test_the_exported_script_trains(tmp_path):
+    recipe = load_recipe(
+        "tiny_one_shot",
+        {
+            "rollouts.prompts_per_step": 2, "rollouts.max_new_tokens": 56, "train.save_every": 1,
+            "train.threads": 1, "optimizer.warmup_steps": 4, "reward.workers": 0,
+        },
+    )  # fmt: skip
+    exported = export(recipe, tmp_path / "first")
+    assert exported.command.endswith("train.py")
+    moved = (tmp_path / "first").rename(tmp_path / "moved")
+    done = subprocess.run(
+        [sys.executable, "train.py", "--max_steps", "2"],
+        cwd=moved, capture_output=True, text=True, timeout=280,
+        env={**os.environ, "TQDM_DISABLE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    state = json.loads((moved / "out" / "checkpoint-2" / "trainer_state.json").read_text())
+    first, second = [entry for entry in state["log_history"] if "grad_norm" in entry]
+    assert [first["learning_rate"], second["learning_rate"]] == pytest.approx([5e-5, 1e-4])
+    for logged in (first, second):
+        assert logged["grad_norm"] > 0
+        assert 0 < logged["entropy"] < 1
+        assert 0 <= logged["reward"] <= 1
+    assert first["kl"] == pytest.approx(0, abs=1e-5)
+    assert second["kl"] > 0
+
+    from oneshot_rlvr.config import ModelConfig
+    from oneshot_rlvr.policy import load_policy
+
+    base = load_policy(ModelConfig(path=str(moved / "model"))).model.state_dict()
+    trained = load_policy(ModelConfig(path=str(moved / "out" / "final"))).model.state_dict()
+    changed = [name for name, weight in base.items() if not weight.equal(trained[name])]
+    assert changed == list(base)  # decay reaches norms and biases too
