@@ -1,7 +1,9 @@
 """Reinforcement learning from verifiable rewards on one verified example.
 
+    oneshot_rlvr.select("pool.parquet", history=...)       a pool -> its best examples
     oneshot_rlvr.train("tiny_one_shot", out="runs/demo")   a recipe -> a run
     oneshot_rlvr.evaluate("runs/demo", seed=7)             a run or any model -> graded answers
+    oneshot_rlvr.analyse("runs/demo")                      a run -> what happened, as tables
     oneshot_rlvr.report("runs/demo")                       a run -> one HTML file
 
 These are the command line's own calls (`oneshot_rlvr.api`). Importing the package imports nothing
@@ -17,16 +19,19 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oneshot_rlvr.api import analyse as analyse
     from oneshot_rlvr.api import evaluate as evaluate
     from oneshot_rlvr.api import report as report
+    from oneshot_rlvr.api import select as select
     from oneshot_rlvr.api import train as train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "report", "train"]
+__all__ = ["__version__", "analyse", "evaluate", "report", "select", "train"]
 
 # `train` and `report` are rooms of the package as well as verbs. Importing a submodule sets it as
 # an attribute here and would hide a function of that name, so these two rooms are made callable.
 _VERB_ROOMS = ("report", "train")
+_VERBS = ("analyse", "evaluate", "select")
 
 
 class _VerbRoom(ModuleType):
@@ -53,8 +58,8 @@ class _Package(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name in _VERB_ROOMS:
             return importlib.import_module(f"oneshot_rlvr.{name}")
-        if name == "evaluate":
-            return importlib.import_module("oneshot_rlvr.api").evaluate
+        if name in _VERBS:
+            return getattr(importlib.import_module("oneshot_rlvr.api"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

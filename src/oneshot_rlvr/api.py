@@ -8,17 +8,36 @@ imported inside the functions, so that asking for help costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oneshot_rlvr.errors import ConfigError, ModelError, RunError
+from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.evaluate_api import ask, evaluate, probe_contamination, regrade, set_threads
+from oneshot_rlvr.subjects import Subject, base_of, find_benchmark, find_model
 
 if TYPE_CHECKING:
-    from oneshot_rlvr.backends.local import RunResult
-    from oneshot_rlvr.config import BenchmarkConfig, Recipe
-    from oneshot_rlvr.evaluation import Benchmark, EvaluationResult
+    from oneshot_rlvr.analysis import Analysis
+    from oneshot_rlvr.backends.choosing import Selection
+    from oneshot_rlvr.backends.directory import RunResult
+    from oneshot_rlvr.config import Recipe
+    from oneshot_rlvr.types import Example
+
+__all__ = [
+    "Subject",
+    "ask",
+    "base_of",
+    "evaluate",
+    "find_benchmark",
+    "find_model",
+    "probe_contamination",
+    "regrade",
+    "report",
+    "resolve",
+    "run_directory",
+    "select",
+    "set_threads",
+    "train",
+]
 
 DEMO_RECIPE = "tiny_one_shot"
 DEMO_DIRECTORY = Path("runs/demo")
@@ -30,7 +49,9 @@ def train(
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    fork: str | None = None,
     progress: Any = None,
+    stopping: Any = None,
 ) -> RunResult:
     """Trains as a recipe says, evaluates before and after, and writes the run with its report.
 
@@ -39,75 +60,212 @@ def train(
     out: the run's directory; None takes runs/NAME, the recipe's name.
     resume: continue the run in `out`, or return it where it is finished (`result.reused`). Without
         it a directory that holds a run is refused.
+    fork: RUN or RUN@STEP: a new run that begins with that run's checkpoint, its steps counting on.
     progress: told of steps and notes; see `oneshot_rlvr.cli.progress.Progress`.
-    Returns the directory, the closing summary, and whether a finished run was reused.
+    stopping: an `oneshot_rlvr.train.stopping.Stopping`, to end the run after a step; resume it.
+    Returns the directory, the closing summary, whether a finished run was reused, and after which
+        step the run was stopped, if it was.
     Raises errors of `oneshot_rlvr.errors`: a recipe, examples, model or directory that cannot be.
     """
     resolved = resolve(recipe, overrides)  # before torch is imported, which takes seconds
-    from oneshot_rlvr.backends.local import run as run_here
+    from oneshot_rlvr.backends import BACKENDS
 
-    result = run_here(resolved, out=run_directory(resolved, out), resume=resume, progress=progress)
-    if _report_is_stale(result.directory):
+    if fork is not None and resolved.backend.name != "local":
+        raise ConfigError(
+            f"--fork begins with a checkpoint of this package, which the backend "
+            f"{resolved.backend.name} does not read. Fork with backend.name=local."
+        )
+    origin = {} if fork is None else {"fork": fork}
+    result = BACKENDS.load(resolved.backend.name)(
+        resolved,
+        out=run_directory(resolved, out),
+        resume=resume,
+        **origin,
+        progress=progress,
+        stopping=stopping,
+    )
+    if result.stopped_after is None and _report_is_stale(result.directory):
         report(result.directory)
     return result
 
 
-def evaluate(
-    model: str | Path,
+def select(
+    pool: str | Path,
     *,
-    benchmarks: Sequence[str] = ("tiny",),
-    seed: int = 0,
-    samples: int | None = None,
+    history: str | Path | None = None,
+    make_history: Recipe | str | Path | Mapping[str, Any] | None = None,
+    visits: int | None = None,
+    history_out: str | Path | None = None,
+    probe: int | None = None,
+    model: str | Path | None = None,
     temperature: float | None = None,
-    questions: int | None = None,
     max_new_tokens: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> dict[str, EvaluationResult]:
-    """Answers and grades benchmarks with a model: {benchmark: result with samples and summary}.
+    score: str | None = None,
+    seed: int = 0,
+    diversity: float = 0.0,
+    category: str | None = None,
+    embeddings: str | Path | None = None,
+    out: str | Path | None = None,
+    sets: str | Path | None = None,
+    sizes: Sequence[int] | None = None,
+    ranks: Sequence[int] = (),
+    batch: int = 128,
+    columns: str = "auto",
+    verifier: str = "math_answer",
+    progress: Any = None,
+    answered: Callable[[int, int], None] | None = None,
+) -> Selection:
+    """Ranks a pool of examples by a score, and writes training sets of the first ones.
 
-    model: a hub name, a model directory, `tiny`, or a run, of which the result (`final/`) is taken.
-    benchmarks: names (`oneshot list benchmarks`) or examples files.
-    seed: of the sampling, and of generated questions: every seed is a fresh test set.
-    samples: answers K per question (avg@K); temperature: 0 is greedy; questions: the first n (for
-        `tiny`, per family), 0 for all. What is None comes from the run's recipe where that
-        tests on the same benchmark, else from how the benchmark is usually decoded.
-    progress: called with (benchmark, answers done, answers in all).
+    pool: a file of examples or a hub data set; `verifier` is for rows that name none.
+    history: a run's directory, the paper's JSON, a table (example, visit, accuracy), or graded
+        samples. make_history: a recipe to train briefly over the pool with, in `history_out`,
+        every example asked about `visits` times (None: the recipe's steps). probe: that many
+        answers of `model` to every example, without training. One of the three, or none for the
+        scores random and first.
+    score: see `oneshot list scores`; None: variance, for a probe pass_rate.
+    diversity: 0 (the score alone) to 1, by `category` (a column; None: domain) or `embeddings` (a
+        Parquet file with id and embedding).
+    out: where the ranking goes (.parquet). sets: a folder for training sets of the first k
+        examples for k in `sizes` (None: 1, 2, 4, 16), and of `ranks`, each repeated to `batch`
+        rows, in the layout `columns` (own, verl, trl; auto: the pool's, its rows as published).
+    progress, answered: told of a history's steps and a probe's answers (done, in all).
     """
-    from oneshot_rlvr.evaluation import evaluate as answer_and_grade
-    from oneshot_rlvr.evaluation import grading_config
-    from oneshot_rlvr.policy import load_policy
-    from oneshot_rlvr.rewards import Scorer
-    from oneshot_rlvr.rollouts import make_engine
+    from oneshot_rlvr.backends.choosing import Source, choose, write_ranking, write_sets
+    from oneshot_rlvr.examples import load_published
 
-    subject = find_model(model)
-    settings = {
-        "seed": seed,
-        "samples": samples,
-        "temperature": temperature,
-        "questions": questions,
-        "max_new_tokens": max_new_tokens,
-    }
-    given = {key: value for key, value in settings.items() if value is not None}
-    tests = {name: find_benchmark(name, subject.recipe, given) for name in benchmarks}
-    set_threads(subject.recipe.train.threads)
-    policy = load_policy(subject.recipe.model.model_copy(update={"path": subject.path}))
-    engine = make_engine(subject.recipe.rollouts.engine, policy)
-    rollouts = subject.recipe.rollouts
-    results = {}
-    with Scorer(grading_config(subject.recipe.reward), seed=seed) as scorer:
-        for name, (benchmark, config) in tests.items():
-            results[name] = answer_and_grade(
-                engine,
-                policy.tokenizer,
-                scorer,
-                benchmark,
-                config,
-                max_new_tokens=rollouts.max_new_tokens,
-                max_prompt_tokens=rollouts.max_prompt_tokens,
-                chat_template=subject.recipe.model.chat_template,
-                progress=progress and partial(progress, name),
+    given = [history is not None, make_history is not None, probe is not None]
+    if sum(given) > 1:
+        raise ConfigError("history, make_history and probe are three ways to one thing; give one.")
+    if (probe is None) != (model is None):
+        raise ConfigError("a probe asks a model: give both, --probe N and --model MODEL.")
+    if probe is not None and probe < 1:
+        raise ConfigError(f"probe is {probe}; wanted at least 1 answer an example.")
+    subject = None if model is None else find_model(model)
+    source = Source(
+        path=history,
+        recipe=None if make_history is None else resolve(make_history),
+        visits=visits,
+        out=None if history_out is None else Path(history_out),
+        rollouts=probe,
+        model="" if subject is None else subject.path,
+        model_recipe=None if subject is None else subject.recipe,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+    )
+    if subject is not None:
+        set_threads(subject.recipe.train.threads)
+    published = load_published(pool, verifier=verifier)
+    chosen = choose(
+        published,
+        pool,
+        source,
+        score=score,
+        verifier=verifier,
+        seed=seed,
+        diversity=diversity,
+        category=category,
+        embeddings=embeddings,
+        mixed_first=max([*(sizes or (16,)), *ranks]),
+        progress=progress,
+        answered=answered,
+    )
+    if out is not None:
+        chosen.files.append(write_ranking(chosen.ranking, out))
+    if sets is not None:
+        chosen.files.extend(
+            write_sets(
+                chosen.ranking,
+                published,
+                pool,
+                sets,
+                sizes=sizes,
+                ranks=ranks,
+                batch=batch,
+                columns=columns,
             )
-    return results
+        )
+    return chosen
+
+
+def variants(
+    examples: str | Path,
+    out: str | Path,
+    *,
+    ids: Sequence[str] | None = None,
+    wrong_labels: float = 0.0,
+    kind: str = "near",
+    question: str | None = None,
+    strip_suffix: bool = False,
+    prompt: str | None = None,
+    shots: Sequence[str | Path] = (),
+    columns: str = "auto",
+    batch: int | None = None,
+    verifier: str = "math_answer",
+    seed: int = 0,
+) -> tuple[Path, list[Example]]:
+    """Writes controls made of a file's examples (all, or `ids`); the file and what is in it.
+
+    wrong_labels: a share of wrong golds of a `kind`: near (guessable), other (another example's),
+    unguessable. question, strip_suffix, prompt: other ways to ask. shots: files whose examples go
+    before every question, with their answers. columns, batch: as in `select`.
+    """
+    from oneshot_rlvr.backends.variants import read_shots, varied, write_examples
+    from oneshot_rlvr.examples import load_published
+
+    published = load_published(examples, verifier=verifier, ids=ids)
+    found = varied(
+        published.examples,
+        wrong_labels=wrong_labels,
+        kind=kind,
+        question=question,
+        strip_suffix=strip_suffix,
+        prompt=prompt,
+        shots=read_shots(shots),
+        seed=seed,
+    )
+    return write_examples(found, published, out, columns=columns, batch=batch), found
+
+
+def analyse(
+    runs: str | Path | Sequence[str | Path],
+    *,
+    level: float = 0.95,
+    steps: int = 5,
+    words: Sequence[str] = (),
+    targets: Sequence[float] | None = None,
+    by: str = "domain",
+    texts: bool = True,
+    out: str | Path | None = None,
+    suffix: str = "csv",
+) -> Analysis:
+    """What happened in one run or several, as named tables (`tables`) with notes.
+
+    level, steps: training is saturated when its accuracy has been `level` for so many steps.
+    words: more words of self-reflection to count. targets: accuracies whose cost is told.
+    by: domain or family, what the cross-domain matrix is made of. texts: read every rollout; False
+    leaves out what needs them (reflection, gibberish, exact accuracy).
+    out: a folder for the tables, `suffix` csv or parquet.
+    """
+    from oneshot_rlvr.analysis import analyse as look
+    from oneshot_rlvr.analysis import write_tables
+    from oneshot_rlvr.analysis.cost import TARGETS
+    from oneshot_rlvr.analysis.everything import Settings
+
+    if by not in ("domain", "family"):
+        raise ConfigError(f'by is "{by}"; wanted domain or family.')
+    settings = Settings(
+        level=level,
+        steps=steps,
+        words=tuple(words),
+        targets=TARGETS if targets is None else tuple(targets),
+        by=by,
+        texts=texts,
+    )
+    found = look([runs] if isinstance(runs, str | Path) else runs, settings)
+    if out is not None:
+        found.files.extend(write_tables(found, out, suffix))
+    return found
 
 
 def report(run: str | Path, out: str | Path | None = None) -> Path:
@@ -115,72 +273,6 @@ def report(run: str | Path, out: str | Path | None = None) -> Path:
     from oneshot_rlvr.report import report as write_report
 
     return write_report(run, out)
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A model to evaluate: where it is loaded from, and the recipe whose settings hold for it."""
-
-    path: str
-    recipe: Recipe
-
-
-def find_model(model: str | Path) -> Subject:
-    """A run's result with the run's recipe; any other model with the defaults.
-
-    `tiny` goes with the recipe that is made for it. RunError for a run that has no result yet.
-    """
-    from oneshot_rlvr.config import Recipe, load_recipe, parse_recipe
-
-    if str(model) == "tiny":
-        return Subject("tiny", load_recipe(DEMO_RECIPE))
-    path = Path(model)
-    places = [(path, path / "final"), (path.parent, path), (path.parent.parent, path)]
-    for run, weights in places if path.is_dir() else []:
-        if not (run / "run.json").is_file():
-            continue
-        if not weights.is_dir():
-            raise RunError(
-                f"{run} has no final/ model: the run is not finished. Continue it with "
-                "`oneshot train RECIPE --out DIR --resume`, or name one of its checkpoints."
-            )
-        from oneshot_rlvr.records import Run
-
-        return Subject(str(weights), parse_recipe(Run(run).info["recipe"]))
-    # `runs/x` could be a hub name; where `runs` is a folder here, it is a run that does not exist,
-    # and asking the hub for it would cost minutes of retries.
-    if not path.exists() and path.parent != Path() and path.parent.is_dir():
-        raise ModelError(f"no run or model at {path}; {path.parent} has {_names_in(path.parent)}.")
-    return Subject(str(model), Recipe())
-
-
-def find_benchmark(
-    name: str, recipe: Recipe, given: Mapping[str, Any]
-) -> tuple[Benchmark, BenchmarkConfig]:
-    """A benchmark, shipped or a file, and how to ask it: `given` over the recipe's own test.
-
-    Where the recipe tests on something else, over the benchmark's usual decoding (the paper's avg@8
-    at temperature 0.6 for AIME and AMC, one greedy answer for the others).
-    """
-    from pydantic import ValidationError
-
-    from oneshot_rlvr.config import BenchmarkConfig
-    from oneshot_rlvr.evaluation import BENCHMARKS, load_benchmark
-    from oneshot_rlvr.settings import explain
-
-    is_file = name not in BENCHMARKS and not name.endswith(".toml") and Path(name).is_file()
-    own = {"benchmark": "file", "path": name} if is_file else {"benchmark": name}
-    test = recipe.evaluation.test
-    tested = test is not None and test.benchmark == name
-    if test is not None and tested:
-        own = test.model_dump()
-    try:
-        config = BenchmarkConfig(**{**own, **given})
-        benchmark = load_benchmark(config)
-        usual = {} if tested else benchmark.decoding.model_dump()
-        return benchmark, BenchmarkConfig(**{**usual, **own, **given})
-    except ValidationError as error:
-        raise ConfigError(explain(error, BenchmarkConfig)) from None
 
 
 def resolve(
@@ -210,21 +302,8 @@ def run_directory(recipe: Recipe, out: str | Path | None) -> Path:
     return Path("runs") / recipe.name
 
 
-def _names_in(directory: Path, limit: int = 5) -> str:
-    names = sorted(path.name for path in directory.iterdir())
-    return ", ".join(names[:limit] + ["..."] * (len(names) > limit)) or "nothing in it"
-
-
 def _report_is_stale(directory: Path) -> bool:
     written = directory / "report.html"
     return (
         not written.exists() or written.stat().st_mtime < (directory / "run.json").stat().st_mtime
     )
-
-
-def set_threads(threads: int) -> None:
-    """Torch's CPU threads, where the recipe fixes them (0 leaves them)."""
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)

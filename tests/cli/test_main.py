@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -154,6 +155,18 @@ def test_a_dry_run_prints_a_recipe_and_the_batch_in_words(capsys):
     assert "32 rows x 8 rollouts = 256 rollouts" in out
     assert "11 rows, 88 rollouts; 3 updates a step" in out
     assert "10 steps, 30 optimizer updates, 2,560 rollouts" in out
+
+
+def test_a_dry_run_tells_the_memory_and_the_micro_batch_that_fits(capsys):
+    code, out, _ = run(capsys, "train", "tiny_one_shot", "--dry-run")
+    assert code == 0
+    told = [line for line in out.splitlines() if line.startswith("# ")]
+    assert [line for line in told if line.startswith("# the model: 858,240 parameters, 32 bits")]
+    (memory,) = [line for line in told if line.startswith("# memory:")]
+    assert "program 700 MiB" in memory
+    assert "KL reference" in memory
+    assert re.search(r"train\.micro_batch_tokens is [\d,]+; up to [\d,]+ would fit", out)
+    parse_recipe(tomllib.loads(out))  # all of it is comments to a reader of recipes
 
 
 def test_a_dry_run_without_flags_changes_nothing(capsys):

@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
+from oneshot_rlvr.cli.evaluation_tables import print_evaluation
 from oneshot_rlvr.cli.progress import Progress, resumable
-from oneshot_rlvr.cli.tables import print_evaluation, print_run
+from oneshot_rlvr.cli.tables import print_run
 from oneshot_rlvr.records import RunWriter, summarise
 
 
@@ -85,8 +86,10 @@ def test_an_evaluation_shows_accuracy_and_the_shares_behind_it():
     print_evaluation("tiny", summary([True, False, False, False])[1], console)
     (row,) = [line for line in out.getvalue().splitlines() if "overall" in line]
     assert "25.0 [" in row
-    # boxed, cut off, rechecked: 1, 3 and 1 of 4 answers
-    assert row.split("│")[3:6] == ["  25.0 ", "    75.0 ", "      25.0 "]
+    # boxed and cut off: 1 and 3 of 4 answers
+    assert row.split("│")[3:5] == ["  25.0 ", "    75.0 "]
+    assert "says that it rechecks  25.0" in out.getvalue()
+    assert "verdicts of 4 answers: correct 1, no_answer 3" in out.getvalue()
     assert "avg@1, greedy" in out.getvalue()
 
 
@@ -139,5 +142,9 @@ def test_on_a_terminal_one_line_moves_and_notes_stay():
 
 
 def test_an_interrupted_run_tells_how_to_go_on():
-    with pytest.raises(KeyboardInterrupt, match="Continue with --resume"), resumable():
+    command = ["oneshot", "train", "my recipe.toml", "--resume"]
+    with (
+        pytest.raises(KeyboardInterrupt, match=r"oneshot train .my recipe\.toml. --resume"),
+        resumable(command),
+    ):
         raise KeyboardInterrupt

@@ -7,65 +7,170 @@ import pytest
 import torch
 
 from oneshot_rlvr.algorithms import ALGORITHMS, get_algorithm
-from oneshot_rlvr.algorithms.algorithm import LossInputs
-from oneshot_rlvr.config import AlgorithmConfig
+from oneshot_rlvr.algorithms.averaging import AVERAGING
+from oneshot_rlvr.algorithms.batch import AdvantageInputs, LossInputs
+from oneshot_rlvr.config import PRESETS, AlgorithmConfig
+from oneshot_rlvr.config.presets import COMPARES_GROUPS, USED_BY
 from oneshot_rlvr.errors import UnknownNameError
 
 NAMES = list(ALGORITHMS)
 DOUBLE = torch.float64
-EVERYTHING = AlgorithmConfig(kl_coefficient=0.3, entropy_coefficient=0.2, policy_coefficient=0.9)
+CLIPPED = ["grpo", "dr_grpo", "dapo", "reinforce_plus_plus", "ppo", "gspo", "cispo"]
+NO_TERMS = {"kl_coefficient": 0.0, "entropy_coefficient": 0.0}
+COLUMNS = 7
 
 
-def batch(seed=0, averaging="token", name="grpo", rows=6, columns=7):
+def config_of(name, **values):
+    return AlgorithmConfig(name=name, **values)
+
+
+def everything(name, **values):
+    """Every term on, with weights of their own."""
+    terms = {"kl_coefficient": 0.3, "entropy_coefficient": 0.2, "policy_coefficient": 0.9}
+    if name == "ppo":
+        terms["value_coefficient"] = 0.7
+    return config_of(name, **{**terms, "kl_place": "loss", "kl_estimator": "k3", **values})
+
+
+def draw_mask(generator, rows):
+    lengths = torch.randint(1, COLUMNS + 1, (rows, 1), generator=generator)
+    return torch.arange(COLUMNS)[None] < lengths
+
+
+def batch(name, seed=0, config=None, rows=6, advantages=None):
     """A ragged random batch; old and reference log-probs near the current ones."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
         return torch.randn(shape, generator=generator, dtype=DOUBLE)
 
-    lengths = torch.randint(1, columns + 1, (rows, 1), generator=generator)
-    mask = torch.arange(columns)[None] < lengths
-    logprobs = -draw(rows, columns).abs()
-    config = AlgorithmConfig(averaging=averaging)
+    mask = draw_mask(generator, rows)
+    logprobs = -draw(rows, COLUMNS).abs()
+    if advantages is None:
+        advantages = draw(rows, 1) * mask
     return LossInputs(
         logprobs_N_T=logprobs.requires_grad_(),
-        old_logprobs_N_T=logprobs.detach() + 0.3 * draw(rows, columns),
-        advantages_N=draw(rows),
-        weights_N_T=get_algorithm(name).weights(mask.to(DOUBLE), config),
-        entropy_N_T=draw(rows, columns).abs(),
-        reference_logprobs_N_T=logprobs.detach() + 0.3 * draw(rows, columns),
+        old_logprobs_N_T=logprobs.detach() + 0.3 * draw(rows, COLUMNS),
+        advantages_N_T=advantages,
+        weights_N_T=get_algorithm(name).weights(
+            mask.to(DOUBLE), config or config_of(name), COLUMNS
+        ),
+        entropy_N_T=draw(rows, COLUMNS).abs(),
+        reference_logprobs_N_T=logprobs.detach() + 0.3 * draw(rows, COLUMNS),
+        values_N_T=draw(rows, COLUMNS).requires_grad_() if name == "ppo" else None,
+        old_values_N_T=draw(rows, COLUMNS) if name == "ppo" else None,
+        returns_N_T=draw(rows, COLUMNS) if name == "ppo" else None,
     )
 
 
-def twin(inputs, config):
-    """The loss of a clipped group-relative algorithm with k3 and entropy, token by token."""
+def step(seed=0, rewards=None, rows=4, group=3):
+    """A whole step of random outcomes at the rollouts' ends, and a critic's values."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = draw_mask(generator, rows * group)
+    if rewards is None:
+        rewards = torch.randint(0, 2, (rows * group,), generator=generator, dtype=DOUBLE)
+    tokens = torch.zeros(mask.shape, dtype=DOUBLE)
+    tokens[torch.arange(rows * group), mask.sum(1) - 1] = rewards
+    values = torch.randn(mask.shape, generator=generator, dtype=DOUBLE) * mask
+    return AdvantageInputs(tokens, mask, group, values)
+
+
+# Slow twins, written from the papers' formulas with loops. -----------------------------------
+
+
+def twin_policy(name, new, old, a, mask, config, n, t):
+    """The policy loss of one token."""
+    if name in ("reinforce", "rloo"):
+        return -a * new[n, t]
+    ratio = np.exp(new[n, t] - old[n, t])
+    if name == "gspo":
+        inside = np.flatnonzero(mask[n])
+        ratio = np.exp(sum(new[n, i] - old[n, i] for i in inside) / len(inside))
+    held = min(max(ratio, 1 - config.clip_low), 1 + config.clip_high)
+    if name == "cispo":
+        return -held * a * new[n, t]
+    return -min(ratio * a, held * a)
+
+
+def twin_loss(name, inputs, config):
+    """The whole loss, token by token."""
+    fields = ("logprobs", "old_logprobs", "reference_logprobs", "entropy", "advantages",
+              "values", "old_values", "returns")  # fmt: skip
+    x = {}
+    for field in fields:
+        tensor = getattr(inputs, f"{field}_N_T")
+        x[field] = None if tensor is None else tensor.detach().numpy()
     mask = inputs.weights_N_T.numpy() > 0
-    arrays = [
-        x.detach().numpy()
-        for x in (inputs.logprobs_N_T, inputs.old_logprobs_N_T, inputs.reference_logprobs_N_T)
-    ]
     rows = []
     for n in range(len(mask)):
         row = []
         for t in np.flatnonzero(mask[n]):
-            new, old, reference = (x[n, t] for x in arrays)
-            ratio, a = np.exp(new - old), float(inputs.advantages_N[n])
-            held = min(max(ratio, 1 - config.clip_low), 1 + config.clip_high)
-            policy = -min(ratio * a, held * a)
-            kl = np.exp(reference - new) - (reference - new) - 1
-            row.append(
-                config.policy_coefficient * policy
-                + config.kl_coefficient * kl
-                - config.entropy_coefficient * float(inputs.entropy_N_T[n, t])
-            )
+            new, a = x["logprobs"], float(x["advantages"][n, t])
+            policy = twin_policy(name, new, x["old_logprobs"], a, mask, config, n, t)
+            d = x["reference_logprobs"][n, t] - new[n, t]
+            kl = {"k1": -d, "k2": d * d / 2, "k3": np.exp(d) - d - 1}[config.kl_estimator]
+            total = config.policy_coefficient * policy + config.kl_coefficient * kl
+            total -= config.entropy_coefficient * x["entropy"][n, t]
+            if x["values"] is not None:
+                v, before, wanted = (x[k][n, t] for k in ("values", "old_values", "returns"))
+                held = min(max(v, before - config.value_clip), before + config.value_clip)
+                worse = max((v - wanted) ** 2, (held - wanted) ** 2)
+                total += config.value_coefficient * worse / 2
+            row.append(total)
         rows.append(row)
     if config.averaging == "sequence":
         return np.mean([np.mean(row) for row in rows])
+    if config.averaging == "fixed_length":
+        return np.sum([np.sum(row) for row in rows]) / (len(rows) * COLUMNS)
     return np.mean([value for row in rows for value in row])
 
 
+def twin_advantages(name, given, config):
+    """Advantages (N, T), rollout by rollout."""
+    rewards, mask = given.rewards_N_T.numpy(), given.mask_N_T.numpy()
+    values, size = given.values_N_T.numpy(), given.group_size
+    result = np.zeros(mask.shape)
+    if name in ("ppo", "reinforce_plus_plus"):
+        for n in range(len(mask)):
+            length = mask[n].sum()
+            for t in range(length):
+                for later in range(t, length):
+                    if name == "ppo":
+                        after = values[n, later + 1] if later + 1 < length else 0.0
+                        gain = rewards[n, later] + config.gamma * after - values[n, later]
+                        share = (config.gamma * config.gae_lambda) ** (later - t)
+                    else:
+                        gain, share = rewards[n, later], config.gamma ** (later - t)
+                    result[n, t] += share * gain
+        inside = result[mask]
+        scaled = (result - inside.mean()) / np.sqrt(inside.var(ddof=1) + 1e-8)
+        return np.where(mask, scaled, 0.0)
+    outcomes = rewards.sum(1)
+    for n in range(len(mask)):
+        first = n - n % size
+        group = outcomes[first : first + size]
+        if name == "rloo":
+            others = [r for i, r in enumerate(group) if first + i != n]
+            advantage = outcomes[n] - np.mean(others)
+        elif name == "reinforce":
+            advantage = outcomes[n] - outcomes.mean()
+        elif name == "dr_grpo":
+            advantage = outcomes[n] - group.mean()
+        else:
+            spread = max(group.std(ddof=1), config.std_floor) + config.advantage_epsilon
+            advantage = (outcomes[n] - group.mean()) / spread
+        result[n] = advantage * mask[n]
+    return result
+
+
+# The promises. -------------------------------------------------------------------------------
+
+
 def test_the_registry_holds_the_algorithms_that_ship():
-    assert set(ALGORITHMS) == {"grpo"}
+    assert list(PRESETS) == NAMES
+    assert len(NAMES) == 9
+    assert set(COMPARES_GROUPS) <= set(NAMES)
+    assert {name for users in USED_BY.values() for name in users} <= set(NAMES)
 
 
 def test_an_unknown_algorithm_is_refused_with_the_nearest_name():
@@ -76,62 +181,112 @@ def test_an_unknown_algorithm_is_refused_with_the_nearest_name():
 @pytest.mark.parametrize("name", NAMES)
 def test_an_algorithm_knows_its_name(name):
     assert get_algorithm(name).name == name
+    assert config_of(name).name == name
 
 
-@pytest.mark.parametrize("averaging", ["token", "sequence"])
+@pytest.mark.parametrize("name", NAMES)
+def test_advantages_equal_a_slow_twin(name):
+    values = {"gamma": 0.9} if name in USED_BY["gamma"] else {}
+    values |= {"gae_lambda": 0.8} if name == "ppo" else {}
+    config = config_of(name, **values)
+    for seed in range(5):
+        given = step(seed)
+        got = get_algorithm(name).advantages(given, config)
+        expected = twin_advantages(name, given, config)
+        assert np.abs(got.advantages_N_T.numpy() - expected).max() < 1e-9
+        assert not got.advantages_N_T[~given.mask_N_T].any()
+
+
+@pytest.mark.parametrize("averaging", list(AVERAGING))
 @pytest.mark.parametrize("name", NAMES)
 def test_the_loss_equals_a_slow_twin(name, averaging):
-    config = EVERYTHING.model_copy(update={"averaging": averaging})
-    for seed in range(5):
-        inputs = batch(seed, averaging, name)
+    for seed, estimator in enumerate(["k1", "k2", "k3", "k3", "k3"]):
+        config = everything(name, averaging=averaging, kl_estimator=estimator)
+        inputs = batch(name, seed, config)
         got = get_algorithm(name).loss(inputs, config).loss.item()
-        assert got == pytest.approx(twin(inputs, config), abs=1e-10)
+        assert got == pytest.approx(twin_loss(name, inputs, config), abs=1e-10)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("gspo", "cispo")])
 def test_the_loss_passes_finite_differences(name):
-    inputs = batch(1, name=name)
+    inputs, config = batch(name, 1), everything(name)
     entropy = inputs.entropy_N_T.clone().requires_grad_()
+    values = [] if inputs.values_N_T is None else [inputs.values_N_T]
 
-    def loss(logprobs, entropy):
+    def loss(logprobs, entropy, *values):
         changed = dataclasses.replace(inputs, logprobs_N_T=logprobs, entropy_N_T=entropy)
-        return get_algorithm(name).loss(changed, EVERYTHING).loss
+        if values:
+            changed = dataclasses.replace(changed, values_N_T=values[0])
+        return get_algorithm(name).loss(changed, config).loss
 
-    assert torch.autograd.gradcheck(loss, (inputs.logprobs_N_T, entropy))
+    assert torch.autograd.gradcheck(loss, (inputs.logprobs_N_T, entropy, *values))
+
+
+@pytest.mark.parametrize("name", ["gspo", "cispo"])
+def test_where_a_factor_carries_no_gradient_the_rest_passes_finite_differences(name):
+    # CISPO's weight and GSPO's split of a rollout's ratio over its tokens are constants of the
+    # gradient: with them held where they are, it must be that of the remaining formula.
+    inputs, config = batch(name, 1), everything(name, policy_coefficient=1.0, **NO_TERMS)
+    get_algorithm(name).loss(inputs, config).loss.backward()
+    new, old = inputs.logprobs_N_T.detach(), inputs.old_logprobs_N_T
+    mask = inputs.weights_N_T > 0
+    if name == "cispo":
+        held = (new - old).exp().clamp(1 - config.clip_low, 1 + config.clip_high)
+        expected = -held * inputs.advantages_N_T
+    else:
+        mean = ((new - old) * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
+        ratio, a = mean.exp(), inputs.advantages_N_T
+        outside = ((ratio > 1 + config.clip_high) & (a > 0)) | (
+            (ratio < 1 - config.clip_low) & (a < 0)
+        )
+        expected = (-ratio * a).masked_fill(outside, 0.0)
+    assert torch.allclose(inputs.logprobs_N_T.grad, inputs.weights_N_T * expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_raises_the_good_tokens_and_lowers_the_bad(name):
-    inputs = batch(2, name=name)
+    inputs = batch(name, 2)
     inputs = dataclasses.replace(inputs, old_logprobs_N_T=inputs.logprobs_N_T.detach())
-    config = AlgorithmConfig(kl_coefficient=0, entropy_coefficient=0)
-    get_algorithm(name).loss(inputs, config).loss.backward()
+    get_algorithm(name).loss(inputs, config_of(name, **NO_TERMS)).loss.backward()
     generated = inputs.weights_N_T > 0
-    towards = -inputs.logprobs_N_T.grad * inputs.advantages_N[:, None]
+    towards = -inputs.logprobs_N_T.grad * inputs.advantages_N_T
     assert (towards[generated] > 0).all()
     assert not towards[~generated].any()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_equal_rewards_give_no_policy_gradient(name):
-    algorithm, config = get_algorithm(name), AlgorithmConfig(kl_coefficient=0)
-    advantages = algorithm.advantages(torch.full((3, 2), 0.7, dtype=DOUBLE), config).flatten()
-    inputs = dataclasses.replace(batch(3, name=name), advantages_N=advantages)
+def test_a_right_rollout_is_better_than_a_wrong_one(name):
+    given = step(3, rewards=torch.tensor([1.0, 0.0, 0.0] * 4, dtype=DOUBLE))
+    given = dataclasses.replace(given, values_N_T=torch.zeros_like(given.rewards_N_T))
+    advantages = get_algorithm(name).advantages(given, config_of(name)).advantages_N_T[:, 0]
+    assert (advantages[::3] > 0).all()
+    assert (advantages[1::3] < 0).all()
+
+
+@pytest.mark.parametrize("reward", [0.0, 0.1, 0.7, 1.0])
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "ppo"])
+def test_equal_rewards_give_no_policy_gradient(name, reward):
+    algorithm, config = get_algorithm(name), config_of(name, **NO_TERMS)
+    given = step(4, rewards=torch.full((12,), reward, dtype=DOUBLE))
+    advantages = algorithm.advantages(given, config).advantages_N_T
+    inputs = batch(name, 3, rows=12, advantages=advantages)
     algorithm.loss(inputs, config).loss.backward()
     assert not inputs.logprobs_N_T.grad.any()
 
 
-@pytest.mark.parametrize("averaging", ["token", "sequence"])
+@pytest.mark.parametrize("averaging", list(AVERAGING))
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_of_a_batch_add_up_to_the_whole(name, averaging):
-    algorithm = get_algorithm(name)
-    inputs = batch(4, averaging, name)
-    whole = algorithm.loss(inputs, EVERYTHING)
-    fields = [field.name for field in dataclasses.fields(inputs)]
-    split = [
-        algorithm.loss(LossInputs(**{f: getattr(inputs, f)[part] for f in fields}), EVERYTHING)
-        for part in (slice(0, 1), slice(1, 4), slice(4, 6))
-    ]
+    algorithm, config = get_algorithm(name), everything(name, averaging=averaging)
+    inputs = batch(name, 4, config)
+    whole = algorithm.loss(inputs, config)
+
+    def part_of(rows):
+        values = {f.name: getattr(inputs, f.name) for f in dataclasses.fields(inputs)}
+        cut = {key: None if x is None else x[rows] for key, x in values.items()}
+        return algorithm.loss(LossInputs(**cut), config)
+
+    split = [part_of(rows) for rows in (slice(0, 1), slice(1, 4), slice(4, 6))]
     assert sum(part.loss for part in split).item() == pytest.approx(whole.loss.item(), abs=1e-12)
     for term, value in whole.terms.items():
         assert sum(p.terms[term] for p in split).item() == pytest.approx(value.item(), abs=1e-12)
@@ -142,24 +297,39 @@ def test_parts_of_a_batch_add_up_to_the_whole(name, averaging):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_coefficient_of_zero_takes_its_term_out(name):
-    algorithm = get_algorithm(name)
-    inputs = batch(5, name=name)
-    off = AlgorithmConfig(policy_coefficient=0, kl_coefficient=0, entropy_coefficient=0)
-    nothing = algorithm.loss(inputs, off)
+    algorithm, inputs = get_algorithm(name), batch(name, 5)
+    off = {"policy_coefficient": 0.0, **NO_TERMS}
+    terms = {
+        "policy_coefficient": ("policy_loss", 1),
+        "kl_coefficient": ("kl", 1),
+        "entropy_coefficient": ("entropy_nats", -1),
+    }
+    if name == "ppo":
+        off["value_coefficient"] = 0.0
+        terms["value_coefficient"] = ("value_loss", 1)
+    nothing = algorithm.loss(inputs, config_of(name, kl_place="loss", **off))
     assert nothing.loss.item() == 0
     assert not nothing.loss.requires_grad
-    terms = {"policy_coefficient": "policy_loss", "kl_coefficient": "kl"}
-    for coefficient, term in terms.items():
-        output = algorithm.loss(inputs, off.model_copy(update={coefficient: 2.0}))
-        assert output.loss.item() == pytest.approx(2 * output.terms[term].item())
-    output = algorithm.loss(inputs, off.model_copy(update={"entropy_coefficient": 2.0}))
-    assert output.loss.item() == pytest.approx(-2 * output.terms["entropy_nats"].item())
+    for coefficient, (term, sign) in terms.items():
+        config = config_of(name, kl_place="loss", **{**off, coefficient: 2.0})
+        output = algorithm.loss(inputs, config)
+        assert output.loss.item() == pytest.approx(sign * 2 * output.terms[term].item())
+        assert list(output.weighted) == [term]
+        assert output.weighted[term].item() == output.loss.item()  # with its coefficient
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_divergence_in_the_reward_is_measured_and_has_no_gradient(name):
+    config = config_of(name, kl_place="reward", kl_coefficient=0.5, entropy_coefficient=0.0)
+    output = get_algorithm(name).loss(batch(name, 5), config)
+    assert output.terms["kl"] > 0 or config.kl_estimator == "k1"
+    assert "kl" not in output.weighted
+
+
+@pytest.mark.parametrize("name", [n for n in CLIPPED if n != "cispo"])
 def test_the_clip_share_counts_the_tokens_that_clipping_stopped(name):
-    inputs = batch(6, name=name)
-    config = AlgorithmConfig(kl_coefficient=0, entropy_coefficient=0)
+    config = config_of(name, averaging="token", **NO_TERMS)
+    inputs = batch(name, 6, config)
     output = get_algorithm(name).loss(inputs, config)
     output.loss.backward()
     generated = inputs.weights_N_T > 0
@@ -168,3 +338,12 @@ def test_the_clip_share_counts_the_tokens_that_clipping_stopped(name):
     assert output.terms["clip_share"].item() == pytest.approx(
         int(stopped.sum()) / int(generated.sum())
     )
+
+
+def test_cispo_keeps_the_gradient_of_the_tokens_it_clips():
+    config = config_of("cispo", clip_high=0.1)
+    inputs = batch("cispo", 6, config)
+    output = get_algorithm("cispo").loss(inputs, config)
+    output.loss.backward()
+    assert 0.1 < output.terms["clip_share"].item() < 0.9
+    assert inputs.logprobs_N_T.grad[inputs.weights_N_T > 0].all()

@@ -14,7 +14,7 @@ from oneshot_rlvr.report.data import RunData
 from oneshot_rlvr.report.figures import FIGURES, WIDE
 from oneshot_rlvr.report.figures.style import THEMES
 
-_PLAIN_COUNTS_AND_NAMES = {"rollout step", "family"}  # axes without a unit
+_PLAIN_COUNTS_AND_NAMES = {"rollout step", "family", "domain"}  # axes without a unit
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def runs(tmp_path_factory):
 def test_the_registry_holds_every_figure_file():
     folder = Path(__file__).parents[2] / "src" / "oneshot_rlvr" / "report" / "figures"
     files = {path.stem for path in folder.glob("*.py")} - {"__init__", "style"}
-    assert len(FIGURES) == 11
+    assert len(FIGURES) == 13
     assert set(FIGURES) == files
     assert set(WIDE) <= set(FIGURES)
 

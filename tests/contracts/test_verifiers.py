@@ -123,11 +123,36 @@ def test_it_rejects_texts_without_an_answer(example, text):
     assert verdict.reason is not Reason.CORRECT
 
 
+def _echoes(question):
+    """The prompt as models echo it: alone, repeated, introduced, followed up, cut short."""
+    yield from (question, question * 3, f"{question}\n\n{question}", f"Sure! {question}")
+    yield from (f"User: {question}\nAssistant:", f"{question}\nAnswer:", f"{question}\n{BOX}")
+    yield from (f"The question is:\n{question}", f"{question}\nLet me think about it.")
+    yield from (question[: len(question) * part // 12] for part in range(12))
+
+
 def test_it_rejects_the_echoed_prompt(example):
-    for text in (example.question, example.question * 3, f"User: {example.question}\nAssistant:"):
-        for extraction in ({}, {"extraction": "lenient"}):
-            asked = dataclasses.replace(example, extra={**example.extra, **extraction})
-            assert not get_verifier(example.verifier).check(text, asked).correct
+    golds = example.extra.get("choices", [example.answer])
+    for gold in golds:  # of a choice any may be the right one, the last above all
+        for text in _echoes(example.question):
+            for extraction in ({}, {"extraction": "lenient"}):
+                extra = {**example.extra, **extraction}
+                asked = dataclasses.replace(example, answer=gold, extra=extra)
+                assert not get_verifier(example.verifier).check(text, asked).correct, text
+
+
+@pytest.mark.parametrize(
+    "layout", ["{c}. {t}", "({c}) {t}", "- {c}: {t}", "{c}", "{t}", "{c}) {t}"]
+)
+@pytest.mark.parametrize("joint", ["\n", "\n\n", " ", "; "])
+def test_a_list_of_options_names_none_of_them(layout, joint):
+    told = joint.join(layout.format(c=c, t=t) for c, t in zip("ABCD", CHOICES, strict=True))
+    for gold in "ABCD":
+        example = Example("x", "q", gold, "multiple_choice", extra={"choices": CHOICES})
+        for text in (told, f"Options:\n{told}", f"The answer is one of\n{told}\n"):
+            assert not get_verifier("multiple_choice").check(text, example).correct, text
+        right = get_verifier("multiple_choice").check(f"{told}\nThe answer is {gold}.", example)
+        assert right.correct
 
 
 def test_it_rejects_every_option_at_once(example):

@@ -9,7 +9,7 @@ import pytest
 from oneshot_rlvr.estimators import Estimate
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.report import facts, words
-from oneshot_rlvr.report.data import RunData, saturation_step, setting
+from oneshot_rlvr.report.data import RunData, setting
 
 
 @pytest.fixture
@@ -61,6 +61,8 @@ def test_a_run_before_its_first_validation_tells_where_it_began(build, tmp_path)
 
 def test_the_caveats_tell_what_a_sceptic_asks(data):
     text = " ".join(words.caveats(data))
+    assert "Wilson's with an effective number of questions" in text  # how intervals are made
+    assert "t over the questions' differences" in text
     for needle in (
         "test set (benchmark tiny, seed 7): 84 questions, 4 answers each at temperature 0.6",
         "avg@4",
@@ -101,12 +103,6 @@ def test_points_have_a_sign_and_intervals_keep_it():
     assert words.points(-0.0213) == "\N{MINUS SIGN}2.1"
     assert words.interval(Estimate(0.0, -0.01, 0.02, 5), signed=True) == "\N{MINUS SIGN}1.0 to +2.0"
     assert words.interval(Estimate(0.5, float("nan"), float("nan"), 1)) == ""
-
-
-def test_saturation_is_the_fifth_step_in_a_row_at_95_percent():
-    accuracy = [(step, 1.0 if step != 3 else 0.94) for step in range(1, 12)]
-    assert saturation_step(accuracy) == 8
-    assert saturation_step(accuracy[:7]) is None
 
 
 def test_cost_adds_up_what_is_recorded(data):

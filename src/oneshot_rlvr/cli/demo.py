@@ -32,13 +32,24 @@ def add_parser(subparsers: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Trains `tiny_one_shot`, or takes up the run that is there."""
-    from oneshot_rlvr.cli.progress import Progress, resumable
+    from oneshot_rlvr.cli.progress import Progress, print_stopped, resumable
     from oneshot_rlvr.cli.tables import print_run
+    from oneshot_rlvr.config import load_recipe
+    from oneshot_rlvr.train.stopping import Stopping
 
-    overrides = {} if args.seed is None else {"train.seed": args.seed}
-    with closing(Progress()) as progress, resumable("Run it again to continue."):
-        result = api.train(
-            api.DEMO_RECIPE, overrides=overrides, out=args.out, resume=True, progress=progress
-        )
-    print_run(result.directory, reused=result.reused)
+    seed = [] if args.seed is None else ["--seed", str(args.seed)]
+    out = [] if args.out == str(api.DEMO_DIRECTORY) else ["--out", args.out]
+    again = ["oneshot", "demo", *seed, *out]
+    recipe = load_recipe(api.DEMO_RECIPE, {} if args.seed is None else {"train.seed": args.seed})
+    stopping = Stopping()
+    with (
+        closing(Progress(plain_every=recipe.tracking.print_every)) as progress,
+        stopping.listening(),
+        resumable(again),
+    ):
+        result = api.train(recipe, out=args.out, resume=True, progress=progress, stopping=stopping)
+    if result.stopped_after is not None:
+        print_stopped(result.stopped_after, recipe.train.steps, again)
+    else:
+        print_run(result.directory, reused=result.reused)
     return 0

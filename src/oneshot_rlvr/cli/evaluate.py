@@ -1,104 +1,286 @@
-"""`oneshot evaluate MODEL|RUN`: graded answers to benchmarks, with 95 % intervals."""
+"""`oneshot evaluate`: graded answers to benchmarks, with 95 % intervals, and what belongs to it.
+
+Comparing two models (--against), asking fairly (--prompts), one question side by side (--ask), the
+contamination probe, and grading stored answers again. Exit code 1 where a server left answers out.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from oneshot_rlvr.cli.evaluation_sides import (
+    FOLDER,
+    Side,
+    compare_sides,
+    names_in,
+    stored_answers,
+)
 from oneshot_rlvr.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from oneshot_rlvr.evaluation.endpoint import Endpoint
+
+BASE = "base"
 
 
 def add_parser(subparsers: Any) -> Parser:
     """Registers the verb."""
     parser: Parser = subparsers.add_parser(
         "evaluate",
-        help="answer and grade benchmarks with a model or a run's result",
+        help="answer and grade benchmarks with a model, a run's result, or a server",
         description="Answers and grades benchmarks. Settings that are not given come from the "
         "run's recipe where that tests on the same benchmark, else from the benchmark's usual "
-        "decoding (the paper's: 8 samples at 0.6 for AIME and AMC, else greedy).",
+        "decoding (the paper's: 8 samples at 0.6 for AIME and AMC, else greedy). Every graded "
+        "answer is kept, as Parquet.",
     )
-    parser.add_argument(
-        "model", metavar="MODEL|RUN", help="hub name, model directory, `tiny`, or a run's directory"
+    add = parser.add_argument
+    add(
+        "models",
+        nargs="*",
+        metavar="MODEL|RUN",
+        help="hub name, model directory, `tiny`, a run's directory, or a folder of stored answers; "
+        "several are seeds of one recipe (see --against); with --endpoint: the name there",
     )
-    parser.add_argument(
+    add(
+        "--against",
+        nargs="+",
+        metavar="MODEL|RUN",
+        help="compare with these, paired by question; `base`: the model that the run began with",
+    )
+    add(
         "--benchmarks",
-        default="tiny",
         metavar="NAME[,NAME]",
-        help="names (`oneshot list benchmarks`) or examples files (default: %(default)s)",
+        help="names (`oneshot list benchmarks`), TOML files or examples files (default: tiny)",
     )
-    parser.add_argument(
+    add("--data-dir", metavar="DIR", help="look here for benchmarks' files first")
+    add(
+        "--prompts",
+        default="own",
+        metavar="NAME[,NAME]",
+        help="prompt templates: all, own (the benchmark's), names, TOML files (default: own)",
+    )
+    add(
         "--seed",
         type=int,
         default=0,
         metavar="N",
         help="of sampling and of generated questions: a fresh test set each (default: %(default)s)",
     )
-    parser.add_argument(
-        "--samples",
-        type=int,
-        metavar="K",
-        help="answers per question, avg@K (default: as above)",
-    )
-    parser.add_argument(
-        "--temperature", type=float, metavar="T", help="0 is greedy (default: as above)"
-    )
-    parser.add_argument(
+    add("--samples", type=int, metavar="K", help="answers per question, avg@K (default: as above)")
+    add("--temperature", type=float, metavar="T", help="0 is greedy (default: as above)")
+    add(
         "--questions",
         type=int,
         metavar="n",
-        help="first n questions, tiny: per family; 0: all (default: as above)",
+        help="first n questions, generated: per family; 0: all (default: as above)",
     )
-    parser.add_argument(
-        "--max-new-tokens", type=int, metavar="n", help="cut answers here (default: the recipe's)"
+    add("--max-new-tokens", type=int, metavar="n", help="cut answers here (default: the recipe's)")
+    add(
+        "--max-prompt-tokens",
+        type=int,
+        metavar="n",
+        help="longer prompts are refused (default: the recipe's)",
     )
-    parser.add_argument("--json", action="store_true", help="print the summaries as JSON")
-    parser.add_argument("--out", metavar="FILE", help="write the summaries to a JSON file")
-    parser.add_argument(
-        "--samples-out", metavar="DIR", help="write every graded answer, one Parquet a benchmark"
+    add("--engine", metavar="NAME", help="`oneshot list engines` (default: the recipe's)")
+    add("--json", action="store_true", help="print the summaries as JSON")
+    add("--out", metavar="FILE", help="write the summaries to a JSON file")
+    add(
+        "--samples-out",
+        metavar="DIR",
+        help=f"every graded answer goes here, one Parquet a benchmark (default: {FOLDER}/MODEL)",
+    )
+    other = parser.add_argument_group("instead of benchmarks")
+    other.add_argument("--ask", metavar="TEXT", help="one question: base and trained side by side")
+    other.add_argument(
+        "--contamination",
+        action="store_true",
+        help="share of questions that the model finishes word by word from their first 60 %%",
+    )
+    other.add_argument(
+        "--regrade",
+        metavar="PATH",
+        help="grade stored answers again (a Parquet file or a folder of them), without the model",
+    )
+    served = parser.add_argument_group("a server that speaks the OpenAI protocol")
+    served.add_argument("--endpoint", metavar="URL", help="such as http://localhost:8000/v1")
+    served.add_argument(
+        "--concurrency", type=int, default=16, metavar="n", help="requests at once (%(default)s)"
+    )
+    served.add_argument(
+        "--retries", type=int, default=5, metavar="n", help="of a request (%(default)s)"
+    )
+    served.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="of a request (%(default)s)",
+    )
+    served.add_argument(
+        "--api-key-variable",
+        default="OPENAI_API_KEY",
+        metavar="NAME",
+        help="environment variable that holds the key (%(default)s)",
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluates and prints a table (or JSON) per benchmark."""
-    from oneshot_rlvr import api
-    from oneshot_rlvr.cli.progress import AnswerCount
-    from oneshot_rlvr.cli.tables import print_evaluation
+    """Does what was asked; the exit code as the module says."""
+    if args.regrade is not None:
+        return _regrade(args)
+    _refuse_odd(args)
+    if args.ask is not None:
+        return _ask(args)
+    endpoint = _endpoint(args)
+    if args.contamination:
+        return _probe(args, endpoint)
+    others = None if args.against is None else _against(args)  # refused before anything is asked
+    ours = Side(args.models, args, endpoint)
+    document: dict[str, Any] = {"model": ours.name, "benchmarks": ours.summaries()}
+    if others is None:
+        _write(args, document)
+        if not args.json:
+            ours.show()
+        return 1 if ours.missing else 0
+    theirs = Side(others, args, None)
+    compared = compare_sides(ours, theirs)
+    document |= {"against": theirs.name, "comparisons": [one.as_dict() for one in compared]}
+    _write(args, document)
+    if not args.json:
+        from oneshot_rlvr.cli.evaluation_tables import print_comparison
 
-    names = [name.strip() for name in args.benchmarks.split(",") if name.strip()]
-    with closing(AnswerCount()) as count:
-        results = api.evaluate(
-            args.model,
-            benchmarks=names,
-            seed=args.seed,
-            samples=args.samples,
-            temperature=args.temperature,
-            questions=args.questions,
-            max_new_tokens=args.max_new_tokens,
-            progress=count,
-        )
-    summaries = {name: result.summary for name, result in results.items()}
-    document = json.dumps({"model": args.model, "benchmarks": summaries}, indent=2)
-    if args.out:
-        out = Path(args.out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(document + "\n", encoding="utf-8")
-    if args.samples_out:
-        _write_samples(Path(args.samples_out), results)
+        print_comparison(compared, ours.name, theirs.name)
+    return 1 if ours.missing or theirs.missing else 0
+
+
+def _against(args: argparse.Namespace) -> list[Any]:
+    """The other side: stored answers and names as given, models found, `base` that of the first
+    run. ConfigError, ModelError, RunError for what is none."""
+    from oneshot_rlvr import api
+    from oneshot_rlvr.errors import ConfigError
+
+    found: list[Any] = []
+    for name in args.against:
+        if name == BASE:
+            if not args.models:
+                raise ConfigError("--against base needs a RUN to be the base of.")
+            found.append(api.base_of(api.find_model(args.models[0])))
+        else:
+            found.append(name if stored_answers(name) is not None else api.find_model(name))
+    return found
+
+
+def _ask(args: argparse.Namespace) -> int:
+    from oneshot_rlvr import api
+    from oneshot_rlvr.cli.evaluation_tables import print_answers
+
+    answers = api.ask(
+        args.models[0],
+        args.ask,
+        temperature=args.temperature or 0.0,
+        samples=args.samples or 1,
+        seed=args.seed,
+        max_new_tokens=args.max_new_tokens,
+        engine=args.engine,
+    )
     if args.json:
-        print(document)
+        print(json.dumps({side: [text for text, _ in some] for side, some in answers.items()}))
     else:
-        for name, summary in summaries.items():
-            print_evaluation(name, summary)
+        print_answers(args.ask, answers)
     return 0
 
 
-def _write_samples(directory: Path, results: Any) -> None:
+def _probe(args: argparse.Namespace, endpoint: Endpoint | None) -> int:
     import pandas as pd
 
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, result in results.items():
-        pd.DataFrame(result.samples).to_parquet(directory / f"{Path(name).stem}.parquet")
+    from oneshot_rlvr import api
+    from oneshot_rlvr.cli.evaluation_tables import print_probe
+    from oneshot_rlvr.cli.progress import AnswerCount
+    from oneshot_rlvr.evaluation.store import slug
+
+    label = endpoint.model if endpoint is not None else args.models[0]
+    folder = Path(args.samples_out) if args.samples_out else FOLDER / slug(label)
+    with closing(AnswerCount()) as count:
+        probes = api.probe_contamination(
+            "" if endpoint is not None else args.models[0],
+            benchmarks=names_in(args.benchmarks or "tiny"),
+            questions=args.questions,
+            max_prompt_tokens=args.max_prompt_tokens,
+            seed=args.seed,
+            data_dir=args.data_dir,
+            engine=args.engine,
+            endpoint=endpoint,
+            journals=folder,
+            progress=count,
+        )
+    summaries = {name: summary for name, (_, summary) in probes.items()}
+    _write(args, {"model": label, "contamination": summaries})
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (rows, summary) in probes.items():
+        path = folder / f"{slug(name)}.contamination" / "questions.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pd.DataFrame(rows).to_parquet(path)
+        if not args.json:
+            print_probe(summary["benchmark"], summary)
+    return 0
+
+
+def _regrade(args: argparse.Namespace) -> int:
+    from oneshot_rlvr import api
+    from oneshot_rlvr.evaluation.regrade import changes
+
+    for path, rows in api.regrade(args.regrade, seed=args.seed).items():
+        right, wrong = changes(rows)
+        share = sum(row["correct"] for row in rows) / len(rows)
+        print(
+            f"{path}: {len(rows)} answers graded again, {right} became right, {wrong} became "
+            f"wrong; {100 * share:.1f} % of the answers are right"
+        )
+    return 0
+
+
+def _endpoint(args: argparse.Namespace) -> Endpoint | None:
+    from oneshot_rlvr.evaluation.endpoint import endpoint_from
+
+    if args.endpoint is None:
+        return None
+    return endpoint_from(
+        args.endpoint,
+        args.models[0] if args.models else "",
+        api_key_variable=args.api_key_variable,
+        concurrency=args.concurrency,
+        retries=args.retries,
+        timeout_seconds=args.timeout,
+    )
+
+
+def _refuse_odd(args: argparse.Namespace) -> None:
+    """ConfigError for words that do not go together."""
+    from oneshot_rlvr.errors import ConfigError
+
+    if args.endpoint is not None and (args.ask or args.engine or len(args.models) > 1):
+        raise ConfigError(
+            "--endpoint goes with one model name, and neither with --ask nor --engine."
+        )
+    if not args.models and args.endpoint is None:
+        raise ConfigError(
+            "oneshot evaluate needs a MODEL or RUN, --endpoint URL, or --regrade PATH."
+        )
+    if len(args.models) > 1 and (args.ask or args.contamination):
+        raise ConfigError("--ask and --contamination take one model.")
+
+
+def _write(args: argparse.Namespace, document: Mapping[str, Any]) -> None:
+    text = json.dumps(document, indent=2)
+    if args.out:
+        out = Path(args.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text + "\n", encoding="utf-8")
+    if args.json:
+        print(text)

@@ -17,8 +17,11 @@ REGISTRIES = {
     "algorithms": "oneshot_rlvr.algorithms:ALGORITHMS",
     "verifiers": "oneshot_rlvr.verifiers:VERIFIERS",
     "arms": "oneshot_rlvr.rewards:ARMS",
+    "scores": "oneshot_rlvr.selection:SCORES",
     "engines": "oneshot_rlvr.rollouts:ENGINES",
+    "trackers": "oneshot_rlvr.train.trackers:TRACKERS",
     "figures": "oneshot_rlvr.report.figures:FIGURES",
+    "exporters": "oneshot_rlvr.backends.exporters:EXPORTERS",
     "families": "oneshot_rlvr.tiny.tasks:FAMILIES",
 }
 

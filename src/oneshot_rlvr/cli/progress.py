@@ -7,8 +7,9 @@ go to stderr, so that a command's output stays clean. Not here: anything that a 
 from __future__ import annotations
 
 import math
+import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -114,13 +115,22 @@ class AnswerCount:
         self._status.stop()
 
 
+def print_stopped(stopped_after: int, total: int, command: Sequence[str]) -> None:
+    """What a run says that was asked to stop: where it stands, and the command that goes on."""
+    where = (
+        f"after step {stopped_after:,} of {total:,}" if stopped_after else "before its first save"
+    )
+    print(f"Stopped {where}; all of it is saved. Continue with:")
+    print(f"  {shlex.join(command)}")
+
+
 @contextmanager
-def resumable(advice: str = "Continue with --resume.") -> Iterator[None]:
-    """Gives Ctrl-C the words that tell how to go on."""
+def resumable(command: Sequence[str]) -> Iterator[None]:
+    """Gives an interruption at once the words that tell how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(advice) from None
+        raise KeyboardInterrupt(f"Continue with: {shlex.join(command)}") from None
 
 
 def _clock(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """Every key of a recipe as a dotted flag: its option, its help, and the values that were given.
 
-Not here: what a key means (`config.py` says that, and this prints it).
+Not here: what a key means (`config` says that, and this prints it).
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ def add_recipe_flags(parser: Parser) -> None:
     """One option per key, grouped by table; the texts are read by type in `overrides`."""
     for table, fields in groupby(recipe_fields(), key=lambda field: field.table):
         group = parser.add_argument_group(f"[{table}]" if table else "recipe, top level")
+        if not table:
+            group.add_argument(
+                "--base",
+                dest=f"{_PREFIX}base",
+                default=argparse.SUPPRESS,
+                metavar="RECIPE",
+                help="lay the recipe over this one instead of the base that it names",
+            )
         for field in fields:
             default = json.dumps(field.default).replace("null", "none")
             text = f"{field.description} ({field.type_text}; default {default})"
@@ -37,11 +45,22 @@ def add_recipe_flags(parser: Parser) -> None:
 def overrides(args: argparse.Namespace) -> dict[str, Any]:
     """The dotted keys that were given, each read by its type. ConfigError names key and want."""
     given = {key.removeprefix(_PREFIX): text for key, text in vars(args).items() if ":" in key}
-    return {
+    base = {"base": given["base"]} if "base" in given else {}
+    return base | {
         field.key: value_from_text(field, given[field.key])
         for field in recipe_fields()
         if field.key in given
     }
+
+
+def given_flags(args: argparse.Namespace) -> list[str]:
+    """The flags that were given, as words of a command line."""
+    return [
+        word
+        for key, text in vars(args).items()
+        if key.startswith(_PREFIX)
+        for word in (f"--{key.removeprefix(_PREFIX)}", text)
+    ]
 
 
 def dry_run_text(recipe: Recipe) -> str:

@@ -1,4 +1,4 @@
-"""The closing tables: a run's before and after, an evaluation's families. Records in, text out.
+"""A run's closing table: before and after. Records in, text out. Evaluations: evaluation_tables.py.
 
 Every number stands in the records or in the report's own comparison; nothing is computed here.
 """
@@ -6,7 +6,7 @@ Every number stands in the records or in the report's own comparison; nothing is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from oneshot_rlvr.analysis.comparison import Comparison, compare
 from oneshot_rlvr.estimators import Estimate
 from oneshot_rlvr.records import Run
-from oneshot_rlvr.report.comparison import Comparison, compare
 
 # Wide enough for the table in a log file, where rich would assume 80 columns.
 _MIN_WIDTH = 100
@@ -26,7 +26,7 @@ Part = Mapping[str, Any]
 
 def print_run(directory: Path, *, reused: bool, console: Console | None = None) -> None:
     """Before and after per family, as the report compares them, and where model and report are."""
-    console = console or _console()
+    console = console or make_console()
     if reused:
         console.print(f"Reused the finished run in {directory} (same recipe).", highlight=False)
     comparison = compare(Run(directory))
@@ -61,38 +61,6 @@ def _before_after(comparison: Comparison) -> Table:
     return table
 
 
-def print_evaluation(name: str, summary: Part, console: Console | None = None) -> None:
-    """One benchmark: accuracy with interval, and the shares that tell how answers look."""
-    console = console or _console()
-    console.print(f"{name}: {_setting(summary)}", highlight=False, markup=False)
-    table = Table()
-    table.add_column("family")
-    for column in ("accuracy", "boxed", "cut off", "rechecked", "tokens", "questions"):
-        table.add_column(column, justify="right")
-    for key, part, ends in _rows(summary):
-        table.add_row(
-            key,
-            _percent(Estimate.from_dict(part["accuracy"])),
-            f"{100 * part['boxed_share']:.1f}",
-            f"{100 * part['truncated_share']:.1f}",
-            f"{100 * part['recheck_share']:.1f}",
-            f"{part['tokens_mean']:.0f}",
-            str(part["questions"]),
-        )
-        if ends:
-            table.add_section()
-    console.print(table)
-
-
-def _rows(summary: Part) -> Iterator[tuple[str, Part, bool]]:
-    """(name, part, whether a rule follows): families, then groups, then all of it."""
-    for section in ("families", "groups"):
-        parts = dict(summary.get(section) or {})
-        for number, (name, part) in enumerate(parts.items(), start=1):
-            yield (f"all {name}" if section == "groups" else name), part, number == len(parts)
-    yield "overall", summary["overall"], False
-
-
 def _setting(summary: Part) -> str:
     temperature = summary["temperature"]
     how = "greedy" if temperature == 0 else f"temperature {temperature:g}"
@@ -108,6 +76,7 @@ def _percent(estimate: Estimate | None, sign: str = "") -> str:
     return f"{value:{sign}.1f}{interval}"
 
 
-def _console() -> Console:
+def make_console() -> Console:
+    """The terminal; elsewhere (a log file) wide enough for the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=max(_MIN_WIDTH, console.width))

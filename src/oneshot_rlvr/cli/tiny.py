@@ -9,6 +9,8 @@ from typing import Any
 from oneshot_rlvr import api
 from oneshot_rlvr.cli.parser import Parser
 
+GROUPS = ("math", "other", "all")
+
 
 def add_parser(subparsers: Any) -> Parser:
     """Registers the verb and its own verbs; each of them sets `tiny_run`."""
@@ -35,8 +37,12 @@ def _add_examples(verbs: Any) -> None:
         help="print generated problems as JSONL, ready for `examples.path`",
         description="Prints generated problems, one JSON object a line.",
     )
-    parser.add_argument("family", metavar="FAMILY", help="see `oneshot list families`")
-    parser.add_argument("--count", type=int, default=5, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "family", metavar="FAMILY", help="see `oneshot list families`; or math, other, all of them"
+    )
+    parser.add_argument(
+        "--count", type=int, default=5, metavar="N", help="of each family (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: %(default)s)")
     parser.add_argument(
         "--split",
@@ -49,24 +55,20 @@ def _add_examples(verbs: Any) -> None:
 
 def _print_examples(args: argparse.Namespace) -> int:
     from oneshot_rlvr.errors import UnknownNameError
+    from oneshot_rlvr.examples.writers import own_row
     from oneshot_rlvr.registry import nearest
     from oneshot_rlvr.tiny import tasks
 
-    if args.family not in tasks.FAMILIES:
+    families = _families(args.family)
+    if not families:
+        known = [*GROUPS, *tasks.FAMILIES]
         raise UnknownNameError(
-            f'"{args.family}" is not a known family.{nearest(args.family, list(tasks.FAMILIES))} '
-            f"Known: {', '.join(tasks.FAMILIES)}."
+            f'"{args.family}" is not a known family.{nearest(args.family, known)} '
+            f"Known: {', '.join(known)}."
         )
-    for example in tasks.generate(args.family, args.seed, args.count, args.split):
-        row = {
-            "id": example.id,
-            "question": example.question,
-            "answer": example.answer,
-            "verifier": example.verifier,
-            "domain": example.domain,
-            **example.extra,
-        }
-        print(json.dumps(row, ensure_ascii=False))
+    for family in families:
+        for example in tasks.generate(family, args.seed, args.count, args.split):
+            print(json.dumps(own_row(example), ensure_ascii=False))
     return 0
 
 
@@ -81,7 +83,7 @@ def _add_choose(verbs: Any) -> None:
     parser.add_argument("--model", default="tiny", metavar="MODEL", help="(default: %(default)s)")
     parser.add_argument(
         "--group",
-        choices=("math", "other", "all"),
+        choices=GROUPS,
         default="math",
         help="families asked (default: %(default)s)",
     )
@@ -102,63 +104,59 @@ def _add_choose(verbs: Any) -> None:
 
 
 def _choose(args: argparse.Namespace) -> int:
-    import time
-
     from rich.console import Console
     from rich.table import Table
 
-    from oneshot_rlvr.config import BenchmarkConfig
-    from oneshot_rlvr.evaluation import Benchmark, evaluate
-    from oneshot_rlvr.policy import load_policy
-    from oneshot_rlvr.rewards import Scorer
-    from oneshot_rlvr.rollouts import make_engine
+    from oneshot_rlvr.backends.pool import probe
+    from oneshot_rlvr.cli.ranking_table import cost_words
+    from oneshot_rlvr.selection import from_samples, rank
     from oneshot_rlvr.tiny import tasks
 
     items = [
         item
-        for family in tasks.FAMILIES.values()
-        if args.group in ("all", family.group)
-        for item in tasks.generate(family.name, args.seed, args.per_family, "train")
+        for family in _families(args.group)
+        for item in tasks.generate(family, args.seed, args.per_family, "train")
     ]
-    recipe = api.find_model(args.model).recipe
-    api.set_threads(recipe.train.threads)
-    policy = load_policy(recipe.model.model_copy(update={"path": args.model}))
-    started = time.perf_counter()
-    with Scorer(recipe.reward, seed=args.seed) as scorer:
-        result = evaluate(
-            make_engine(recipe.rollouts.engine, policy),
-            policy.tokenizer,
-            scorer,
-            Benchmark("tiny_train", items),
-            BenchmarkConfig(samples=args.rollouts, temperature=args.temperature, seed=args.seed),
-            max_new_tokens=recipe.rollouts.max_new_tokens,
-            max_prompt_tokens=recipe.rollouts.max_prompt_tokens,
-        )
-    seconds = time.perf_counter() - started
-    right = dict.fromkeys((item.id for item in items), 0)
-    for sample in result.samples:
-        right[sample["example_id"]] += int(sample["correct"])
-    share = {key: count / args.rollouts for key, count in right.items()}
-    # The largest p(1-p) first; ties in the order of ids, so that the choice can be repeated.
-    ranked = sorted(items, key=lambda item: (-share[item.id] * (1 - share[item.id]), item.id))
+    subject = api.find_model(args.model)
+    api.set_threads(subject.recipe.train.threads)
+    tried = probe(
+        subject.path,
+        subject.recipe,
+        items,
+        rollouts=args.rollouts,
+        temperature=args.temperature,
+        seed=args.seed,
+        name="tiny_train",
+    )
+    # The order of p(1-p): the share that is nearest to 1/2 first, ties in the order of ids.
+    history = from_samples(tried.samples)
+    share = dict(zip(history.ids, history.mean_E().tolist(), strict=True))
+    by_id = {item.id: item for item in items}
     table = Table()
     for column in ("rank", "id", "question", "answer", "p", "p(1-p)"):
         table.add_column(column)
-    for rank, item in enumerate(ranked[: args.top], start=1):
-        p = share[item.id]
+    for number, name in enumerate(rank(history, "pass_rate").ids[: args.top], start=1):
+        item, p = by_id[name], share[name]
         cells = (item.id, item.question, item.answer, f"{p:.3f}", f"{p * (1 - p):.3f}")
-        table.add_row(str(rank), *cells)
+        table.add_row(str(number), *cells)
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     console.print(table)
-    tokens = sum(sample["tokens"] for sample in result.samples)
     solved = sum(0 < p < 1 for p in share.values())
     console.print(
-        f"{len(items)} items, {len(result.samples):,} answers, {tokens:,} tokens, "
-        f"{seconds:.0f} s; {solved} items solved sometimes",
+        f"{len(items)} items, {cost_words(tried.cost)}; {solved} items solved sometimes",
         highlight=False,
     )
     return 0
+
+
+def _families(group: str) -> list[str]:
+    """The families of a group; a family's own name names itself."""
+    from oneshot_rlvr.tiny import tasks
+
+    if group in tasks.FAMILIES:
+        return [group]
+    return [f.name for f in tasks.FAMILIES.values() if group in ("all", f.group)]
 
 
 def _add_pretrain(verbs: Any) -> None:

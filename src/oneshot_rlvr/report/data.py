@@ -13,8 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from oneshot_rlvr.analysis.comparison import Comparison, compare
+from oneshot_rlvr.analysis.saturation import after_saturation, saturation_step
+from oneshot_rlvr.errors import RecordsError
 from oneshot_rlvr.records import Run
-from oneshot_rlvr.report.comparison import Comparison, compare
 from oneshot_rlvr.report.reading import Reading, choose
 
 
@@ -29,19 +31,22 @@ class RunData:
     timings: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"step": []}))
     summaries: Mapping[tuple[str, int], Mapping[str, Any]] = field(default_factory=dict)
     comparison: Comparison | None = None
+    after_saturation: pd.DataFrame = field(default_factory=lambda: after_saturation(None, {}))
     readings: Sequence[Reading] = ()
 
     @classmethod
     def load(cls, run: Run) -> RunData:
         """Read what is recorded so far."""
+        metrics = run.metrics()
         return cls(
             info=run.info,
             status=run.status,
             result=run.result,
-            metrics=run.metrics(),
+            metrics=metrics,
             timings=run.timings(),
             summaries={(name, step): run.summary(name, step) for name, step in run.evaluations()},
             comparison=compare(run),
+            after_saturation=_after_saturation(run, metrics),
             readings=choose(run),
         )
 
@@ -72,10 +77,7 @@ class RunData:
 
     def training(self, key: str) -> list[tuple[int, float]]:
         """(step, value) of one metric where it is recorded and finite."""
-        if key not in self.metrics:
-            return []
-        columns = zip(self.metrics["step"], self.metrics[key], strict=True)
-        return [(int(step), float(value)) for step, value in columns if _finite(value)]
+        return _finite_pairs(self.metrics, key)
 
     def held_out(self, *path: str) -> list[tuple[int, Mapping[str, Any]]]:
         """(step, part) of the validations: `overall` or a path such as ("groups", "math")."""
@@ -103,16 +105,24 @@ class RunData:
         return saturation_step(self.training("train/accuracy"))
 
 
-def saturation_step(
-    accuracy: Sequence[tuple[int, float]], level: float = 0.95, steps: int = 5
-) -> int | None:
-    """The first step that ends `steps` recorded steps in a row of at least `level`."""
-    in_a_row = 0
-    for step, value in accuracy:
-        in_a_row = in_a_row + 1 if value >= level else 0
-        if in_a_row == steps:
-            return step
-    return None
+def _finite_pairs(metrics: pd.DataFrame, key: str) -> list[tuple[int, float]]:
+    if key not in metrics:
+        return []
+    columns = zip(metrics["step"], metrics[key], strict=True)
+    return [(int(step), float(value)) for step, value in columns if _finite(value)]
+
+
+def _after_saturation(run: Run, metrics: pd.DataFrame) -> pd.DataFrame:
+    """The validations from saturation on (`analysis.saturation`); only their samples are read."""
+    saturated = saturation_step(_finite_pairs(metrics, "train/accuracy"))
+    samples = {}
+    for name, step in run.evaluations():
+        if name == "validation" and saturated is not None and step >= saturated:
+            try:
+                samples[step] = run.samples(name, step, ["example_id", "correct"])
+            except RecordsError:
+                continue  # the summary stands; only the paired change is left out
+    return after_saturation(saturated, samples)
 
 
 def setting(recipe: Mapping[str, Any], dotted: str) -> Any:

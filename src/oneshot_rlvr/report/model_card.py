@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from oneshot_rlvr.analysis.comparison import compare
 from oneshot_rlvr.estimators import Estimate
 from oneshot_rlvr.records import Run
-from oneshot_rlvr.report.comparison import compare
 from oneshot_rlvr.report.data import RunData, setting
 from oneshot_rlvr.report.facts import recipe_toml
-from oneshot_rlvr.report.words import interval, lede, percent, points
+from oneshot_rlvr.report.words import METHOD, interval, lede, percent, points
 
 
 def model_card(
@@ -181,7 +181,7 @@ def _how(measured: _Measured, recipe: Mapping[str, Any]) -> str:
         f"{_plain(str(summary.get('benchmark', 'unknown')))}, seed {summary.get('seed')}): "
         f"{summary['overall']['questions']:,} questions, {samples} answers each, temperature "
         f"{temperature}. Accuracy is avg@{samples}; intervals are over questions, of one training "
-        "run."
+        f"run. {METHOD}"
     )
     rule = setting(recipe, "train.checkpoint_rule")
     if rule:

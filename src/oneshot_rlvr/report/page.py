@@ -18,9 +18,9 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
+from oneshot_rlvr.analysis.comparison import Change
 from oneshot_rlvr.records.files import to_json
 from oneshot_rlvr.report import facts, words
-from oneshot_rlvr.report.comparison import Change
 from oneshot_rlvr.report.data import RunData, setting
 from oneshot_rlvr.report.figures import FIGURES, WIDE
 from oneshot_rlvr.report.figures.style import THEMES

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from oneshot_rlvr.analysis.comparison import Comparison
 from oneshot_rlvr.estimators import Estimate
-from oneshot_rlvr.report.comparison import Comparison
 from oneshot_rlvr.report.data import RunData, setting
 
 
@@ -100,6 +100,14 @@ def unfinished(run: RunData) -> str:
     )
 
 
+METHOD = (
+    "They are 95 % intervals: of a share, Wilson's with an effective number of questions, since "
+    "answers to one question resemble each other; of a difference, t over the questions' "
+    "differences with two more of one answer's size, one up and one down."
+)
+"""How the intervals of report and model card are made (estimators.py)."""
+
+
 def verdict(comparison: Comparison) -> str:
     """What the paired difference shows, and what it does not."""
     difference = comparison.overall.difference
@@ -149,6 +157,7 @@ def caveats(run: RunData) -> list[str]:
         sentences.append(
             "The intervals cover the choice of questions, not how another seed would have gone."
         )
+        sentences.append(METHOD)
     if setting(run.recipe, "model.path") == "tiny":
         sentences.append(
             "The embedded tiny model and its questions were built for each other: its training "

@@ -1,6 +1,6 @@
 """One figure a file: `draw(run: RunData) -> altair chart | None`, None when nothing is recorded.
 
-The order here is the order on the page: the first two stand full width, the others are panels. A
+The order here is the order on the page: the first three stand full width, the others are panels. A
 chart's `title` and `description` become its heading and caption.
 """
 
@@ -13,6 +13,7 @@ FIGURES = Registry(
     {
         "accuracy": f"{_HERE}.accuracy:draw",
         "families": f"{_HERE}.families:draw",
+        "transfer": f"{_HERE}.transfer:draw",
         "reward": f"{_HERE}.reward:draw",
         "zero_variance": f"{_HERE}.zero_variance:draw",
         "gradient_norm": f"{_HERE}.gradient_norm:draw",
@@ -22,9 +23,10 @@ FIGURES = Registry(
         "truncated": f"{_HERE}.truncated:draw",
         "boxed": f"{_HERE}.boxed:draw",
         "recheck": f"{_HERE}.recheck:draw",
+        "post_saturation": f"{_HERE}.post_saturation:draw",
     },
 )
 
-WIDE = ("accuracy", "families")
+WIDE = ("accuracy", "families", "transfer")
 
 __all__ = ["FIGURES", "WIDE"]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import altair as alt
 
+from oneshot_rlvr.analysis.comparison import Change
 from oneshot_rlvr.estimators import Estimate
-from oneshot_rlvr.report.comparison import Change
 from oneshot_rlvr.report.data import RunData
 from oneshot_rlvr.report.figures.style import legend
 

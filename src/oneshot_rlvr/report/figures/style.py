@@ -110,9 +110,11 @@ def lines(
     percent: bool = False,
     wide: bool = False,
     extra: Sequence[alt.Chart] = (),
+    colours: Sequence[str] | None = None,
 ) -> alt.LayerChart | None:
     """Lines over steps, one per series, with a band where rows have `low` and `high`.
 
+    colours: the series in the order of the theme's colours, where not all of them are drawn.
     The nearest point tells its number under the pointer, or its `told` where rows have that text.
     None without rows.
     """
@@ -128,7 +130,7 @@ def lines(
         ),
         color=alt.Color(
             "series:N",
-            scale=alt.Scale(domain=series),
+            scale=alt.Scale(domain=list(colours or series)),
             legend=legend() if len(series) > 1 else None,
         ),
     )

@@ -1,0 +1,264 @@
+"""`oneshot evaluate` as a user runs it: tables in 80 columns, files, comparisons, refusals."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from oneshot_rlvr import api
+from oneshot_rlvr.cli import build_parser, main
+from oneshot_rlvr.cli.evaluation_tables import print_answers, print_evaluation, print_prompts
+from oneshot_rlvr.evaluation.prompts import read_templates
+from oneshot_rlvr.evaluation.store import read_samples
+
+
+@pytest.fixture
+def questions(tmp_path):
+    path = tmp_path / "say.jsonl"
+    rows = [
+        {"question": f"{n}: say a, please, and b.", "answer": "a", "verifier": "exact_match",
+         "extraction": "lenient", "family": f"f{n % 2}"}
+        for n in range(4)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path
+
+
+def evaluate(babbler, questions, *more):
+    given = ["--benchmarks", str(questions), "--max-new-tokens", "6", "--max-prompt-tokens", "99"]
+    return main(["evaluate", str(babbler), *given, *more])
+
+
+def test_a_model_is_evaluated_and_every_answer_kept(babbler, questions, workdir, capsys):
+    out = workdir / "r.json"
+    given = ["--samples", "4", "--temperature", "1", "--out", str(out)]
+    assert evaluate(babbler, questions, *given) == 0
+    (path,) = (workdir / "evaluations").glob("*/*.parquet")
+    assert path.name == "say.own.k4.t1.seed0.parquet"
+    samples = read_samples(path)
+    summary = json.loads(out.read_text())["benchmarks"][str(questions)]
+    assert len(samples) == 16
+    assert summary["overall"]["accuracy"]["value"] == sum(s["correct"] for s in samples) / 16
+    text = capsys.readouterr().out
+    assert "avg@4, temperature 1, seed 0" in text
+    assert "maj@4" in text
+    assert "pass@4: at least one of 4 is right" in text
+    assert "pass@1" not in text
+
+
+def test_files_of_one_name_are_told_apart_and_neither_s_answers_are_lost(
+    babbler, questions, workdir, capsys
+):
+    row = {"question": "Other: say b.", "answer": "b", "verifier": "exact_match"}
+    (workdir / "other").mkdir()
+    other = workdir / "other" / questions.name
+    other.write_text(json.dumps(row) + "\n")
+    given = ["--samples-out", "kept", "--json"]
+    assert evaluate(babbler, f"{questions},{other}", *given) == 0
+    summaries = json.loads(capsys.readouterr().out)["benchmarks"]
+    names = {one["benchmark"]: one["overall"]["questions"] for one in summaries.values()}
+    assert names == {f"{workdir.name}/say": 4, "other/say": 1}
+    files = {path.name: len(read_samples(path)) for path in (workdir / "kept").glob("*.parquet")}
+    assert files == {
+        f"{workdir.name}-say.own.k1.t0.seed0.parquet": 4,
+        "other-say.own.k1.t0.seed0.parquet": 1,
+    }
+    # One after the other, each alone.
+    for path in (questions, other, other, questions):
+        assert evaluate(babbler, path, "--samples-out", "again") == 0
+    kept = sorted((workdir / "again").glob("*.parquet"))
+    assert sorted(len(read_samples(path)) for path in kept) == [1, 4]
+    assert kept[-1].name == "say.own.k1.t0.seed0.parquet"
+    # The same file under two paths is a mistake.
+    assert evaluate(babbler, f"{other},other/../other/{other.name}", *given) == 2
+    assert "are one file; name each benchmark once" in capsys.readouterr().err
+
+
+def test_two_models_are_compared_and_stored_answers_need_no_model(
+    babbler, questions, workdir, capsys, monkeypatch
+):
+    given = ["--samples", "2", "--temperature", "1"]
+    assert evaluate(babbler, questions, *given, "--samples-out", "a") == 0
+    assert evaluate(babbler, questions, *given, "--seed", "5", "--samples-out", "b") == 0
+    capsys.readouterr()
+    monkeypatch.setattr(api, "evaluate", None)  # nothing may be answered anew
+    assert main(["evaluate", "a", "--against", "b", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["comparisons"]
+    rights = {
+        side: [s["correct"] for s in read_samples(next((workdir / side).glob("*.parquet")))]
+        for side in "ab"
+    }
+    gain = (sum(rights["a"]) - sum(rights["b"])) / 8
+    assert one["over_questions"]["value"] == pytest.approx(gain)
+    assert 0 <= one["over_questions"]["p_value"] <= 1
+    assert main(["evaluate", "a", "b", "--against", "b"]) == 0
+    text = capsys.readouterr().out
+    assert "over seeds" in text
+    assert "exact sign-flip test over questions" in text or "no question differs" in text
+    assert "over seeds: n counts models of A + of B" in text
+    (row,) = [line for line in text.splitlines() if "over seeds" in line and "│" in line]
+    assert row.split("│")[-2].strip() == "2 + 1"
+    assert max(len(line) for line in text.splitlines()) <= 80
+    # Each reading shows both of its levels, of which the shown difference is one.
+    readings = [line.split("│") for line in text.splitlines() if "│   lenient" in line]
+    for cells in readings:
+        ours, theirs = float(cells[2]), float(cells[3])
+        assert float(cells[4].split()[0]) == pytest.approx(ours - theirs, abs=0.11)
+    assert len(readings) == 1
+
+
+def test_a_run_is_compared_with_its_base_and_asked_side_by_side(
+    small_recipe, questions, workdir, capsys
+):
+    run = workdir / "run"
+    api.train(small_recipe(), out=run)
+    capsys.readouterr()
+    assert evaluate(run, questions, "--against", "base") == 0
+    text = capsys.readouterr().out
+    assert f"B: {run} base" in text
+    assert "A - B" in text
+    folders = {path.parent.name for path in (workdir / "evaluations").glob("*/*.parquet")}
+    assert len(folders) == 2
+    assert main(["evaluate", str(run), "--ask", "Say a.", "--max-new-tokens", "6"]) == 0
+    text = capsys.readouterr().out
+    assert "base" in text
+    assert "trained" in text
+
+
+def test_all_prompts_are_reported_and_the_strongest_named(babbler, questions, workdir, capsys):
+    assert evaluate(babbler, questions, "--prompts", "all", "--max-prompt-tokens", "200") == 0
+    text = capsys.readouterr().out
+    assert "say, 7 templates" in text
+    assert "strongest: " in text
+    assert len(list((workdir / "evaluations").glob("*/*.parquet"))) == 7
+
+
+def test_the_probe_tells_its_share_and_keeps_its_rows(babbler, questions, workdir, capsys):
+    assert evaluate(babbler, questions, "--contamination") == 0
+    assert "0.0 [0.0, 49.0] % of 4 questions" in capsys.readouterr().out
+    assert len(list((workdir / "evaluations").glob("*/*.contamination/questions.parquet"))) == 1
+
+
+def test_stored_answers_are_graded_again_in_place(babbler, questions, workdir, capsys):
+    assert evaluate(babbler, questions, "--samples-out", "a") == 0
+    (path,) = (workdir / "a").glob("*.parquet")
+    before = read_samples(path)
+    assert main(["evaluate", "--regrade", "a"]) == 0
+    assert "4 answers graded again, 0 became right, 0 became wrong" in capsys.readouterr().out
+    after = read_samples(path)
+    assert [s["correct"] for s in after] == [s["correct"] for s in before]
+    assert "previous_version" in after[0]
+
+
+def test_a_server_is_evaluated_and_what_it_left_out_is_the_exit_code(questions, workdir, capsys):
+    servers = _servers()
+    bad = ("status", 400, {})
+
+    def behave(body, before):
+        return bad if body["messages"][-1]["content"].startswith("2") else "a"
+
+    with servers.serving(behave) as server:
+        given = ["--endpoint", server.url, "--benchmarks", str(questions)]
+        assert main(["evaluate", *given]) == 1
+        text = " ".join(capsys.readouterr().out.split())
+        assert "1 answers never came (http_400 1); they stand in no number." in text
+        assert "100.0 [43.9, 100.0]" in text
+        bad = "a"
+        assert main(["evaluate", *given]) == 0
+        assert len(server.bodies) == 5
+
+
+REFUSED = {
+    "nothing to evaluate": ([], "needs a MODEL or RUN"),
+    "an endpoint and an engine": (
+        ["m", "--endpoint", "http://127.0.0.1:9/v1", "--engine", "hf"], "neither with --ask nor",
+    ),
+    "no server": (
+        ["m", "--endpoint", "http://127.0.0.1:9/v1", "--retries", "0"], "unreachable",
+    ),
+    "no such samples": (["--regrade", "nowhere"], "holds no graded samples"),
+    "a template": (["tiny", "--prompts", "boxd"], 'Did you mean "boxed"'),
+    "a data folder": (["tiny", "--data-dir", "nowhere"], "is not a directory"),
+    "the base of no run": (["tiny", "--against", "base"], "is no run"),
+    "a blank question": (["tiny", "--ask", " "], "is blank"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_what_cannot_be_is_one_line(name, workdir, capsys):
+    given, said = REFUSED[name]
+    assert main(["evaluate", *given]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def console():
+    out = io.StringIO()
+    return Console(file=out, width=80, force_terminal=False), out
+
+
+def test_text_that_steers_a_terminal_or_means_markup_is_shown_as_it_is():
+    to, out = console()
+    hostile = "[bold]x[/bold] \x1b[2J\x07 [/nothing] " + "y" * 200
+    print_answers("q", {"base": [(hostile, True)], "trained": [("", False)]}, to)
+    text = out.getvalue()
+    assert "[bold]x[/bold]" in text
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "(empty)" in text
+    assert "[cut off]" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_the_tables_of_all_families_fit_eighty_columns():
+    to, out = console()
+    part = {
+        "accuracy": {"value": 1.0, "low": 0.999, "high": 1.0, "n": 10000},
+        "strict": {"value": 1.0, "low": 0.999, "high": 1.0, "n": 10000},
+        "lenient": {"value": 1.0, "low": 0.999, "high": 1.0, "n": 10000},
+        "boxed_share": 1.0, "truncated_share": 1.0, "recheck_share": 1.0, "repeated_share": 1.0,
+        "tokens_mean": 30721.0, "questions": 12032, "samples": 96256,
+        "reasons": dict.fromkeys(("correct", "mismatch", "no_answer", "timeout"), 12345),
+    }  # fmt: skip
+    summary = {
+        "samples": 8, "temperature": 0.6, "seed": 0, "overall": part,
+        "families": {"a" * 20: part}, "groups": {},
+    }  # fmt: skip
+    print_evaluation("mmlu_pro", summary, to)
+    print_prompts("mmlu_pro", dict.fromkeys(read_templates(), summary), to)
+    assert "100.0 [99.9, 100.0]" in out.getvalue()
+    assert max(len(line) for line in out.getvalue().splitlines()) <= 80
+
+
+def _servers():
+    path = Path(__file__).parents[1] / "evaluation" / "servers.py"
+    spec = importlib.util.spec_from_file_location("servers", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_command_of_the_page_is_understood():
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    lines = [line.partition("#")[0] for line in page.splitlines() if "oneshot evaluate" in line]
+    commands = [line.split("oneshot evaluate", 1)[1] for line in lines if line.startswith("    ")]
+    assert len(commands) == 9
+    for command in commands:
+        args = build_parser().parse_all(["evaluate", *shlex.split(command)])
+        assert args.verb == "evaluate"

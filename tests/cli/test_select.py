@@ -1,0 +1,178 @@
+"""`oneshot select`: a history given, made or replaced by a probe; ranking and sets on disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+import tomli_w
+
+from oneshot_rlvr import api
+from oneshot_rlvr.cli import main
+from oneshot_rlvr.cli.ranking_table import sparkline
+from oneshot_rlvr.examples import load_file
+
+OPTIONS = {"answer": "a", "verifier": "exact_match", "extraction": "lenient"}
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """Six examples; one whose gold no verifier accepts, one whose id is rich markup."""
+    rows = [{"id": f"say-{n}", "question": f"{n}: say a.", **OPTIONS} for n in range(4)]
+    rows.append({"id": "[red]x[/red]", "question": "[bold]x: say a.", **OPTIONS, "domain": "other"})
+    rows.append({"id": "blank", "question": "?", **OPTIONS, "verifier": "numeric"})
+    path = tmp_path / "pool.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def run(capsys, *argv: object) -> tuple[int, str, str]:
+    code = main([str(word) for word in argv])
+    captured = capsys.readouterr()
+    return code, " ".join(captured.out.split()), captured.err
+
+
+def test_a_history_ranks_the_pool_and_cuts_sets(capsys, pool, tmp_path):
+    history = tmp_path / "history.json"
+    visits = {"say-0": [0.5, 0.5], "say-1": [0, 1], "[red]x[/red]": [0, 0.5], "gone": [1, 1]}
+    history.write_text(json.dumps(visits))
+    out, sets = tmp_path / "rank.parquet", tmp_path / "sets"
+    argv = ["select", pool, "--history", history, "--out", out, "--sets", sets, "--batch", 7]
+    code, told, err = run(capsys, *argv, "--ranks", "1,3")
+    assert (code, err) == (0, "")
+    ranking = pq.read_table(out)
+    assert ranking["id"].to_pylist()[:3] == ["say-1", "[red]x[/red]", "say-0"]
+    assert ranking["rank"].to_pylist() == [1, 2, 3, 4, 5, 6]
+    assert ranking["score"].to_pylist() == [0.25, 0.0625, 0.0, None, None, None]
+    assert "[red]x[/red]" in told
+    assert "1 histories are of no example of the pool (the first: 'gone')" in told
+    assert "3 of 6 examples of the pool have no history" in told
+    assert "▁█" in told
+    files = sorted(path.name for path in sets.iterdir())
+    # No set of 16: the pool has 6 examples.
+    assert files == ["rank1-3_r7.parquet", "top1_r7.parquet", "top2_r7.parquet", "top4_r7.parquet"]
+    assert [e.id for e in load_file(sets / "rank1-3_r7.parquet")] == ["say-1", "say-0"]
+    assert pq.read_metadata(sets / "top4_r7.parquet").num_rows == 7
+
+
+def test_a_probe_asks_the_base_and_tells_its_cost(capsys, pool, babbler):
+    argv = ["select", pool, "--probe", 8, "--model", babbler, "--max-new-tokens", 6]
+    code, told, _ = run(capsys, *argv, "--temperature", 1)
+    assert code == 0
+    assert "Ranking by pass_rate, 6 examples" in told
+    assert "1 examples whose gold their own verifier rejects were not asked: 'blank'" in told
+    assert re.search(r"Cost: 40 answers, \d+ tokens, \d+ s\.", told)
+    code, entropy, _ = run(capsys, *argv, "--temperature", 1, "--score", "entropy")
+    assert "Ranking by entropy" in entropy
+    code, _, err = run(capsys, *argv, "--score", "variance")
+    assert code == 2
+    assert "a probe is one visit: use pass_rate or entropy" in err
+
+
+def test_a_history_is_made_by_training_over_the_pool_and_reused(
+    capsys, pool, small_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "short.toml"
+    recipe.write_text(tomli_w.dumps(small_recipe().model_dump(mode="json", exclude_none=True)))
+    argv = ["select", pool, "--make-history", recipe, "--visits", 4, "--out", "rank.parquet"]
+    code, told, err = run(capsys, *argv)
+    assert code == 0, err
+    # Five examples that can be graded, 4 visits each, 2 rows a step.
+    assert re.search(r"Cost: 10 steps, 160 answers, [\d,]+ tokens, \d+ s\.", told)
+    assert "1 of 6 examples of the pool have no history" in told
+    rows = {row["id"]: row for row in pq.read_table("rank.parquet").to_pylist()}
+    assert sum(row["visits"] for row in rows.values()) == 20
+    eighths = [8 * share for row in rows.values() for share in row["history"]]
+    assert all(float(share).is_integer() for share in eighths)
+    _, again, _ = run(capsys, *argv)
+    assert "reused the finished run in runs/history-pool" in again
+    assert (
+        again.replace("Note: reused the finished run in runs/history-pool (same settings). ", "")
+        == told
+    )
+    # Its directory is a history like any other.
+    _, given, _ = run(capsys, "select", pool, "--history", "runs/history-pool", "--score", "gain")
+    assert "Ranking by gain" in given
+    shutil.rmtree("runs")
+
+
+def test_the_scores_without_a_history_need_none(capsys, pool):
+    code, told, _ = run(capsys, "select", pool, "--score", "first", "--top", 2)
+    assert code == 0
+    assert "say-0" in told
+    assert "say-1" in told
+    assert "say-2" not in told
+    assert "visits" not in told
+
+
+def test_diversity_takes_the_other_domain_second(capsys, pool, tmp_path):
+    out = tmp_path / "rank.parquet"
+    argv = ["select", pool, "--score", "first", "--diversity", 0.9, "--out", out]
+    assert run(capsys, *argv)[0] == 0
+    assert pq.read_table(out)["id"].to_pylist()[:3] == ["say-0", "[red]x[/red]", "say-1"]
+
+
+MISTAKES = {
+    "no history": ([], "score variance needs a history: give one (--history)"),
+    "a probe of nothing": (["--probe", "2"], "give both, --probe N and --model MODEL"),
+    "two histories": (["--history", "x", "--probe", "2", "--model", "tiny"], "give one"),
+    "no such history": (["--history", "/no/such"], "no history at /no/such"),
+    "no such score": (["--score", "varience"], 'Did you mean "variance"?'),
+    "no number": (["--score", "first", "--k", "1,x"], '--k is "1,x"; wanted whole numbers'),
+    "too many": (["--score", "first", "--sets", "s", "--k", "9"], "rank 9 is asked for"),
+    "beyond the batch": (
+        ["--score", "first", "--sets", "s", "--k", "4", "--batch", "2"],
+        "batch of 2",
+    ),
+    "another file": (["--score", "first", "--out", "a.csv"], "is written as .parquet"),
+    "a category alone": (["--score", "first", "--category", "domain"], "--diversity 0.5"),
+    "one category": (
+        ["--score", "first", "--diversity", "1", "--category", "family"],
+        "the same family",
+    ),
+    "no embeddings": (
+        ["--score", "first", "--diversity", "1", "--embeddings", "no.parquet"],
+        "no.parquet",
+    ),
+}
+
+
+@pytest.mark.parametrize(("argv", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_line(capsys, pool, tmp_path, monkeypatch, argv, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "select", pool, *argv)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_the_paper_s_pool_through_the_command(capsys, data_dir, tmp_path):
+    folder = data_dir / "one_shot_rlvr"
+    argv = ["select", folder / "dsr_sub.parquet", "--history", folder / "acc_step_500.json"]
+    code, told, _ = run(capsys, *argv, "--sets", tmp_path, "--out", tmp_path / "rank.parquet")
+    assert code == 0
+    assert "99 of 1,209 examples were never solved and 5 always" in told
+    top = pq.read_table(tmp_path / "rank.parquet")["id"].to_pylist()
+    assert (top[:5], top[12]) == (["124", "267", "531", "931", "212"], "682")
+    ours, theirs = tmp_path / "top1_r128.parquet", folder / "pi1_r128.parquet"
+    assert pq.read_table(ours).to_pylist() == pq.read_table(theirs).to_pylist()
+    assert pq.read_table(tmp_path / "top16_r128.parquet").num_rows == 128
+
+
+def test_a_sparkline_has_a_block_a_visit_or_means_of_equal_parts():
+    assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
+    assert sparkline([0.0, 1.0] * 4, width=4) == "▅▅▅▅"
+    assert len(sparkline([0.3] * 1000)) == 28
+    assert sparkline([]) == ""
+
+
+def test_select_is_a_function_too(pool):
+    chosen = api.select(pool, score="random", seed=5)
+    assert sorted(chosen.ranking.ids) == sorted(chosen.examples)
+    assert chosen.cost is None
+    assert chosen.files == []
