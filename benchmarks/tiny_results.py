@@ -11,26 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from oneshot_rlvr.config import RewardConfig
+from oneshot_rlvr.analysis import saturation_step
+from oneshot_rlvr.analysis.formats import format_gain
 from oneshot_rlvr.estimators import Estimate, mean_interval
 from oneshot_rlvr.records import Run
-from oneshot_rlvr.report.data import saturation_step
-from oneshot_rlvr.rewards import Scorer
-from oneshot_rlvr.tiny.tasks import FAMILIES, choices_of
-from oneshot_rlvr.types import Example
 
 ROOT = Path(__file__).parents[1]
 RECIPE = "tiny_one_shot"
-STATED = re.compile(r"The answer is ([^\n\\]+?)\.?\s*$")
 
 
 def train_seeds(seeds: Sequence[int], jobs: int, out: Path, flags: Sequence[str]) -> list[Path]:
@@ -56,27 +49,6 @@ def train_seeds(seeds: Sequence[int], jobs: int, out: Path, flags: Sequence[str]
     return directories
 
 
-def forgiven_share(samples: pd.DataFrame) -> float:
-    """Accuracy when a stated answer counts as a boxed one: what is left is not format."""
-    examples = [
-        Example(
-            id=row.example_id,
-            question=row.question,
-            answer=row.answer,
-            verifier=FAMILIES[row.family].verifier,
-            extra={"choices": choices_of(row.question)},
-        )
-        for row in samples.itertuples()
-    ]
-    texts = [
-        text if boxed else STATED.sub(lambda m: f"The answer is \\\\boxed{{{m[1]}}}.", text)
-        for text, boxed in zip(samples["text"], samples["boxed"], strict=True)
-    ]
-    with Scorer(RewardConfig(), seed=0) as scorer:
-        verdicts = scorer.grade_texts(texts, examples)
-    return sum(v.correct for v in verdicts) / len(verdicts)
-
-
 def seed_facts(directory: Path) -> dict[str, Any]:
     """What one run contributes."""
     run = Run(directory)
@@ -92,11 +64,12 @@ def seed_facts(directory: Path) -> dict[str, Any]:
     }
     after = [s for s in validations if saturated is not None and s >= saturated]
     before, trained = result["test"]["before"], result["test"]["after"]
+    sides = [run.samples("test", step) for step in (0, result["step"])]
+    gains = format_gain(*sides).set_index("part")["gain"]
     return {
         "before": before,
         "after": trained,
-        "forgiven_before": forgiven_share(run.samples("test", 0)),
-        "forgiven_after": forgiven_share(run.samples("test", result["step"])),
+        "forgiven_gain": float(gains["gain, format forgiven"]),
         "train_accuracy": float(metrics["train/accuracy"].tail(10).mean()),
         "saturated": saturated,
         "held_out_saturated": held_out[after[0]] if after else None,
@@ -168,8 +141,8 @@ def page(facts: Sequence[dict[str, Any]]) -> str:
         )
     }
     forgiven = [
-        percent(over_seeds(facts, lambda f, k=k: f[k]))
-        for k in ("forgiven_before", "forgiven_after")
+        percent(over_seeds(facts, lambda f, w=when: f[w]["overall"]["lenient"]["value"]))
+        for when in ("before", "after")
     ]
     saturated = [f for f in facts if f["held_out_saturated"] is not None]
     lines += [
@@ -186,7 +159,7 @@ def page(facts: Sequence[dict[str, Any]]) -> str:
             f["after"]["overall"]["accuracy"]["value"] - f["before"]["overall"]["accuracy"]["value"]
         ),
     )
-    beyond = over_seeds(facts, lambda f: f["forgiven_after"] - f["forgiven_before"])
+    beyond = over_seeds(facts, lambda f: f["forgiven_gain"])
     lines += [
         f"Of the change of {percent(gain, signed=True)} points, {percent(beyond, signed=True)} "
         "remain when a stated answer needs no box; the rest is format.",
