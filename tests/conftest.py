@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import tomli_w
@@ -17,10 +18,53 @@ import tomli_w
 if TYPE_CHECKING:
     from oneshot_rlvr.config import Recipe
 
+_Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
+
 # Before torch is first imported: pytest-xdist runs a process per core already.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A shell's background job begins with SIGINT ignored, one under nohup with SIGHUP, and its children
+# inherit that: runs under test would then rightly pass over the very signals that tests send.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where the data sets are required (CI), a skipped test is a failure: it proved nothing."""
+    return _no_skips((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself."""
+    return _no_skips((yield))
+
+
+def _no_skips(report: _Report) -> _Report:
+    required = os.environ.get("ONESHOT_REQUIRE_DATA") == "1"
+    if required and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but ONESHOT_REQUIRE_DATA=1 wants every test: {report.longrepr}"
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test inside another trainer or engine may take 5 minutes, unless it says otherwise."""
+    for item in items:
+        foreign = any(item.get_closest_marker(name) for name in ("verl", "trl", "vllm"))
+        if foreign and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,12 @@ def runs(monkeypatch):
     asked: list[SimpleNamespace] = []
     reports: list[Path] = []
 
-    def run(recipe, *, out, resume=False, progress=None):
+    def run(recipe, *, out, resume=False, progress=None, stopping=None):
         asked.append(SimpleNamespace(recipe=recipe, out=out, resume=resume, progress=progress))
         if not out.exists():
             with RunWriter.create(out, {"recipe": recipe.model_dump(mode="json")}) as writer:
                 writer.finish({})
-        return SimpleNamespace(directory=out, summary={}, reused=False)
+        return SimpleNamespace(directory=out, summary={}, reused=False, stopped_after=None)
 
     def report(run, out=None):
         reports.append(Path(run))

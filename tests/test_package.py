@@ -12,7 +12,8 @@ import oneshot_rlvr
 # and this sees what really happens, imports inside functions and third parties included.
 TORCH_FREE = [
     *("types", "errors", "registry", "settings", "config", "estimators", "records", "examples"),
-    *("verifiers", "rewards", "tiny", "tiny.tasks", "rollouts", "evaluation", "report"),
+    *("verifiers", "rewards", "tiny", "tiny.tasks", "rollouts", "evaluation"),
+    *("selection", "analysis", "report"),
     *("api", "cli"),
 ]
 
