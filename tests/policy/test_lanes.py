@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oneshot_rlvr.policy.lanes import in_lanes, lane_count, share_out
@@ -19,6 +19,7 @@ def two_threads():
 
 
 @given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=20), lanes=st.integers(1, 5))
+@example(sizes=[0, 0], lanes=2)
 def test_everything_is_dealt_once_and_about_evenly(sizes, lanes):
     dealt = share_out(sizes, lanes)
     assert sorted(n for lane in dealt for n in lane) == list(range(len(sizes)))

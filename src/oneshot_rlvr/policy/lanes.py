@@ -63,7 +63,7 @@ def share_out(sizes: Sequence[int], lanes: int) -> list[list[int]]:
     lanes = min(lanes, len(sizes))
     loads, dealt = [0] * lanes, [[] for _ in range(lanes)]  # type: tuple[list[int], list[list[int]]]
     for number in sorted(range(len(sizes)), key=lambda n: -sizes[n]):
-        lane = loads.index(min(loads))
+        lane = min(range(lanes), key=lambda x: (loads[x], len(dealt[x])))
         loads[lane] += sizes[number]
         dealt[lane].append(number)
     return dealt
