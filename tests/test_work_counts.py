@@ -4,6 +4,7 @@ The bounds are today's counts and a tenth: a change that computes prompts twice,
 per token and row, or copies the keys at every position is seen here, on any machine.
 """
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -15,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from oneshot_rlvr.config import parse_recipe
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.policy.random_model import random_policy
-from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
+from oneshot_rlvr.rollouts import Sampling, StreamKey, kernels, make_engine
 from oneshot_rlvr.rollouts.plan import PackedPlan
 from oneshot_rlvr.train.step import TrainStep
 from oneshot_rlvr.types import Example, Graded, Prompt, Reason, Verdict
@@ -116,10 +117,12 @@ def test_sampling_calls_a_fixed_number_of_kernels_a_token_whatever_the_rows(poli
 
 
 def test_a_prompts_token_costs_a_new_token_attentions_own_operations_and_no_more(policy):
+    double = dataclasses.replace(policy, model=policy.model.double(), dtype=torch.float64)
+
     def flops(prompt, tokens):
         asked = [Prompt(0, Example("0", "", ""), tuple(range(prompt)))]
         with FlopCounterMode(display=False) as counter:
-            make_engine("shared_prefix", policy).generate(
+            make_engine("shared_prefix", double).generate(
                 asked, ROWS, Sampling(1.0, tokens), StreamKey(0, "counts", 0)
             )
         return counter.get_total_flops()
@@ -127,6 +130,22 @@ def test_a_prompts_token_costs_a_new_token_attentions_own_operations_and_no_more
     # Differences twice: what the prompts themselves cost, once, is in both lengths of responses.
     by_tokens = [flops(prompt, 20) - flops(prompt, 4) for prompt in (40, 90)]
     assert (by_tokens[1] - by_tokens[0]) / (16 * ROWS * 50) == 4 * LAYERS * 32
+
+
+def test_compiled_attention_is_called_once_a_layer_and_token_with_the_prompts_keys_held_once(
+    policy, monkeypatch
+):
+    calls = []
+    whole = kernels.attend
+    monkeypatch.setattr(kernels, "attend", lambda *given: (calls.append(given), whole(*given)))
+    sampled(policy)
+    assert len(calls) == LAYERS * (TOKENS - 1)
+    for _, _, which, lengths, prompt_keys, prompt_values, keys, *_ in calls:
+        assert prompt_keys.shape[:3] == prompt_values.shape[:3] == (2, 1, PROMPT)
+        assert lengths.tolist() == [PROMPT]
+        assert which.tolist() == [0] * ROWS
+        assert keys.shape[0] == ROWS
+    assert [filled for *_, filled, _, _ in calls[::LAYERS]] == list(range(1, TOKENS))
 
 
 def test_a_new_token_allocates_no_copy_of_the_keys(policy):

@@ -68,55 +68,40 @@ class Decoder:
         """Token ids (...) to vectors (..., width)."""
         return self.body.embed_tokens(tokens)
 
-    def rotation(self, positions: Tensor) -> Rotation:
-        """Rotary factors (..., 1, head size) for positions (...), in the weights' type."""
+    def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines (..., head size / 2) of positions (...), in the weights' type."""
         rotary = self.body.rotary_emb
         wide = torch.promote_types(self.dtype, torch.float32)
         angles = positions[..., None].to(wide) * rotary.inv_freq.to(wide)
         cosine = (angles.cos() * rotary.attention_scaling).to(self.dtype)
         sine = (angles.sin() * rotary.attention_scaling).to(self.dtype)
+        return cosine, sine
+
+    def rotation(self, positions: Tensor) -> Rotation:
+        """Rotary factors (..., 1, head size) for positions (...), in the weights' type."""
+        cosine, sine = self.angles(positions)
         return Rotation(
             torch.cat([cosine, cosine], -1).unsqueeze(-2),
             torch.cat([-sine, sine], -1).unsqueeze(-2),
         )
 
-    def turns(self, positions: Tensor) -> Tensor:
-        """Rotary factors (..., 1, head size / 2) as complex numbers, for heads whose halves are
-        interleaved."""
-        rotary = self.body.rotary_emb
-        angles = positions[..., None].to(self.dtype) * rotary.inv_freq.to(self.dtype)
-        return torch.polar(torch.full_like(angles, rotary.attention_scaling), angles).unsqueeze(-2)
-
     def attention_inputs(
-        self, layer: Any, x: Tensor, rotation: Rotation, joint: Joint | None = None
+        self, layer: Any, x: Tensor, rotation: Rotation
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (..., heads, size), keys and values (..., kv, size); queries and keys rotated."""
-        attention = layer.self_attn
-        normed = self.norm(layer.input_layernorm, x)
-        shape = (*x.shape[:-1], -1, self.head_size)
-        if joint is None:
-            query = attention.q_proj(normed).view(shape)
-            key = attention.k_proj(normed).view(shape)
-            value = attention.v_proj(normed).view(shape)
-        else:
-            both, value = (
-                F.linear(normed, joint.weight, joint.bias)
-                .view(shape)
-                .split([self.heads + self.kv_heads, self.kv_heads], -2)
-            )
-            if not hasattr(attention, "q_norm"):
-                query, key = rotation(both).split([self.heads, self.kv_heads], -2)
-                return query, key, value
-            query, key = both.split([self.heads, self.kv_heads], -2)
-        if hasattr(attention, "q_norm"):  # Qwen3
-            query = self.norm(attention.q_norm, query)
-            key = self.norm(attention.k_norm, key)
-        return rotation(query), rotation(key), value
+        normed, attention = self.norm(layer.input_layernorm, x), layer.self_attn
+        return self.rotated(
+            layer,
+            attention.q_proj(normed),
+            attention.k_proj(normed),
+            attention.v_proj(normed),
+            rotation,
+        )
 
     def rotated(
         self, layer: Any, query: Tensor, key: Tensor, value: Tensor, rotation: Rotation
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """`attention_inputs` from what the projections gave (..., heads * size)."""
+        """What the projections gave (..., heads * size) by heads, normed (Qwen3) and rotated."""
         query, key, value = (y.view(*y.shape[:-1], -1, self.head_size) for y in (query, key, value))
         attention = layer.self_attn
         if hasattr(attention, "q_norm"):  # Qwen3
@@ -143,22 +128,6 @@ class Decoder:
         """Root-mean-square norm of the last axis."""
         return rms_norm(x, module.weight, module.variance_epsilon)
 
-    def joint_projections(self) -> list[Joint | None]:
-        """Query, key and value projection of every layer as one matrix: a copy, for one call only.
-
-        One product instead of three is worth the copy when it serves a whole generation. None for
-        a layer whose projections are not plain linear maps (an adapter, say).
-        """
-        joints: list[Joint | None] = []
-        for layer in self.layers:
-            maps = [getattr(layer.self_attn, f"{name}_proj") for name in "qkv"]
-            if any(type(m) is not nn.Linear for m in maps):
-                joints.append(None)
-                continue
-            bias = None if maps[0].bias is None else torch.cat([m.bias for m in maps])
-            joints.append(Joint(torch.cat([m.weight for m in maps]), bias))
-        return joints
-
     @property
     def dtype(self) -> torch.dtype:
         return self.body.embed_tokens.weight.dtype
@@ -166,11 +135,3 @@ class Decoder:
     @property
     def device(self) -> torch.device:
         return self.body.embed_tokens.weight.device
-
-
-@dataclass(frozen=True, slots=True)
-class Joint:
-    """Query, key and value projection stacked."""
-
-    weight: Tensor
-    bias: Tensor | None

@@ -1,23 +1,24 @@
 """The weights as one call of the engine reads them: joined, folded, packed, and thrown away.
 
 `Plan` is made from the model's weights at the beginning of a call and dies with it, so that it can
-never be stale. Per layer it knows two things: from a layer's input to rotated queries, keys and
-values (`project`), and from what attention read to the layer's output (`finish`).
+never be stale. Per layer it knows two things: from a layer's input to queries, keys and values
+(`inputs`), and from what attention read to the layer's output (`finish`).
 
-`PackedPlan` (CPU, float32 and float64, plain linear layers) joins query, key and value projections,
-folds the norms' weights and the attention scale into them, and interleaves the halves of each head,
-so that the rotary embedding is one complex product in place. `PlainPlan` stands for everything
-else: 16-bit weights, other devices, adapters; it reads the parameters where they lie.
+`PackedPlan` (CPU, float32, plain linear layers) joins query, key and value projections and folds
+the norms' weights into them. `PlainPlan` stands for everything else: other types and devices,
+adapters; it reads the parameters where they lie.
 """
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oneshot_rlvr.policy.decoder import Decoder, Joint, Rotation
+from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.policy.linear import Linear
 
 # Beyond this a second copy of the weights costs more memory than it is worth.
@@ -28,18 +29,13 @@ class Plan(Protocol):
     """How to decode with some weights. x is (n, width)."""
 
     layers: int
-    key_order: Tensor | None  # how the components of a head's keys are permuted; None: not at all
 
     def embed(self, tokens_n: Tensor) -> Tensor:
         """(n, width)."""
         ...
 
-    def rotation(self, positions: Tensor) -> Any:
-        """What `project` wants to know of the positions (n) or (1)."""
-        ...
-
-    def project(self, layer: int, x: Tensor, rotation: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (kv, n, heads per kv, size), scaled; keys and values (n, kv, size)."""
+    def inputs(self, layer: int, x: Tensor) -> Tensor:
+        """Queries, keys and values (n, heads + 2 kv, size), not rotated."""
         ...
 
     def finish(self, layer: int, x: Tensor, mixed: Tensor) -> Tensor:
@@ -57,7 +53,7 @@ def make_plan(decoder: Decoder, rows: int) -> Plan:
 
 
 def _packs(decoder: Decoder) -> bool:
-    if decoder.device.type != "cpu" or decoder.dtype not in (torch.float32, torch.float64):
+    if decoder.device.type != "cpu" or decoder.dtype != torch.float32:
         return False
     parameters = list(decoder.model.parameters())
     if sum(p.numel() * p.itemsize for p in parameters) > _LARGEST_PACK_BYTES:
@@ -74,26 +70,29 @@ def _maps(layer: Any) -> list[Any]:
 class PlainPlan:
     """The decoder's own pieces."""
 
-    key_order: Tensor | None = None
-
     def __init__(self, decoder: Decoder):
         self._decoder = decoder
-        self._joints: list[Joint | None] = decoder.joint_projections()
         self.layers = len(decoder.layers)
+        self._joints = [_joint(layer) for layer in decoder.layers]
 
     def embed(self, tokens_n: Tensor) -> Tensor:
         return self._decoder.embed(tokens_n)
 
-    def rotation(self, positions: Tensor) -> Rotation:
-        return self._decoder.rotation(positions)
-
-    def project(self, layer: int, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
-        decoder = self._decoder
-        query, key, value = decoder.attention_inputs(
-            decoder.layers[layer], x, rotation, self._joints[layer]
-        )
-        query = query.unflatten(1, (decoder.kv_heads, -1)).transpose(0, 1).contiguous()
-        return query.mul_(decoder.head_size**-0.5), key, value
+    def inputs(self, layer: int, x: Tensor) -> Tensor:
+        decoder, module, joint = self._decoder, self._decoder.layers[layer], self._joints[layer]
+        attention = module.self_attn
+        normed = decoder.norm(module.input_layernorm, x)
+        if joint is not None:
+            qkv = F.linear(normed, *joint)
+        else:
+            maps = (attention.q_proj, attention.k_proj, attention.v_proj)
+            qkv = torch.cat([m(normed) for m in maps], -1)
+        qkv = qkv.view(len(x), -1, decoder.head_size)
+        if hasattr(attention, "q_norm"):  # Qwen3
+            query, key, value = qkv.split([decoder.heads, decoder.kv_heads, decoder.kv_heads], 1)
+            query = decoder.norm(attention.q_norm, query)
+            qkv = torch.cat([query, decoder.norm(attention.k_norm, key), value], 1)
+        return qkv
 
     def finish(self, layer: int, x: Tensor, mixed: Tensor) -> Tensor:
         return self._decoder.after_attention(self._decoder.layers[layer], x, mixed)
@@ -106,106 +105,91 @@ class PackedPlan:
     """Everything that can be done to the weights once instead of to every token."""
 
     def __init__(self, decoder: Decoder, rows: int):
-        self._decoder = decoder
+        from oneshot_rlvr.rollouts.kernels import norm  # numba takes its time
+
         self._table = decoder.model.model.embed_tokens.weight.detach()
         self.layers = len(decoder.layers)
-        self._query_width = decoder.heads * decoder.head_size
-        half = decoder.head_size // 2
-        # Component i and its partner i + half side by side: a pair is a complex number.
-        self.key_order: Tensor | None = torch.arange(decoder.head_size).view(2, half).T.flatten()
-        self._layers = [
-            _PackedLayer(decoder, layer, self.key_order, rows) for layer in decoder.layers
-        ]
-        norm = decoder.body.norm
-        self._epsilon = float(norm.variance_epsilon)
-        head = decoder.model.lm_head
-        self._head = Linear(head.weight.detach() * norm.weight.detach(), head.bias, rows)
+        self._layers = [_PackedLayer(decoder, layer, rows, norm) for layer in decoder.layers]
+        head, last = decoder.model.lm_head, decoder.body.norm
+        self._norm = _Norm(norm, last)
+        self._head = Linear(head.weight.detach() * last.weight.detach(), head.bias, rows)
 
     def embed(self, tokens_n: Tensor) -> Tensor:
         return self._table.index_select(0, tokens_n)
 
-    def rotation(self, positions: Tensor) -> Tensor:
-        return self._decoder.turns(positions)
-
-    def project(self, layer: int, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self._layers[layer].project(x, rotation)
+    def inputs(self, layer: int, x: Tensor) -> Tensor:
+        return self._layers[layer].inputs(x)
 
     def finish(self, layer: int, x: Tensor, mixed: Tensor) -> Tensor:
         return self._layers[layer].finish(x, mixed)
 
     def logits(self, x: Tensor) -> Tensor:
-        return self._head(_normed(x, self._epsilon))
+        return self._head(self._norm(x))
 
 
 class _PackedLayer:
-    def __init__(self, decoder: Decoder, layer: Any, order: Tensor, rows: int):
+    def __init__(self, decoder: Decoder, layer: Any, rows: int, norm: Any):
         attention, mlp = layer.self_attn, layer.mlp
         first, second = layer.input_layernorm, layer.post_attention_layernorm
-        self._first, self._second = float(first.variance_epsilon), float(second.variance_epsilon)
-        self._heads, self._kv, size = decoder.heads, decoder.kv_heads, decoder.head_size
-        scale = size**-0.5
-        # Qwen3 norms each head, which undoes a factor before it: there the scale comes after.
-        self._norms: tuple[Tensor, Tensor, float] | None = None
-        if hasattr(attention, "q_norm"):
-            self._norms = (
-                attention.q_norm.weight.detach()[order] * scale,
-                attention.k_norm.weight.detach()[order],
-                float(attention.q_norm.variance_epsilon),
-            )
-        weights, biases = [], []
-        for name, heads, factor in (
-            ("q_proj", self._heads, 1.0 if self._norms else scale),
-            ("k_proj", self._kv, 1.0),
-            ("v_proj", self._kv, None),
-        ):
-            module = getattr(attention, name)
-            weight, bias = module.weight.detach(), module.bias
-            bias = None if bias is None else bias.detach()
-            if factor is not None:
-                weight = weight.view(heads, size, -1)[:, order].flatten(0, 1) * factor
-                bias = None if bias is None else bias.view(heads, size)[:, order].flatten() * factor
-            weights.append(weight)
-            biases.append(bias)
-        joint = torch.cat(weights) * first.weight.detach()
-        bias = None if biases[0] is None else torch.cat([b for b in biases if b is not None])
-        self._inputs = Linear(joint, bias, rows)
+        self._first, self._second = _Norm(norm, first), _Norm(norm, second)
+        self._heads, self._kv, self._size = decoder.heads, decoder.kv_heads, decoder.head_size
+        # Qwen3 norms each head; its weights cannot be folded into a map.
+        self._by_head = [
+            (_Norm(norm, module), module.weight.detach())
+            for name in ("q_norm", "k_norm")
+            if (module := getattr(attention, name, None)) is not None
+        ]
+        maps = [attention.q_proj, attention.k_proj, attention.v_proj]
+        weight = torch.cat([m.weight.detach() for m in maps]) * first.weight.detach()
+        biases = [m.bias.detach() for m in maps if m.bias is not None]
+        self._inputs = Linear(weight, torch.cat(biases) if biases else None, rows)
         self._output = _linear(attention.o_proj, None, rows)
         self._gate = _linear(mlp.gate_proj, second.weight, rows)
         self._up = _linear(mlp.up_proj, second.weight, rows)
         self._down = _linear(mlp.down_proj, None, rows)
 
-    def project(self, x: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        both = self._inputs(_normed(x, self._first)).view(len(x), self._heads + 2 * self._kv, -1)
-        query, key, value = both.split([self._heads, self._kv, self._kv], 1)
-        if self._norms is not None:
-            query_weight, key_weight, epsilon = self._norms
-            query = _normed(query, epsilon).mul_(query_weight)
-            key = _normed(key, epsilon).mul_(key_weight)
-        # Straight into the order in which attention wants the queries.
-        kv, per_kv, n = self._kv, self._heads // self._kv, len(x)
-        turned = query.new_empty(kv, n, per_kv, query.shape[-1])
-        pairs = _pairs(query).view(n, kv, per_kv, -1).transpose(0, 1)
-        torch.mul(pairs, turns[None], out=_pairs(turned))
-        return turned, torch.view_as_real(_pairs(key) * turns).flatten(2), value
+    def inputs(self, x: Tensor) -> Tensor:
+        qkv = self._inputs(self._first(x)).view(len(x), -1, self._size)
+        if self._by_head:
+            parts = qkv.split([self._heads, self._kv, self._kv], 1)
+            normed = [
+                norm(part.reshape(-1, self._size)).view_as(part).mul_(weight)
+                for (norm, weight), part in zip(self._by_head, parts[:2], strict=True)
+            ]
+            qkv = torch.cat([*normed, parts[2]], 1)
+        return qkv
 
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         x = self._output.plus(mixed, x)
-        normed = _normed(x, self._second)
+        normed = self._second(x)
         return self._down.plus(self._up.times(normed, self._gate.silu(normed)), x)
+
+
+class _Norm:
+    """Root-mean-square norm of rows without its weight, which is folded into the next map."""
+
+    def __init__(self, kernel: Any, module: Any):
+        self._kernel, self._epsilon = kernel, np.float32(module.variance_epsilon)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        out = torch.empty_like(x)
+        self._kernel(x.numpy(), self._epsilon, out.numpy())
+        return out
+
+
+def _joint(layer: Any) -> tuple[Tensor, Tensor | None] | None:
+    """Query, key and value projection as one matrix: a copy, worth it for a whole generation.
+
+    None where they are not plain linear maps (an adapter, say).
+    """
+    maps = [getattr(layer.self_attn, f"{name}_proj") for name in "qkv"]
+    if any(type(m) is not nn.Linear for m in maps):
+        return None
+    bias = None if maps[0].bias is None else torch.cat([m.bias for m in maps])
+    return torch.cat([m.weight for m in maps]), bias
 
 
 def _linear(module: nn.Linear, norm_weight: Tensor | None, rows: int) -> Linear:
     weight = module.weight.detach()
     bias = None if module.bias is None else module.bias.detach()
     return Linear(weight if norm_weight is None else weight * norm_weight.detach(), bias, rows)
-
-
-def _normed(x: Tensor, epsilon: float) -> Tensor:
-    """Root-mean-square norm of the last axis without its weight."""
-    square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
-    return x * square.div_(x.shape[-1]).add_(epsilon).rsqrt_()
-
-
-def _pairs(x: Tensor) -> Tensor:
-    """(..., size) as (..., size / 2) complex numbers, a view."""
-    return torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))

@@ -8,6 +8,7 @@ Not here: where logits or uniforms come from.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +27,9 @@ def sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[
     distribution; its log-probability is the model's own, at temperature 1.
     """
     N, V = logits_N_V.shape
+    drawn_N = _compiled(logits_N_V, uniforms_N, sampling)
+    if drawn_N is not None:
+        return drawn_N
     part = _PART_CPU if logits_N_V.device.type == "cpu" else _PART_ELSEWHERE
     parts = -(-N * V // part)
     rows = max(1, -(-N // parts))
@@ -36,6 +40,26 @@ def sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[
         for n in range(0, N, rows)
     ]
     return torch.cat([tokens for tokens, _ in drawn]), torch.cat([logs for _, logs in drawn])
+
+
+def _compiled(
+    logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling
+) -> tuple[Tensor, Tensor] | None:
+    """The same in one compiled pass, on a CPU in float32 where no token is cut off.
+
+    None elsewhere, and where logits are not finite.
+    """
+    plain = sampling.temperature > 0 and not sampling.top_k and sampling.top_p >= 1
+    if logits_N_V.device.type != "cpu" or logits_N_V.dtype != torch.float32 or not plain:
+        return None
+    from oneshot_rlvr.rollouts.kernels import draw  # numba takes its time
+
+    tokens_N = torch.empty(len(logits_N_V), dtype=torch.int64)
+    logprobs_N = torch.empty(len(logits_N_V), dtype=torch.float64)
+    logits = logits_N_V.detach().contiguous().numpy()
+    temperature = np.float32(sampling.temperature)
+    fine = draw(logits, uniforms_N.numpy(), temperature, tokens_N.numpy(), logprobs_N.numpy())
+    return (tokens_N, logprobs_N) if fine else None
 
 
 def _sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:

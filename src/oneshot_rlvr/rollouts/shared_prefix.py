@@ -76,7 +76,7 @@ class SharedPrefixEngine:
         policy, decoder = self.policy, self.decoder
         places: dict[tuple[int, ...], int] = {}
         which = [places.setdefault(prompts[p].tokens, len(places)) for p, _ in pairs]
-        prefix = prefill(decoder, plan, list(places), policy.pad_id)
+        prefix = prefill(decoder, list(places), policy.pad_id)
 
         def lane(members: range) -> tuple[list[list[int]], list[list[float]]]:
             which_b, which_n = torch.tensor([which[i] for i in members]).unique(return_inverse=True)
