@@ -3,6 +3,7 @@ r"""Code that attacks its sandbox or its grader. Each is contained and reported 
 Every attack defines `add`, so that "correct" would mean that the attack paid.
 """
 
+import contextlib
 import os
 import textwrap
 import time
@@ -24,7 +25,7 @@ needs_sandbox = pytest.mark.skipif(
 )
 
 
-PATIENT = 30  # seconds: only an attack that spins waits for its deadline
+PATIENT = 120  # seconds: only an attack that spins waits for its deadline
 
 
 def grade(code, tests=TESTS, **options):
@@ -214,7 +215,7 @@ def test_a_cheat_never_passes_and_is_told_by_its_reason(code, reason):
     start = time.monotonic()
     verdict = grade(code, timeout_seconds=3 if reason in (Reason.TIMEOUT, None) else PATIENT)
     assert not verdict.correct
-    assert time.monotonic() - start < PATIENT + 10
+    assert time.monotonic() - start < PATIENT + 60
     if reason is not None:
         assert verdict.reason is reason, verdict
 
@@ -242,7 +243,7 @@ def test_the_tests_keep_their_own_builtins(name):
     told = [abs_of_theirs] if name == "__builtins__" else []  # asked for `abs` first
     zero = {"value": 0, "changed": [None, None]}
     messages = [{"names": [name, "add"]}, *told, zero, {"value": 0, "changed": [None]}]
-    verdict = grade(FORGED.format(messages=messages), tests, timeout_seconds=3)
+    verdict = grade(FORGED.format(messages=messages), tests)
     assert verdict.reason is Reason.MISMATCH  # by the tests' own abs, of -4
 
 
@@ -271,8 +272,19 @@ def test_nothing_is_left_running_after_the_attacks():
         "import threading\nthreading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()"
     )
     grade(spinning, timeout_seconds=3)
-    children = psutil.Process(os.getpid()).children(recursive=True)
-    assert not [c for c in children if "bwrap" in c.name()]
+    deadline = time.monotonic() + 60
+    while left := _sandboxes():
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def _sandboxes():
+    """Those that this process has started and that still run."""
+    found = []
+    for child in psutil.Process(os.getpid()).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            found += ["bwrap"] * ("bwrap" in child.name())
+    return found
 
 
 def test_without_bubblewrap_code_is_refused_not_run(monkeypatch, tmp_path):

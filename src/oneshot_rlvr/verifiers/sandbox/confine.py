@@ -28,7 +28,7 @@ SCRATCH_BYTES = 16 << 20  # of /tmp, the only place that can be written
 FILE_BYTES = 8 << 20
 OPEN_FILES = 64
 PROCESSES = 64  # threads included; seccomp refuses processes as such
-PROBE_SECONDS = 20.0
+PROBE_SECONDS = 60.0  # on a busy machine, many times over
 
 _LIBRARIES = ("/usr", "/lib", "/lib32", "/lib64", "/bin")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")

@@ -25,7 +25,7 @@ from oneshot_rlvr.types import Reason
 from oneshot_rlvr.verifiers.sandbox import confine, wire
 
 OUTPUT_BYTES = 1 << 20  # of a program; more is output_limit
-STARTUP_SECONDS = 30.0
+STARTUP_SECONDS = 120.0  # on a busy machine, many times over
 MEMORY_EXIT = 99  # guest_model exits so after a MemoryError in a program
 
 _PACKAGE = "oneshot_rlvr.verifiers.sandbox"
@@ -61,22 +61,24 @@ class Tests:
 def run(code: str, tests: Tests, *, timeout_seconds: float, sandbox: str, shared: bool) -> Ending:
     """Run all the tests, within one deadline. The ending's reason is `correct` if all pass.
 
+    The deadline is the code's: how long a sandbox takes to start does not count.
     Errors: MissingDependencyError, GraderError for a sandbox that cannot be used; DataError for
     tests that cannot be run isolated. Never for the code.
     """
     # A lone surrogate has no place in source code; the compiler says so inside the sandbox.
-    deadline = time.monotonic() + timeout_seconds
+    left = timeout_seconds
     limits = confine.limits(timeout_seconds)
     for number, program in enumerate(tests.programs):
-        ending = _program(code, program, deadline, limits, sandbox)
+        ending, spent = _program(code, program, left, limits, sandbox)
+        left -= spent
         if ending.reason is not Reason.CORRECT:
             return Ending(ending.reason, {**ending.details, "test": number})
     if tests.source or tests.cases:
         setup = {"code": code, "limits": limits, "entry_point": tests.entry_point}
         if shared:
-            return _shared({**setup, "tests": tests.source}, deadline, sandbox)
+            return _shared({**setup, "tests": tests.source}, left, sandbox)
         cases = [dict(case) for case in tests.cases]
-        return _isolated({**setup, "tests": tests.source, "cases": cases}, deadline, sandbox)
+        return _isolated({**setup, "tests": tests.source, "cases": cases}, left, sandbox)
     return Ending(Reason.CORRECT)
 
 
@@ -120,7 +122,7 @@ class _Guest:
             return None
 
 
-def _isolated(setup: dict[str, Any], deadline: float, sandbox: str) -> Ending:
+def _isolated(setup: dict[str, Any], seconds: float, sandbox: str) -> Ending:
     here, there = socket.socketpair()
     with here, there:
         code = {
@@ -138,8 +140,9 @@ def _isolated(setup: dict[str, Any], deadline: float, sandbox: str) -> Ending:
         ):
             here.close()
             there.close()  # so that each side sees the other end
-            model.begin()
             judge.begin()
+            model.begin()  # last: from here on the code runs
+            deadline = time.monotonic() + seconds
             report = _report(judge.process, deadline)
             if report is None:
                 return _too_late(deadline, "the process with the tests died")
@@ -154,7 +157,7 @@ def _isolated(setup: dict[str, Any], deadline: float, sandbox: str) -> Ending:
             return Ending(Reason(report["reason"]), details)
 
 
-def _shared(setup: dict[str, Any], deadline: float, sandbox: str) -> Ending:
+def _shared(setup: dict[str, Any], seconds: float, sandbox: str) -> Ending:
     here, there = socket.socketpair()
     nonce = secrets.token_hex(16)
     with here, there:
@@ -162,6 +165,7 @@ def _shared(setup: dict[str, Any], deadline: float, sandbox: str) -> Ending:
         with _Guest("guest_model", setup, sandbox, [there.fileno()]) as model:
             there.close()
             model.begin()
+            deadline = time.monotonic() + seconds
             received = b""
             while len(received) <= len(nonce) and deadline > time.monotonic():
                 here.settimeout(max(0.001, deadline - time.monotonic()))
@@ -187,28 +191,36 @@ def _shared(setup: dict[str, Any], deadline: float, sandbox: str) -> Ending:
 def _program(
     code: str,
     test: Mapping[str, str],
-    deadline: float,
+    seconds: float,
     limits: Mapping[str, int],
     sandbox: str,
-) -> Ending:
+) -> tuple[Ending, float]:
+    """How it fared, and the seconds that it ran."""
     setup = {"mode": "program", "code": code, "limits": dict(limits), "stdin": test["stdin"]}
     with _Guest("guest_model", setup, sandbox) as guest:
         guest.begin()
-        output = _read(guest.process, OUTPUT_BYTES + 1, deadline)
-        if output is None:
-            return _too_late(deadline, "")
-        if len(output) > OUTPUT_BYTES:
-            return Ending(Reason.OUTPUT_LIMIT, {"bytes": OUTPUT_BYTES})
-        code_of_exit = _wait(guest.process, deadline)
-        if code_of_exit is None:
-            return _too_late(deadline, "")
-        if code_of_exit in _CPU_LIMIT_CODES:
-            return Ending(Reason.TIMEOUT, {"error": "CPU time"})
-        if code_of_exit == MEMORY_EXIT:
-            return Ending(Reason.MEMORY)
-        if code_of_exit != 0:
-            return Ending(Reason.ERROR, {"exit_code": code_of_exit})
-    if _lines(output.decode("utf-8", "replace")) == _lines(test["stdout"]):
+        began = time.monotonic()
+        ending = _ending(guest, test["stdout"], began + seconds)
+        return ending, time.monotonic() - began
+
+
+def _ending(guest: _Guest, expected: str, deadline: float) -> Ending:
+    """What becomes of a program that has begun."""
+    output = _read(guest.process, OUTPUT_BYTES + 1, deadline)
+    if output is None:
+        return _too_late(deadline, "")
+    if len(output) > OUTPUT_BYTES:
+        return Ending(Reason.OUTPUT_LIMIT, {"bytes": OUTPUT_BYTES})
+    code_of_exit = _wait(guest.process, deadline)
+    if code_of_exit is None:
+        return _too_late(deadline, "")
+    if code_of_exit in _CPU_LIMIT_CODES:
+        return Ending(Reason.TIMEOUT, {"error": "CPU time"})
+    if code_of_exit == MEMORY_EXIT:
+        return Ending(Reason.MEMORY)
+    if code_of_exit != 0:
+        return Ending(Reason.ERROR, {"exit_code": code_of_exit})
+    if _lines(output.decode("utf-8", "replace")) == _lines(expected):
         return Ending(Reason.CORRECT)
     return Ending(Reason.MISMATCH)
 
