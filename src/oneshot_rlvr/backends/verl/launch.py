@@ -114,10 +114,12 @@ class LocalJob:
         _signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while (left := self._ours()) and time.monotonic() < deadline:
+        while left := self._ours():
             for process in left:
                 with contextlib.suppress(Exception):
                     process.kill()
+            if time.monotonic() > deadline:  # after the kill: to look may itself take that long
+                break
             time.sleep(0.2)
         shutil.rmtree(self._ray, ignore_errors=True)
 
