@@ -127,8 +127,8 @@ def print_comparison(
 ) -> None:
     """A against B, paired by question; over seeds too, where a side has several."""
     console = console or make_console()
-    _say(console, f"A: {after}")
-    _say(console, f"B: {before}")
+    _say(console, f"A: {after}", whole=True)
+    _say(console, f"B: {before}", whole=True)
     _say(console, "Right answers in %, A - B in points [95 % interval], n questions in pairs.")
     table = Table()
     table.add_column("benchmark")
@@ -265,5 +265,6 @@ def _rows(summary: Part) -> Iterator[tuple[str, Part, bool]]:
     yield "overall", summary["overall"], False
 
 
-def _say(console: Console, text: str) -> None:
-    console.print(Text(printable(text)))
+def _say(console: Console, text: str, *, whole: bool = False) -> None:
+    """One line; `whole`: it holds a path, which may be copied only if no line is broken."""
+    console.print(Text(printable(text)), soft_wrap=whole)

@@ -28,7 +28,11 @@ def print_run(directory: Path, *, reused: bool, console: Console | None = None) 
     """Before and after per family, as the report compares them, and where model and report are."""
     console = console or make_console()
     if reused:
-        console.print(f"Reused the finished run in {directory} (same recipe).", highlight=False)
+        console.print(
+            f"Reused the finished run in {directory} (same recipe).",
+            soft_wrap=True,
+            highlight=False,
+        )
     comparison = compare(Run(directory))
     if comparison is not None and comparison.before and comparison.after:
         console.print(

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from oneshot_rlvr.config import Recipe
+from oneshot_rlvr.errors import OneshotError
 from oneshot_rlvr.policy.load import _dtype, _source, device_of
 from oneshot_rlvr.rollouts.capacity import budget_bytes
 
@@ -169,7 +170,9 @@ def described(recipe: Recipe) -> list[str]:
     try:
         shape, device = read_shape(recipe)
     except Exception as error:  # whatever a loader raises: the dry run's other lines stand
-        cause = " ".join(str(error).split())[:160].rstrip(".")
+        words = " ".join(str(error).split())
+        # Ours say it in one sentence, whose point may stand behind a long path.
+        cause = (words if isinstance(error, OneshotError) else words[:160]).rstrip(".")
         return [f"memory:    not estimated, the model's configuration cannot be read ({cause})"]
     now = recipe.train.micro_batch_tokens
     footprint, free = estimate(recipe, shape, device, now), free_bytes(device)
