@@ -1,19 +1,22 @@
 """Fixtures for all rooms: the real-data folder, a model and recipe that run in a second.
 
-And one thread per test process.
+And one thread per test process; drawn examples that are the same every time.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import socket
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import tomli_w
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from oneshot_rlvr.config import Recipe
@@ -33,6 +36,18 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+
+# A busy machine is no mistake, so nothing that is drawn has a deadline. What is drawn depends on
+# the test alone: no change is blamed for an example that was never drawn before. `make fuzz` draws
+# anew each time.
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize="ONESHOT_FUZZ_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("steady")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -60,11 +75,14 @@ def _no_skips(report: _Report) -> _Report:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test inside another trainer or engine may take 5 minutes, unless it says otherwise."""
+    """A test inside another trainer or engine may take 15 minutes, unless it says otherwise.
+
+    That ends one that hangs: a start alone takes minutes where the machine is busy.
+    """
     for item in items:
         foreign = any(item.get_closest_marker(name) for name in ("verl", "trl", "vllm"))
         if foreign and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +102,32 @@ def data_dir() -> Path:
     if os.environ.get("ONESHOT_REQUIRE_DATA") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def free_ports() -> Callable[[int], list[int]]:
+    """Gives ports for servers that bind them later.
+
+    From below the range of which the kernel deals: a port of that would be anybody's again, for
+    any connection, until the server has started.
+    """
+
+    def free(count: int) -> list[int]:
+        range_file = Path("/proc/sys/net/ipv4/ip_local_port_range")
+        end = int(range_file.read_text().split()[0]) if range_file.exists() else 32768
+        found: list[int] = []
+        for port in random.SystemRandom().sample(range(min(10240, end // 2), end), 1000):
+            with socket.socket() as one:
+                try:
+                    one.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            found.append(port)
+            if len(found) == count:
+                return found
+        raise OSError("no free port was found")
+
+    return free
 
 
 @pytest.fixture(scope="session")
