@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Behave = Callable[[dict[str, Any], int], Any]
 """(request body, how often this very request came before) -> what to do:
-a text (a right reply), ("status", code, headers), ("raw", bytes), ("short", bytes), ("sleep", s).
+a text (a right reply), ("status", code, headers), ("raw", bytes), ("short", bytes).
 """
 
 
@@ -51,12 +50,13 @@ def serving(behave: Behave, names: tuple[str, ...] = ("served",)) -> Iterator[Se
                 server.open += 1
                 server.most_open = max(server.most_open, server.open)
             try:
-                self._do(behave(body, before), "prompt" in body)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # the client has gone
+                what = behave(body, before)
             finally:
+                # Before the reply, on which the client may send its next request at once.
                 with server.lock:
                     server.open -= 1
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client has gone
+                self._do(what, "prompt" in body)
 
         def _do(self, what: Any, bare: bool) -> None:
             if isinstance(what, str):
@@ -74,9 +74,6 @@ def serving(behave: Behave, names: tuple[str, ...] = ("served",)) -> Iterator[Se
                 self.wfile.write(what[1])
                 self.wfile.flush()
                 self.close_connection = True
-            elif what[0] == "sleep":
-                time.sleep(what[1])
-                self._send(200, json.dumps(reply(text="late", bare=bare)).encode())
 
         def _send(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
             self.send_response(status)
@@ -87,8 +84,11 @@ def serving(behave: Behave, names: tuple[str, ...] = ("served",)) -> Iterator[Se
             self.end_headers()
             self.wfile.write(data)
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
+    class Patient(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128  # with 5 a burst would wait for TCP to try again
+
+    http = Patient(("127.0.0.1", 0), Handler)
     server = Server(http.server_address[1])
     thread = threading.Thread(
         target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
@@ -99,7 +99,7 @@ def serving(behave: Behave, names: tuple[str, ...] = ("served",)) -> Iterator[Se
     finally:
         http.shutdown()
         http.server_close()
-        thread.join(timeout=10)
+        thread.join(timeout=60)
 
 
 def reply(

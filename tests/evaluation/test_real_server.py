@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+import signal
 import subprocess
 import sys
 import time
@@ -22,11 +22,12 @@ from oneshot_rlvr.rewards import Scorer
 STARTS_WITHIN_SECONDS = 600
 
 
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]  # the server's start is within it
+
+
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def url(tmp_path_factory, free_ports):
+    (port,) = free_ports(1)
     weights = Path(oneshot_rlvr.tiny.__file__).parent / "weights"
     log = tmp_path_factory.mktemp("vllm") / "log"
     command = [
@@ -40,6 +41,7 @@ def url(tmp_path_factory):
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"},
+            process_group=0,
         )
     try:
         base = f"http://127.0.0.1:{port}/v1"
@@ -48,7 +50,7 @@ def url(tmp_path_factory):
             assert process.poll() is None, log.read_text(errors="replace")[-2000:]
             assert time.monotonic() < ends, log.read_text(errors="replace")[-2000:]
             try:
-                if models(Endpoint(base, "", timeout_seconds=5.0)):
+                if models(Endpoint(base, "", timeout_seconds=30.0)):
                     break
             except EndpointError:
                 time.sleep(1.0)
@@ -56,16 +58,15 @@ def url(tmp_path_factory):
     finally:
         process.terminate()
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=30)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=60)
 
 
-@pytest.mark.vllm
 @pytest.mark.parametrize("chat_template", ["auto", "none"])
 def test_a_real_server_answers_is_graded_and_resumed(url, tmp_path, chat_template):
-    endpoint = endpoint_from(url, concurrency=8, timeout_seconds=120.0)
+    endpoint = endpoint_from(url, concurrency=8, timeout_seconds=600.0)
     assert endpoint.model == "tiny"
     config = BenchmarkConfig(benchmark="tiny", questions=1, samples=4, temperature=0.6, seed=3)
     results = []

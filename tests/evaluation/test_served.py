@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -25,7 +27,7 @@ BENCHMARK = Benchmark("six", EXAMPLES)
 
 
 def endpoint(server, **options):
-    settings = {"retries": 2, "first_pause_seconds": 0.01, "timeout_seconds": 5.0} | options
+    settings = {"retries": 2, "first_pause_seconds": 0.01, "timeout_seconds": 60.0} | options
     return Endpoint(server.url, "served", **settings)
 
 
@@ -86,7 +88,7 @@ def test_as_many_requests_as_allowed_run_at_once_and_no_more(servers, tmp_path):
     together = threading.Barrier(3)
 
     def behave(body, before):
-        together.wait(timeout=20)  # answers only when three are here
+        together.wait(timeout=60)  # answers only when three are here
         return right(body, before)
 
     with servers.serving(behave) as server:
@@ -134,19 +136,28 @@ def test_trouble_that_stays_is_counted_and_is_no_wrong_answer(servers, tmp_path,
 
 
 def test_a_timeout_is_counted_and_asked_again_by_the_next_call(servers, tmp_path):
-    slow = {2}
-    with servers.serving(lambda b, n: ("sleep", 3) if number(b) in slow else right(b, n)) as server:
-        result = run(server, tmp_path, timeout_seconds=0.5, retries=0)
+    over = threading.Event()
+
+    def behave(body, before):
+        if number(body) == 2:
+            over.wait(120)
+        return right(body, before)
+
+    with servers.serving(behave) as server:
+        result = run(server, tmp_path, timeout_seconds=4.0, retries=0)
         late = result.failures["timeout"]  # on a busy machine more than the one
         assert result.failures == {"timeout": late}
         assert "e2" not in {s["example_id"] for s in result.samples}
         assert len(result.samples) == 6 - late
-        slow.clear()
-        before = len(server.bodies)
-        again = run(server, tmp_path, timeout_seconds=30.0)
+        over.set()
+        ends = time.monotonic() + 60
+        while len(server.bodies) < 6:  # one that was late may still be on its way
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        again = run(server, tmp_path)
     assert again.failures == {}
     assert len(again.samples) == 6
-    assert len(server.bodies) - before == late  # only what was missing
+    assert len(server.bodies) - 6 == late  # only what was missing
 
 
 def test_a_request_that_cannot_pass_is_not_retried(servers, tmp_path):
@@ -177,8 +188,6 @@ def test_a_server_that_refuses_every_request_is_one_error_in_its_words_at_once(
 
 
 def test_retry_after_is_obeyed(servers, tmp_path):
-    import time
-
     busy = ("status", 429, {"Retry-After": "1"})
     one = Benchmark("one", EXAMPLES[:1])
     with servers.serving(lambda b, n: busy if n == 0 else right(b, n)) as server:
@@ -203,8 +212,11 @@ def test_a_server_that_never_answers_is_one_error_and_not_a_score_of_zero(server
         pytest.raises(EndpointError, match=r"gave no answer: .* \(http_503 \d\), each after 2"),
     ):
         run(server, tmp_path, concurrency=2)
-    with pytest.raises(EndpointError, match="unreachable"):
-        run(server, tmp_path, retries=0)  # it is gone by now
+    with socket.socket() as nobody:  # bound, so that nobody else listens there, and not listening
+        nobody.bind(("127.0.0.1", 0))
+        gone = servers.Server(nobody.getsockname()[1])
+        with pytest.raises(EndpointError, match="unreachable"):
+            run(gone, tmp_path, retries=0)
 
 
 def test_an_answer_that_was_cut_by_its_length_is_graded_and_counted_as_cut(servers, tmp_path):
@@ -339,4 +351,4 @@ def test_asking_a_server_needs_no_torch():
         "found = {'torch', 'transformers', 'vllm'} & set(sys.modules)\n"
         "assert not found, found"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)

