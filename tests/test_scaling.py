@@ -91,7 +91,7 @@ def test_the_slurm_script_is_shell_and_names_a_recipe_that_exists():
     from oneshot_rlvr.config import packaged_recipes
 
     script = CLUSTER / "slurm.sh"
-    done = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True, timeout=20)
+    done = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert _trained(script.read_text()) in packaged_recipes()
 

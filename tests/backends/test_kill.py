@@ -42,7 +42,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(stateful, tmp_p
     assert recipe.algorithm.entropy_coefficient > 0
     (tmp_path / "recipe.toml").write_text(to_toml(recipe))
     command = [sys.executable, str(PROGRAM), str(tmp_path / "recipe.toml"), str(tmp_path), "7"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     deaths = json.loads(done.stdout)
     assert len(deaths) == 8

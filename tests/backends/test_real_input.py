@@ -103,7 +103,7 @@ def test_a_qwen2_trains_on_the_published_example_from_the_command_line(data_dir,
         ],
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr
     check(tmp_path / "run", size)

@@ -26,6 +26,8 @@ ALL = ["tensorboard", "wandb", "trackio"]
 def offline(monkeypatch, tmp_path_factory) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_X_SERVICE_WAIT", "300")  # seconds; on a busy machine 30 may be few
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "300")
     folder = tmp_path_factory.getbasetemp() / "trackio"
     monkeypatch.setenv("TRACKIO_DIR", str(folder))
 

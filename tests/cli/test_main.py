@@ -203,7 +203,7 @@ def test_tiny_examples_are_rows_that_a_recipe_can_read(capsys, tmp_path):
 
 def python(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600
     )
     return done.stdout
 

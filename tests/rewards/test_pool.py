@@ -15,17 +15,26 @@ from oneshot_rlvr.types import Example, Reason
 
 ENDLESS = "9^{9^{9^{9^{9}}}}"  # one C call that never returns and never frees the interpreter
 ROOT = Example("root", "q", r"\sqrt{2}")
+PATIENCE = 60.0  # seconds, of what ends by itself: only on an endless text is a deadline waited for
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_process_is_left_behind():
     before = _children()
     yield
-    assert _children() <= before
+    _soon(lambda: _children() <= before)
 
 
 def _children():
     return {p.pid for p in psutil.Process().children(recursive=True)}
+
+
+def _soon(holds):
+    """Waits until it holds: what the kernel does on its own takes a while on a busy machine."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def custom(tmp_path, monkeypatch, body):
@@ -37,12 +46,12 @@ def custom(tmp_path, monkeypatch, body):
 
 
 def test_an_endless_comparison_ends_at_the_deadline_and_its_worker_is_replaced():
-    pool = Pool(1, timeout_seconds=1.0)
+    pool = Pool(1, timeout_seconds=4.0)
     pool.run([(r"2^{1/2}", ROOT)])  # warm: the imports are not the text's fault
     (first,) = pool.pids()
     start = time.monotonic()
     verdicts = pool.run([(ENDLESS, ROOT), (r"2^{1/2}", ROOT)])
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 4.0 + PATIENCE
     assert [v.reason for v in verdicts] == [Reason.TIMEOUT, Reason.CORRECT]
     assert first not in pool.pids()
     assert not psutil.pid_exists(first)
@@ -66,7 +75,7 @@ def test_a_worker_that_dies_is_replaced_and_its_text_tried_once_more(tmp_path, m
             return text == "right"
         """,
     )
-    pool = Pool(2, timeout_seconds=5.0)
+    pool = Pool(2, timeout_seconds=PATIENCE)
     texts = ["right", "once", "always", "wrong", "right"]
     verdicts = pool.run([(text, example) for text in texts])
     pool.close()
@@ -85,7 +94,7 @@ def test_a_text_that_bloats_its_worker_is_memory_and_harms_no_other(tmp_path, mo
             return True
         """,
     )
-    pool = Pool(1, timeout_seconds=10.0, memory_bytes=1 << 30)
+    pool = Pool(1, timeout_seconds=PATIENCE, memory_bytes=1 << 30)
     verdicts = pool.run([(t, example) for t in ("fine", "bloat", "fine")])
     pool.close()
     assert [v.reason for v in verdicts] == [Reason.CORRECT, Reason.MEMORY, Reason.CORRECT]
@@ -93,14 +102,14 @@ def test_a_text_that_bloats_its_worker_is_memory_and_harms_no_other(tmp_path, mo
 
 def test_a_fault_of_the_verifier_is_raised_and_never_a_verdict(tmp_path, monkeypatch):
     example = custom(tmp_path, monkeypatch, "def grade(text, example):\n    return 1 / 0")
-    pool = Pool(1, timeout_seconds=5.0)
+    pool = Pool(1, timeout_seconds=PATIENCE)
     with pytest.raises(GraderError, match=r"'own'.*ZeroDivisionError"):
         pool.run([("x", example)])
     pool.close()
 
 
 def test_a_gold_without_meaning_is_raised_from_a_worker_too():
-    pool = Pool(1, timeout_seconds=5.0)
+    pool = Pool(1, timeout_seconds=PATIENCE)
     with pytest.raises(DataError, match="@@@"):
         pool.run([("1+1", Example("x", "q", "@@@"))])
     pool.close()
@@ -117,13 +126,13 @@ def test_what_a_verifier_prints_does_not_disturb_the_answers(tmp_path, monkeypat
             return True
         """,
     )
-    pool = Pool(1, timeout_seconds=5.0)
+    pool = Pool(1, timeout_seconds=PATIENCE)
     assert pool.run([("x", example)])[0].correct
     pool.close()
 
 
 def test_many_tasks_over_two_workers_keep_their_order():
-    pool = Pool(2, timeout_seconds=10.0)
+    pool = Pool(2, timeout_seconds=PATIENCE)
     tasks = [(f"{n}+0", Example(str(n), "q", str(n if n % 3 else n + 1))) for n in range(60)]
     verdicts = pool.run(tasks)
     pool.close()
@@ -132,7 +141,7 @@ def test_many_tasks_over_two_workers_keep_their_order():
 
 
 def test_any_thread_may_grade_and_another_may_cancel():
-    pool = Pool(1, timeout_seconds=60.0)
+    pool = Pool(1, timeout_seconds=600.0)
     pool.run([("1+1", ROOT)])
     caught = []
 
@@ -144,9 +153,9 @@ def test_any_thread_may_grade_and_another_may_cancel():
 
     thread = threading.Thread(target=grade)
     thread.start()
-    time.sleep(0.3)
+    _soon(lambda: pool._workers[0].task is not None)  # in the batch that is to be cancelled
     pool.cancel()
-    thread.join(timeout=10)
+    thread.join(timeout=PATIENCE)
     assert not thread.is_alive()
     assert len(caught) == 1
     assert pool.run([(r"2^{1/2}", ROOT)])[0].correct  # it works again afterwards
@@ -157,7 +166,7 @@ SCRIPT = """
 import os, sys, time
 from oneshot_rlvr.rewards.pool import Pool
 from oneshot_rlvr.types import Example
-pool = Pool(2, timeout_seconds=60.0)
+pool = Pool(2, timeout_seconds=600.0)
 example = Example("x", "q", r"\\sqrt{2}")
 pool.run([("1+1", example), ("1+2", example)])
 print(*pool.pids(), flush=True)
@@ -177,14 +186,16 @@ def test_no_worker_outlives_its_parent_however_it_ends(ending):
     assert parent.stdout is not None
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     assert len(pids) == 2
-    time.sleep(0.5)
+    spent = {pid: _processor_seconds(pid) for pid in pids}
+    _soon(lambda: all(_processor_seconds(pid) > spent[pid] + 0.2 for pid in pids))  # both at it
     os.kill(parent.pid, ending)
-    parent.wait(timeout=20)
+    parent.wait(timeout=PATIENCE)
     parent.stdout.close()
-    deadline = time.monotonic() + 10
-    while any(map(_alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(_alive, pids))
+    _soon(lambda: not any(map(_alive, pids)))
+
+
+def _processor_seconds(pid):
+    return sum(psutil.Process(pid).cpu_times()[:2])
 
 
 def _alive(pid):
@@ -195,7 +206,7 @@ def _alive(pid):
 
 
 def test_a_fork_of_the_owner_has_workers_of_its_own():
-    pool = Pool(1, timeout_seconds=20.0)
+    pool = Pool(1, timeout_seconds=60.0)
     pool.run([("1+1", ROOT)])
     (mine,) = pool.pids()
     child = os.fork()
@@ -216,7 +227,7 @@ import multiprocessing
 def work(queue):
     from oneshot_rlvr.rewards.pool import Pool
     from oneshot_rlvr.types import Example
-    pool = Pool(1, timeout_seconds=20.0)
+    pool = Pool(1, timeout_seconds=60.0)
     queue.put(pool.run([("1+1", Example("x", "q", "2"))])[0].correct)
     pool.close()
 if __name__ == "__main__":
@@ -225,6 +236,6 @@ if __name__ == "__main__":
     process.start(); print(queue.get()); process.join()
 """
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600
     )
     assert result.stdout.strip() == "True"

@@ -73,5 +73,5 @@ def test_outside_the_main_thread_it_only_can_be_asked():
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(timeout=10)
+    thread.join(timeout=120)
     assert seen == [True]

@@ -63,6 +63,6 @@ def test_a_box_inside_a_box_is_counted_once():
 @pytest.mark.parametrize("piece", ["\\boxed{", "\\boxed{}", "{", "}", "\\", "\\boxed{1},", "$" * 7])
 def test_reading_is_linear_in_the_text(piece):
     text = piece * (300_000 // len(piece))
-    start = time.perf_counter()
+    start = time.process_time()
     last_box(text)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3

@@ -87,7 +87,10 @@ def scorer(_grader):
     config = RewardConfig(workers=2, timeout_seconds=DEADLINE_SECONDS)
     with Scorer(config, seed=0) as scorer:
         yield scorer
-    assert {p.pid for p in psutil.Process().children(recursive=True)} <= before
+    ends = time.monotonic() + 60
+    while not {p.pid for p in psutil.Process().children(recursive=True)} <= before:
+        assert time.monotonic() < ends
+        time.sleep(0.1)
 
 
 def test_every_kind_meets_every_text():
@@ -100,24 +103,35 @@ def test_every_kind_meets_every_text():
 def test_any_text_through_every_kind_gives_a_verdict_in_time(scorer, text):
     start = time.monotonic()
     verdicts = scorer.grade_texts([text] * len(KINDS), KINDS)
-    assert time.monotonic() - start < (DEADLINE_SECONDS + 5) * len(KINDS)
+    # Each at most its own deadline and the start of the process that replaces an overdue one.
+    assert time.monotonic() - start < (DEADLINE_SECONDS + 30) * len(KINDS)
     assert len(verdicts) == len(KINDS)
     for verdict in verdicts:
         assert isinstance(verdict, Verdict)
         assert verdict.correct == (verdict.reason is Reason.CORRECT)
 
 
+@pytest.fixture(scope="module")
+def all_imported():
+    """What a kind imports at its first use is not the time of the first text."""
+    for example in KINDS:
+        verifier = get_verifier(example.verifier)
+        answer = verifier.extract("\\boxed{5} ```python\npass\n``` [1]", example)
+        if not isinstance(answer, Verdict):
+            verifier.quick(answer, example)
+
+
 @settings(lax, max_examples=TEXTS)
 @given(text=texts)
-def test_reading_any_text_is_quick_and_raises_nothing(text):
-    start = time.monotonic()
+def test_reading_any_text_is_quick_and_raises_nothing(text, all_imported):
+    start = time.process_time()  # not the time that others take from this process
     for example in KINDS:
         verifier = get_verifier(example.verifier)
         answer = verifier.extract(text, example)
         if not isinstance(answer, Verdict):
             assert isinstance(answer, str)
             verifier.quick(answer, example)
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 MEGABYTES = ["\\boxed{", "}", "{", "\\", "$", " ", "1", '"', "```", "x = ", "(A) "]
@@ -128,9 +142,9 @@ def test_a_megabyte_line_is_read_in_time(piece):
     text = piece * (1_000_000 // len(piece))
     for wrapped in (text, f"\\boxed{{{text}}}", f"{text} \\boxed{{5}}"):
         for example in (KINDS[1], KINDS[3], KINDS[6]):
-            start = time.monotonic()
+            start = time.process_time()
             get_verifier(example.verifier).extract(wrapped, example)
-            assert time.monotonic() - start < 10  # quadratic would be hours
+            assert time.process_time() - start < 10  # quadratic would be hours
 
 
 @settings(lax, max_examples=max(1, TEXTS // 8))

@@ -166,7 +166,7 @@ def test_the_exported_script_trains(tmp_path):
     moved = (tmp_path / "first").rename(tmp_path / "moved")
     done = subprocess.run(
         [sys.executable, "train.py", "--max_steps", "2"],
-        cwd=moved, capture_output=True, text=True, timeout=280,
+        cwd=moved, capture_output=True, text=True, timeout=800,
         env={**os.environ, "TQDM_DISABLE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -30,7 +30,7 @@ def arguments(out) -> list[str]:
     done = subprocess.run(
         ["bash", str(out / "run.sh"), "trainer.nnodes=2"],
         env={"PYTHON": str(printer), "PATH": "/usr/bin:/bin"},
-        capture_output=True, text=True, check=True, timeout=30,
+        capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     return done.stdout.splitlines()
 

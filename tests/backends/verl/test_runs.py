@@ -23,7 +23,7 @@ from oneshot_rlvr.config import load_recipe, packaged_recipes
 from oneshot_rlvr.errors import GraderError, RunError
 from oneshot_rlvr.records import Run
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.verl, pytest.mark.timeout(1800)]
 
 SMALL = {
     "backend.name": "verl",
@@ -50,7 +50,14 @@ def train(out: Path, changes: dict | None = None, **options):
 
 
 def left_behind() -> list[str]:
-    """Processes that a run of this process has started and not ended."""
+    """Processes that a run of this process has started and not ended; killed ones end soon."""
+    deadline = time.monotonic() + 60
+    while (left := _marked()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return left
+
+
+def _marked() -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
@@ -311,15 +318,16 @@ def kill_a_training_rank() -> None:
 
 def test_a_killed_worker_ends_the_run_with_the_cause_and_no_process(tmp_path):
     killed: list[str] = []
+    since: list[float] = []
 
     def kill() -> None:
+        since.append(time.monotonic())
         try:
             kill_a_training_rank()
             killed.append("yes")
         except AssertionError as error:
             killed.append(str(error))
 
-    began = time.monotonic()
     with pytest.raises(RunError, match=r"verl (ended at|made no progress)") as caught:
         train(
             tmp_path / "run",
@@ -327,7 +335,7 @@ def test_a_killed_worker_ends_the_run_with_the_cause_and_no_process(tmp_path):
             progress=Watcher(lambda: threading.Thread(target=kill).start()),
         )
     assert killed == ["yes"]
-    assert time.monotonic() - began < 600
+    assert time.monotonic() - since[0] < 600
     assert "died" in str(caught.value) or "killed" in str(caught.value), str(caught.value)
     assert left_behind() == []
     assert Run(tmp_path / "run").metrics()["step"].tolist()[0] == 1  # what was recorded stays
