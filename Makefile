@@ -43,7 +43,7 @@ bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/
 	@$(BENCH)/sampling.py --size 3.2M --vllm
 	@for terms in "" "--kl 0.001 --entropy 0.001"; do \
 		$(BENCH)/step_beside_trl.py --prompt 50 --tokens 128 $$terms && \
-		$(BENCH)/step_beside_trl.py --prompt 300 --tokens 64 --micro-batch-tokens 8192 $$terms && \
+		$(BENCH)/step_beside_trl.py --prompt 300 --tokens 64 $$terms && \
 		$(BENCH)/run_beside_trl.py --steps 150 $$terms || exit 1; done
 	@$(BENCH)/memory.py
 	@$(BENCH)/growth.py
