@@ -47,6 +47,7 @@ bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/
 		$(BENCH)/run_beside_trl.py --steps 150 $$terms || exit 1; done
 	@$(BENCH)/memory.py
 	@$(BENCH)/growth.py
+	@$(BENCH)/phases.py
 	@$(BENCH)/startup.py --demo
 	@$(BENCH)/page.py
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -121,3 +123,18 @@ def test_engines_on_other_types_do_without(monkeypatch):
         asked, 3, Sampling(1.0, 5), StreamKey(0, "test", 0)
     )
     assert len(rollouts) == 3
+
+
+def test_kernels_work_where_nothing_can_be_kept_on_disk():
+    script = (
+        "import numpy as np\n"
+        "from numba.core import caching\n"
+        "caching.CompileResultCacheImpl._locator_classes = []\n"
+        "from oneshot_rlvr.rollouts import kernels\n"
+        "assert kernels.norm.stats.cache_path is None\n"
+        "out = np.empty((1, 2), np.float32)\n"
+        "kernels.norm(np.array([[3.0, 4.0]], np.float32), np.float32(0), out)\n"
+        "assert np.allclose(out, np.array([3, 4]) / 12.5**0.5), out\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
