@@ -29,6 +29,13 @@ def test_the_first_signal_in_a_step_waits_and_the_second_does_not(number, capfd)
     )
 
 
+def test_work_that_cannot_wait_for_a_step_says_what_it_does_instead(capfd):
+    stopping = Stopping()
+    with stopping.listening(), stopping.step("stopping verl"):
+        send(signal.SIGINT)
+    assert capfd.readouterr().err == "SIGINT: stopping verl\n"
+
+
 def test_a_signal_between_steps_stops_at_once():
     stopping = Stopping()
     with stopping.listening():

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+_AFTER = "stopping after this step. Once more stops at once, and loses the step."
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -36,15 +37,16 @@ class Stopping:
     def __init__(self) -> None:
         self.asked = False
         self._in_step = False
+        self._answer = _AFTER
 
     def ask(self) -> None:
         """The run shall end after the step it is in."""
         self.asked = True
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Work that the first signal lets come to its end."""
-        self._in_step = True
+    def step(self, answer: str = _AFTER) -> Iterator[None]:
+        """Work that the first signal lets come to its end; `answer` is said when it comes."""
+        self._in_step, self._answer = True, answer
         try:
             yield
         finally:
@@ -75,7 +77,7 @@ class Stopping:
         if self.asked or not self._in_step:
             raise StopNow(name)
         self.ask()
-        _say(f"{name}: stopping after this step. Once more stops at once, and loses the step.")
+        _say(f"{name}: {self._answer}")
 
 
 def _say(text: str) -> None:

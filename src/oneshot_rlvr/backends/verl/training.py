@@ -71,7 +71,7 @@ class Training:
         self.progress.note(f"verl starts, which takes minutes; its log: {self.log}")
         for start in range(1, STARTS + 1):
             self.failure.unlink(missing_ok=True)
-            with self.stopping.step():  # a first Ctrl-C is heard by `watch`
+            with self.stopping.step("stopping verl"):  # heard by `watch`
                 job = self._started(words)
                 try:
                     code = self.watch(job)
