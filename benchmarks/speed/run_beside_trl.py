@@ -26,6 +26,7 @@ from oneshot_rlvr.backends.prepare import prepare
 from oneshot_rlvr.config import Recipe, load_recipe
 from oneshot_rlvr.evaluation import evaluate
 from oneshot_rlvr.policy import Policy, load_policy
+from oneshot_rlvr.records import Run
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rewards.trl import TrlReward
 from oneshot_rlvr.rollouts import make_engine
@@ -54,16 +55,17 @@ def main() -> None:
     )
     rows = []
     for name, trained in (("ours", ours(recipe)), ("trl", trl(recipe))):
-        seconds, policy = trained
+        seconds, policy, phases = trained
         mean, low, high = accuracy(recipe, policy)
-        rows.append({"who": name, "seconds": seconds, "accuracy": mean, "low": low, "high": high})
+        told = {"accuracy": mean, "low": low, "high": high}
+        rows.append({"who": name, "seconds": seconds, **told, **phases})
     rows[0]["times faster"] = rows[1]["seconds"] / rows[0]["seconds"]
     terms = "terms" if args.kl or args.entropy else "policy"
     save(f"run-{args.steps}-{terms}", vars(args), rows)
 
 
-def ours(recipe: Recipe) -> tuple[float, Policy]:
-    """Seconds of the run, and the trained policy."""
+def ours(recipe: Recipe) -> tuple[float, Policy, dict[str, float]]:
+    """Seconds of the run, the trained policy, and the seconds of the run's phases."""
     alone = recipe.model_copy(
         update={
             "evaluation": recipe.evaluation.model_copy(update={"validation": None, "test": None})
@@ -74,11 +76,16 @@ def ours(recipe: Recipe) -> tuple[float, Policy]:
         result = run(alone, out=Path(out) / "run")
         taken = time.perf_counter() - began
         final = recipe.model.model_copy(update={"path": str(result.directory / "final")})
-        return taken, load_policy(final)
+        timings = Run(result.directory).timings()
+        phases = {
+            f"{phase} s": float(timings[f"{phase}_seconds"].sum())
+            for phase in ("generate", "update")
+        }
+        return taken, load_policy(final), phases
 
 
-def trl(recipe: Recipe) -> tuple[float, Policy]:
-    """The same of TRL."""
+def trl(recipe: Recipe) -> tuple[float, Policy, dict[str, float]]:
+    """The same of TRL, which does not tell its phases."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -111,7 +118,7 @@ def trl(recipe: Recipe) -> tuple[float, Policy]:
     trainer.train()
     taken = time.perf_counter() - began
     reward.close()
-    return taken, policy
+    return taken, policy, {}
 
 
 def accuracy(recipe: Recipe, policy: Policy) -> tuple[float, float, float]:
