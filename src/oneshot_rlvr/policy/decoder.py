@@ -2,8 +2,8 @@
 
 Nothing is copied and nothing is cached: parameters are read where they lie at every call, so
 weights that change every step can never be stale. The pieces (`embed`, `attention_inputs`,
-`attention_output`, `mlp`, `logits`) are composed by the shared-prefix engine for sampling and by
-`hidden_after_prefix` for training; both process a prompt once for all rollouts that share it.
+`after_attention`, `logits`) are composed by the shared-prefix engine for sampling and by
+`shared_forward.py` for training; both process a prompt once for all rollouts that share it.
 
 Source: the modelling files of transformers 5 for these families; equality is tested. Not here:
 architectures beyond these (`unsupported` says why) and sampling.
