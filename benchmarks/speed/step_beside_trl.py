@@ -172,6 +172,10 @@ def trl_steps(args: argparse.Namespace, batch: int, steps: int, between: Any) ->
         generation_kwargs={"eos_token_id": None}, optim="adamw_torch", weight_decay=0.01,
     )  # fmt: skip
     text = bytes(prompt(args.prompt).tokens).decode()
+    if args.kl:  # TRL reads its reference from where the model says it came from
+        directory = tempfile.mkdtemp()
+        policy.model.save_pretrained(directory)
+        policy.model.config.name_or_path = directory  # type: ignore[union-attr]
     trainer = GRPOTrainer(
         policy.model, reward_funcs=reward, args=config, processing_class=policy.tokenizer,
         train_dataset=Dataset.from_list([{"prompt": text}] * 8), callbacks=[Clock()],
