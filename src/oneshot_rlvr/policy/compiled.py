@@ -1,0 +1,245 @@
+"""What compiled loops are made of: tiles of a matrix product, the exponential, softmax, norm.
+
+For a CPU in float32 (numba). A tile multiplies a few rows by two vectors of columns and keeps its
+sums in registers; loops over tiles are matrix products without a call's price, which small batches
+cannot pay, and with whatever comes before and after joined on. A row's sums are made in the order
+of the inner axis, whatever rows are beside it.
+
+Functions using these are kept on disk by numba, which watches their own file only: after a change
+here, the `.nbi` and `.nbc` files in the `__pycache__` of the callers are to be removed.
+
+Not here: what is computed with them (`rollouts/kernels.py`, `policy/attention_kernels.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+# Sums in any order. Not among them: that nothing is infinite or not a number; a model that diverged
+# must be seen to have.
+FREE = {"reassoc", "contract", "arcp", "nsz"}
+
+
+def compiled(function: Any) -> Any:
+    """numba's `njit`, without Python's lock, kept on disk where any place can be written."""
+    try:
+        return njit(cache=True, nogil=True, fastmath=FREE)(function)
+    except RuntimeError:  # neither beside the file nor in the user's own cache
+        return njit(nogil=True, fastmath=FREE)(function)
+
+
+def inlined(function: Any) -> Any:
+    """A part of compiled functions, without a call of its own."""
+    return njit(inline="always", fastmath=FREE)(function)
+
+
+def part(function: Any) -> Any:
+    """A part of compiled functions."""
+    return njit(nogil=True, fastmath=FREE)(function)
+
+
+def _width() -> int:
+    features = binding.get_host_cpu_features()
+    return 16 if features.get("avx512f") else 8 if features.get("avx") else 4
+
+
+WIDTH = _width()
+"""Numbers in a vector."""
+PANEL = 2 * WIDTH
+"""Columns of a tile, and of a packed matrix's panels."""
+# 32 vector registers hold the sums of eight rows and two vectors, 16 those of four.
+TALL = 4 if WIDTH == 8 else 8
+
+
+def _tile(rows: int, vectors: int, add: bool) -> Callable[..., Any]:
+    """C[r, :] (+)= sum over k of A[r, k] B[k, :], for so many rows and vectors of columns.
+
+    Matrices are an array and where in it they begin; A has strides for rows and k, B for k, C for
+    rows, in numbers.
+    """
+    vector = ir.VectorType(ir.FloatType(), WIDTH)
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        a, a0, a_row, a_k, b, b0, b_k, count, c, c0, c_row = given
+
+        def data(number: int, array: Any, start: Any) -> Any:
+            made = context.make_array(signature.args[number])(context, builder, array)
+            return builder.gep(made.data, [start])
+
+        a, b, c = data(0, a, a0), data(4, b, b0), data(8, c, c0)
+        index, zero = ir.IntType(64), ir.Constant(ir.IntType(64), 0)
+
+        def at(pointer: Any, offset: Any) -> Any:
+            return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
+
+        def place(r: int, v: int) -> Any:
+            offset = builder.mul(c_row, ir.Constant(index, r))
+            return at(c, builder.add(offset, ir.Constant(index, v * WIDTH)))
+
+        pairs = [(r, v) for r in range(rows) for v in range(vectors)]
+        row_starts = [builder.mul(a_row, ir.Constant(index, r)) for r in range(rows)]
+        first = [
+            builder.load(place(r, v), align=4) if add else ir.Constant(vector, [0.0] * WIDTH)
+            for r, v in pairs
+        ]
+        before = builder.basic_block
+        head, body = builder.append_basic_block(), builder.append_basic_block()
+        done = builder.append_basic_block()
+        builder.branch(head)
+        builder.position_at_end(head)
+        k = builder.phi(index)
+        k.add_incoming(zero, before)
+        sums = [builder.phi(vector) for _ in pairs]
+        for total, value in zip(sums, first, strict=True):
+            total.add_incoming(value, before)
+        builder.cbranch(builder.icmp_signed("<", k, count), body, done)
+        builder.position_at_end(body)
+        b_here = builder.mul(k, b_k)
+        columns = [
+            builder.load(at(b, builder.add(b_here, ir.Constant(index, v * WIDTH))), align=4)
+            for v in range(vectors)
+        ]
+        a_here = builder.mul(k, a_k)
+        nothing = ir.Constant(vector, ir.Undefined)
+        # One rounding where the machine has it, else two: never a call.
+        kind = ir.FunctionType(vector, [vector] * 3)
+        name = f"llvm.fmuladd.v{WIDTH}f32"
+        multiply_add = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+        for r in range(rows):
+            x = builder.load(builder.gep(a, [builder.add(row_starts[r], a_here)]), align=4)
+            x = builder.insert_element(nothing, x, ir.Constant(ir.IntType(32), 0))
+            x = builder.shuffle_vector(x, nothing, everywhere)
+            for v in range(vectors):
+                number = r * vectors + v
+                more = builder.call(multiply_add, [x, columns[v], sums[number]])
+                sums[number].add_incoming(more, body)
+        k.add_incoming(builder.add(k, ir.Constant(index, 1)), body)
+        builder.branch(head)
+        builder.position_at_end(done)
+        for total, (r, v) in zip(sums, pairs, strict=True):
+            builder.store(total, place(r, v), align=4)
+        return context.get_dummy_value()
+
+    def typed(typing, a, a0, a_row, a_k, b, b0, b_k, count, c, c0, c_row):  # type: ignore[no-untyped-def]
+        i = types.int64
+        return types.void(a, i, i, i, b, i, i, i, c, i, i), code
+
+    return intrinsic(typed)  # type: ignore[no-any-return]
+
+
+def _columns(vectors: int, add: bool) -> Any:
+    """The same for any number of rows."""
+    tall, four, two, one = (_tile(rows, vectors, add) for rows in (TALL, 4, 2, 1))
+
+    def columns(a, a0, a_row, a_k, rows, b, b0, b_k, count, c, c0, c_row):  # type: ignore[no-untyped-def]
+        r = 0
+        while r + TALL <= rows:
+            tall(a, a0 + r * a_row, a_row, a_k, b, b0, b_k, count, c, c0 + r * c_row, c_row)
+            r += TALL
+        if r + 4 <= rows:
+            four(a, a0 + r * a_row, a_row, a_k, b, b0, b_k, count, c, c0 + r * c_row, c_row)
+            r += 4
+        if r + 2 <= rows:
+            two(a, a0 + r * a_row, a_row, a_k, b, b0, b_k, count, c, c0 + r * c_row, c_row)
+            r += 2
+        if r < rows:
+            one(a, a0 + r * a_row, a_row, a_k, b, b0, b_k, count, c, c0 + r * c_row, c_row)
+
+    return part(columns)
+
+
+columns_1, columns_2 = _columns(1, False), _columns(2, False)
+"""C = A B for one or two vectors of columns."""
+columns_1_add, columns_2_add = _columns(1, True), _columns(2, True)
+"""C += A B."""
+
+
+# Of the inner axis, multiplied before the next part: a panel of that many rows fits in a core's
+# second-level cache, beside what it is multiplied with.
+_INNER = 768
+
+
+@part
+def multiply(a, a0, a_row, a_k, rows, b, b0, b_k, b_column, columns, count, c, c0, c_row, add):  # type: ignore[no-untyped-def]
+    """C (rows, columns) = A B, or C += A B, with `count` products a sum; any strides but C's own.
+
+    B is copied into panels on the way, which costs 1 / rows of the product.
+    """
+    panel = np.empty((min(count, _INNER), PANEL), np.float32)
+    edge = np.empty((TALL, PANEL), np.float32)
+    for k0 in range(0, count, _INNER):
+        inner = min(_INNER, count - k0)
+        adds = add or k0 > 0
+        for j in range(0, columns, PANEL):
+            width = min(PANEL, columns - j)
+            for k in range(inner):
+                at = b0 + (k0 + k) * b_k + j * b_column
+                for i in range(width):
+                    panel[k, i] = b[at + i * b_column]
+                for i in range(width, PANEL):
+                    panel[k, i] = ZERO
+            if width == PANEL:
+                a_here, c_here = a0 + k0 * a_k, c0 + j
+                if adds:
+                    columns_2_add(
+                        a, a_here, a_row, a_k, rows, panel, 0, PANEL, inner, c, c_here, c_row
+                    )
+                else:
+                    columns_2(a, a_here, a_row, a_k, rows, panel, 0, PANEL, inner, c, c_here, c_row)
+                continue
+            for r in range(0, rows, TALL):
+                tall = min(TALL, rows - r)
+                a_here = a0 + r * a_row + k0 * a_k
+                columns_2(a, a_here, a_row, a_k, tall, panel, 0, PANEL, inner, edge, 0, PANEL)
+                for q in range(tall):
+                    at = c0 + (r + q) * c_row + j
+                    for i in range(width):
+                        c[at + i] = c[at + i] + edge[q, i] if adds else edge[q, i]
+
+
+def _float_of_bits(typing_context, x):  # type: ignore[no-untyped-def]
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), code
+
+
+_bits_as_float: Any = intrinsic(_float_of_bits)
+
+ZERO, ONE, _HALF, TINIEST = (np.float32(x) for x in (0, 1, 0.5, -87.0))
+_LOG2_E, _LN2_HIGH, _LN2_LOW = (
+    np.float32(x) for x in (1.4426950408889634, 0.693359375, -2.12194440e-4)
+)
+# exp on [-ln 2 / 2, ln 2 / 2], as in the Cephes library: 2 units in the last place.
+_C5, _C4, _C3, _C2, _C1 = (
+    np.float32(x)
+    for x in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+)
+_C6 = np.float32(1.9875691500e-4)
+_SHIFT, _BIAS = np.int32(23), np.int32(127)
+
+
+@inlined
+def exp(x):  # type: ignore[no-untyped-def]
+    """Of -87 <= x <= 88 (below that as at -87), without a branch: a loop of it is vectors."""
+    x = TINIEST if x < TINIEST else x
+    n = np.floor(x * _LOG2_E + _HALF)
+    r = x - n * _LN2_HIGH - n * _LN2_LOW
+    p = ((((_C6 * r + _C5) * r + _C4) * r + _C3) * r + _C2) * r + _C1
+    return (p * r * r + r + ONE) * _bits_as_float((np.int32(n) + _BIAS) << _SHIFT)
+
+
+@njit(fastmath={"nnan", "nsz"})  # else it is not computed many at a time
+def largest(x, begin, end):  # type: ignore[no-untyped-def]
+    """Of x[begin:end], which is not empty."""
+    best = x[begin]
+    for t in range(begin, end):
+        best = max(best, x[t])
+    return best
