@@ -5,6 +5,9 @@ sums in registers; loops over tiles are matrix products without a call's price, 
 cannot pay, and with whatever comes before and after joined on. A row's sums are made in the order
 of the inner axis, whatever rows are beside it.
 
+Loops here and there run from 0 over slices: numba looks at every index that might be negative, and
+what it looks at is not computed many at a time.
+
 Functions using these are kept on disk by numba, which watches their own file only: after a change
 here, the `.nbi` and `.nbc` files in the `__pycache__` of the callers are to be removed.
 
@@ -26,22 +29,21 @@ from numba.extending import intrinsic
 FREE = {"reassoc", "contract", "arcp", "nsz"}
 
 
+# A division by zero gives infinity, as everywhere else here: to ask each time costs the vectors.
+_FLAGS: dict[str, Any] = {"fastmath": FREE, "error_model": "numpy"}
+
+
 def compiled(function: Any) -> Any:
     """numba's `njit`, without Python's lock, kept on disk where any place can be written."""
     try:
-        return njit(cache=True, nogil=True, fastmath=FREE)(function)
+        return njit(cache=True, nogil=True, **_FLAGS)(function)
     except RuntimeError:  # neither beside the file nor in the user's own cache
-        return njit(nogil=True, fastmath=FREE)(function)
-
-
-def inlined(function: Any) -> Any:
-    """A part of compiled functions, without a call of its own."""
-    return njit(inline="always", fastmath=FREE)(function)
+        return njit(nogil=True, **_FLAGS)(function)
 
 
 def part(function: Any) -> Any:
     """A part of compiled functions."""
-    return njit(nogil=True, fastmath=FREE)(function)
+    return njit(nogil=True, **_FLAGS)(function)
 
 
 def _width() -> int:
@@ -136,17 +138,18 @@ def _tile(rows: int, vectors: int, add: bool) -> Callable[..., Any]:
 
 def _columns(vectors: int, add: bool) -> Any:
     """The same for any number of rows."""
-    tall, four, two, one = (_tile(rows, vectors, add) for rows in (TALL, 4, 2, 1))
+    most = TALL if vectors <= 2 else TALL // 2  # sums that registers hold
+    tall, four, two, one = (_tile(rows, vectors, add) for rows in (most, min(4, most), 2, 1))
 
     def columns(a, a0, a_row, a_k, rows, b, b0, b_k, count, c, c0, c_row):  # type: ignore[no-untyped-def]
         r = 0
-        while r + TALL <= rows:
+        while r + most <= rows:
             tall(a, a0 + r * a_row, a_row, a_k, b, b0, b_k, count, c, c0 + r * c_row, c_row)
-            r += TALL
-        if r + 4 <= rows:
+            r += most
+        if most > 4 and r + 4 <= rows:
             four(a, a0 + r * a_row, a_row, a_k, b, b0, b_k, count, c, c0 + r * c_row, c_row)
             r += 4
-        if r + 2 <= rows:
+        if most > 2 and r + 2 <= rows:
             two(a, a0 + r * a_row, a_row, a_k, b, b0, b_k, count, c, c0 + r * c_row, c_row)
             r += 2
         if r < rows:
@@ -155,11 +158,10 @@ def _columns(vectors: int, add: bool) -> Any:
     return part(columns)
 
 
-columns_1, columns_2 = _columns(1, False), _columns(2, False)
-"""C = A B for one or two vectors of columns."""
-columns_1_add, columns_2_add = _columns(1, True), _columns(2, True)
+columns_1, columns_2, columns_4 = (_columns(vectors, False) for vectors in (1, 2, 4))
+"""C = A B for so many vectors of columns."""
+columns_1_add, columns_2_add, columns_4_add = (_columns(vectors, True) for vectors in (1, 2, 4))
 """C += A B."""
-
 
 # Of the inner axis, multiplied before the next part: a panel of that many rows fits in a core's
 # second-level cache, beside what it is multiplied with.
@@ -226,7 +228,7 @@ _C6 = np.float32(1.9875691500e-4)
 _SHIFT, _BIAS = np.int32(23), np.int32(127)
 
 
-@inlined
+@njit(inline="always", **_FLAGS)
 def exp(x):  # type: ignore[no-untyped-def]
     """Of -87 <= x <= 88 (below that as at -87), without a branch: a loop of it is vectors."""
     x = TINIEST if x < TINIEST else x
@@ -237,9 +239,9 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath={"nnan", "nsz"})  # else it is not computed many at a time
-def largest(x, begin, end):  # type: ignore[no-untyped-def]
-    """Of x[begin:end], which is not empty."""
-    best = x[begin]
-    for t in range(begin, end):
+def largest(x):  # type: ignore[no-untyped-def]
+    """Of x, which is not empty."""
+    best = x[0]
+    for t in range(len(x)):
         best = max(best, x[t])
     return best

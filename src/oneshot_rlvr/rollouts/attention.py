@@ -1,16 +1,13 @@
-"""How new tokens read their prompts' keys and their rollouts' own: compiled, or matrix products.
+"""How new tokens read their prompts' keys and their rollouts' own, as matrix products.
 
-`CompiledAttention` serves a CPU in float32 (`kernels.py`), `ProductAttention` every other device
-and type. To both, a prompt's keys have no rollout axis, and grouped heads stay as they are
-(Ainslie et al. 2023, arXiv 2305.13245). No Python per rollout.
+A prompt's keys have no rollout axis, and grouped heads stay as they are (Ainslie et al. 2023, arXiv
+2305.13245). No Python per rollout. Compiled loops have their own (`kernels.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,67 +34,8 @@ class Prefix:
         )
 
 
-class Attention(Protocol):
-    """Rollout n continues prompt which_n[n] of the prefix."""
-
-    def arrange(self, prefix: Prefix, which_n: Tensor) -> None:
-        """Which rollouts there are from now on."""
-        ...
-
-    def begin(self, own: OwnKeys) -> None:
-        """A new position, the same in all layers."""
-        ...
-
-    def __call__(self, layer: int, qkv: Tensor, own: OwnKeys) -> Tensor:
-        """qkv (n, heads + 2 kv, size), not rotated, to what they read (n, heads * size)."""
-        ...
-
-
-def make_attention(decoder: Decoder) -> Attention:
-    """The fastest for this device and type."""
-    if decoder.device.type == "cpu" and decoder.dtype == torch.float32:
-        return CompiledAttention(decoder)
-    return ProductAttention(decoder)
-
-
-class CompiledAttention:
-    """One pass over the keys and values of each rollout."""
-
-    def __init__(self, decoder: Decoder):
-        from oneshot_rlvr.rollouts import kernels  # numba takes its time
-
-        self._attend = kernels.attend
-        self._decoder = decoder
-        self._positions = 0
-
-    def arrange(self, prefix: Prefix, which_n: Tensor) -> None:
-        self._prefix = prefix
-        self._which, self._lengths = which_n.numpy(), prefix.lengths_B.numpy()
-        self._prompts = [
-            (k.numpy(), v.numpy()) for k, v in zip(prefix.keys, prefix.values, strict=True)
-        ]
-
-    def begin(self, own: OwnKeys) -> None:
-        positions = self._prefix.keys[0].shape[2] + own.capacity
-        if positions > self._positions:
-            self._positions = positions
-            cosine, sine = self._decoder.angles(torch.arange(positions))
-            self._turns = torch.stack([cosine, sine], 1).numpy()
-
-    def __call__(self, layer: int, qkv: Tensor, own: OwnKeys) -> Tensor:
-        keys, values = own.whole(layer)
-        n, kv, _, size = keys.shape
-        out = qkv.new_empty(n, (qkv.shape[1] - 2 * kv) * size)
-        prompt_keys, prompt_values = self._prompts[layer]
-        self._attend(
-            qkv.numpy(), self._turns, self._which, self._lengths, prompt_keys, prompt_values,
-            keys.numpy(), values.numpy(), own.filled, np.float32(size**-0.5), out.numpy(),
-        )  # fmt: skip
-        return out
-
-
 class ProductAttention:
-    """With B prompts of G rollouts each, B products of all G rollouts at once."""
+    """Rollout n continues prompt which_n[n] of the prefix. With B prompts of G rollouts each, B products of all G rollouts at once."""
 
     def __init__(self, decoder: Decoder):
         self._decoder, self._kv = decoder, decoder.kv_heads
@@ -130,6 +68,7 @@ class ProductAttention:
             self._hidden_n_1_P = hidden[which_n, None]
 
     def begin(self, own: OwnKeys) -> None:
+        """A new position, the same in all layers."""
         # One prompt: all rollouts are at the same position.
         lengths = self._prefix.lengths_B if self._place is None else (
             self._prefix.lengths_B[self._which_n]
@@ -137,6 +76,7 @@ class ProductAttention:
         self._rotation: Rotation = self._decoder.rotation(lengths + (own.filled - 1))
 
     def __call__(self, layer: int, qkv: Tensor, own: OwnKeys) -> Tensor:
+        """qkv (n, heads + 2 kv, size), not rotated, to what they read (n, heads * size)."""
         keys, values = self._prefix.keys[layer], self._prefix.values[layer]
         kv, P, size = self._kv, keys.shape[2], keys.shape[3]
         n, per_kv = len(qkv), (qkv.shape[1] - 2 * kv) // kv

@@ -32,6 +32,11 @@ class Sampling:
         if not 0 < self.top_p <= 1 or self.top_k < 0:
             raise ValueError(f"wanted 0 < top_p <= 1 and top_k >= 0, got {self}")
 
+    @property
+    def plain(self) -> bool:
+        """Drawn, and from the whole distribution."""
+        return self.temperature > 0 and not self.top_k and self.top_p >= 1
+
 
 @runtime_checkable
 class Engine(Protocol):

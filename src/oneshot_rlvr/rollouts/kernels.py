@@ -1,231 +1,379 @@
-"""A decoding step's small operations as compiled loops, for a CPU in float32 (numba).
+"""A decoder's forward pass over new tokens as one compiled loop, for a CPU in float32 (numba).
 
-Between two matrix products of a decoder layer lie some twenty small operations (rotation, two
-attentions, a softmax over both, copies between their layouts), each with its own price and its own
-pass over memory. Here they are one pass over a rollout's own keys and values, which stay where they
-are: `attend`. No row reads another, so that a rollout does not depend on what is decoded beside it.
+A position of a small model is some forty small operations, each with a price of its own; with few
+rollouts left that price is most of the time. Here a position, or many with the drawing of their
+tokens, are one call: products from packed weights, norms, rotation, attention, the MLP. Prompts'
+keys and values are held once and multiplied with the queries of all rollouts that read them; a
+rollout's own are read where they lie. No row reads another: a rollout does not depend on what is
+decoded beside it. Calls hold no lock of Python's.
 
-Two heads of a group are computed together: they read the same keys. Compiled on first use and kept
-beside this file (or in the user's cache); they release Python's lock.
+What the tuples hold and how it is packed: `packed.py`. Pieces: `policy/compiled.py`, which says
+what to do when it changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 
-# Sums in any order. Not among them: that nothing is infinite or not a number; a model that diverged
-# must be seen to have.
-_FREE = {"reassoc", "contract", "arcp", "nsz"}
-
-
-def _compiled() -> Callable[[Any], Any]:
-    """numba's `njit`, kept on disk where any place can be written."""
-
-    def wrap(function: Any) -> Any:
-        try:
-            return njit(cache=True, nogil=True, fastmath=_FREE)(function)
-        except RuntimeError:  # neither this directory nor the user's own
-            return njit(nogil=True, fastmath=_FREE)(function)
-
-    return wrap
-
-
-def _float_of_bits(typing_context, x):  # type: ignore[no-untyped-def]
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.int32), code
-
-
-_bits_as_float: Any = intrinsic(_float_of_bits)
-
-
-_ZERO, _ONE, _HALF, _TINIEST = (np.float32(x) for x in (0, 1, 0.5, -87.0))
-_LOG2_E, _LN2_HIGH, _LN2_LOW = (
-    np.float32(x) for x in (1.4426950408889634, 0.693359375, -2.12194440e-4)
+from oneshot_rlvr.policy.compiled import (
+    ONE,
+    PANEL,
+    TALL,
+    TINIEST,
+    WIDTH,
+    ZERO,
+    columns_1,
+    columns_2,
+    columns_2_add,
+    columns_4,
+    columns_4_add,
+    compiled,
+    exp,
+    largest,
+    part,
 )
-# exp on [-ln 2 / 2, ln 2 / 2], as in the Cephes library: 2 units in the last place.
-_C5, _C4, _C3, _C2, _C1 = (
-    np.float32(x)
-    for x in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
-)
-_C6 = np.float32(1.9875691500e-4)
-_SHIFT, _BIAS = np.int32(23), np.int32(127)
+
 _PART = 64  # logits whose weights are added up before it is asked where a token falls
+# A batch is compacted when this share of it has ended: moving the survivors' keys then costs
+# at most 1 / _GONE times what was already saved, so compaction stays cheap however it goes.
+_GONE = 0.125
+OWN = 4 * WIDTH
+"""Positions of a block of a rollout's own keys."""
 
 
-@njit(inline="always", fastmath=_FREE)
-def _exp(x):  # type: ignore[no-untyped-def]
-    """Of x <= 0, without a branch, so that a loop of it is computed many at a time."""
-    x = _TINIEST if x < _TINIEST else x
-    n = np.floor(x * _LOG2_E + _HALF)
-    r = x - n * _LN2_HIGH - n * _LN2_LOW
-    p = ((((_C6 * r + _C5) * r + _C4) * r + _C3) * r + _C2) * r + _C1
-    return (p * r * r + r + _ONE) * _bits_as_float((np.int32(n) + _BIAS) << _SHIFT)
+@part
+def _times(a, first, rows, w, layer, count, c):  # type: ignore[no-untyped-def]
+    """C = A[first:] W for a layer's packed W (layers, panels, count, PANEL)."""
+    a_row, c_row, panels = a.shape[1], c.shape[1], w.shape[1]
+    for j in range(panels):
+        at = (layer * panels + j) * count * PANEL
+        columns_2(a, first * a_row, a_row, 1, rows, w, at, PANEL, count, c, j * PANEL, c_row)
 
 
-@njit(inline="always", fastmath=_FREE)
-def _rotate(x, cosine, sine, factor, out, half):  # type: ignore[no-untyped-def]
+@part
+def _plus(a, rows, w, layer, count, c, first):  # type: ignore[no-untyped-def]
+    """C[first:] += A W."""
+    a_row, c_row, panels = a.shape[1], c.shape[1], w.shape[1]
+    for j in range(panels):
+        at, to = (layer * panels + j) * count * PANEL, first * c_row + j * PANEL
+        columns_2_add(a, 0, a_row, 1, rows, w, at, PANEL, count, c, to, c_row)
+
+
+@part
+def _shift(c, rows, biases, layer):  # type: ignore[no-untyped-def]
+    """C += a layer's bias, where there is one."""
+    bias = biases[layer]
+    for r in range(rows):
+        row = c[r]
+        for i in range(len(bias)):
+            row[i] += bias[i]
+
+
+@part
+def _norm(x, epsilon, out):  # type: ignore[no-untyped-def]
+    """Root-mean-square norm of x without its weight, as long as `out` is."""
+    square = ZERO
+    for i in range(len(out)):
+        square += x[i] * x[i]
+    scale = ONE / np.sqrt(square / np.float32(len(out)) + epsilon)
+    for i in range(len(out)):
+        out[i] = x[i] * scale
+
+
+@part
+def _rotate(x, cosine, sine, factor, out):  # type: ignore[no-untyped-def]
+    half = len(cosine)
+    low, high, out_low, out_high = x[:half], x[half:], out[:half], out[half:]
     for i in range(half):
-        out[i] = (x[i] * cosine[i] - x[i + half] * sine[i]) * factor
-        out[i + half] = (x[i + half] * cosine[i] + x[i] * sine[i]) * factor
+        a, b = low[i], high[i]
+        out_low[i] = (a * cosine[i] - b * sine[i]) * factor
+        out_high[i] = (b * cosine[i] + a * sine[i]) * factor
 
 
-@njit(inline="always", fastmath=_FREE)
-def _scores(keys, count, q, s, at, size):  # type: ignore[no-untyped-def]
-    for t in range(count):
-        a = _ZERO
-        b = _ZERO
-        for i in range(size):
-            a += q[0, i] * keys[t, i]
-            b += q[1, i] * keys[t, i]
-        s[0, at + t] = a
-        s[1, at + t] = b
-
-
-@njit(fastmath={"nnan", "nsz"})  # else it is not computed many at a time
-def _largest(x, count):  # type: ignore[no-untyped-def]
-    best = x[0]
-    for t in range(count):
-        best = max(best, x[t])
-    return best
-
-
-@njit(inline="always", fastmath=_FREE)
-def _softmax(s, count):  # type: ignore[no-untyped-def]
-    """Overwrites s with exp(s - max); their sum."""
-    best = _largest(s, count)
-    total = _ZERO
-    for t in range(count):
-        weight = _exp(s[t] - best)
+@part
+def _weigh(s, best):  # type: ignore[no-untyped-def]
+    """Overwrites scores with exp(s - best); their sum."""
+    total = ZERO
+    for t in range(len(s)):
+        weight = exp(s[t] - best)
         s[t] = weight
         total += weight
     return total
 
 
-@njit(inline="always", fastmath=_FREE)
-def _read(values, count, s, at, out, size):  # type: ignore[no-untyped-def]
-    fours = count // 4 * 4
-    for t in range(0, fours, 4):
-        a0, a1, a2, a3 = s[0, at + t], s[0, at + t + 1], s[0, at + t + 2], s[0, at + t + 3]
-        b0, b1, b2, b3 = s[1, at + t], s[1, at + t + 1], s[1, at + t + 2], s[1, at + t + 3]
-        for i in range(size):
-            x0, x1, x2, x3 = values[t, i], values[t + 1, i], values[t + 2, i], values[t + 3, i]
-            out[0, i] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-            out[1, i] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-    for t in range(fours, count):
-        for i in range(size):
-            out[0, i] += s[0, at + t] * values[t, i]
-            out[1, i] += s[1, at + t] * values[t, i]
-
-
-@_compiled()
-def attend(  # type: ignore[no-untyped-def]
-    qkv, turns, which, lengths, prompt_keys, prompt_values, keys, values, filled, factor, out
-):
+@part
+def attend(layer, n, filled, factor, prompts, own, q, s, o):  # type: ignore[no-untyped-def]
     """What n new tokens read from their prompts and from their own rollouts so far.
 
-    qkv (n, heads + 2 kv, size): queries, keys, values, not rotated. turns (positions, 2, size / 2):
-    cosines and sines. Rollout r continues prompt which[r], of lengths[which[r]] tokens, with keys
-    and values (kv, B, P, size) in `prompt_keys` and `prompt_values`. Its own (n, kv, capacity,
-    size) are in `keys` and `values`; place filled - 1 is written here. `factor` is on the
-    queries. out: (n, heads * size).
+    `own.qkv` (n, heads + 2 kv, size), neither rotated nor scaled, to `own.mixed` (n, heads * size);
+    the keys and values of the tokens are written at place `filled` - 1. `factor` is on the scores.
+    q, s, o: room for some queries, their scores, and what they read.
     """
-    n = qkv.shape[0]
-    kv, size = keys.shape[1], keys.shape[3]
-    half = size // 2
-    per = (qkv.shape[1] - 2 * kv) // kv
-    heads = kv * per
-    last = filled - 1
-    q = np.empty((2, size), np.float32)
-    o = np.empty((2, size), np.float32)
-    s = np.empty((2, prompt_keys.shape[2] + filled), np.float32)
-    for r in range(n):
-        b = which[r]
-        p = lengths[b]
-        cosine, sine = turns[p + last, 0], turns[p + last, 1]
+    kv, size = prompts.keys.shape[1], prompts.keys.shape[4]
+    wide = prompts.values.shape[4]
+    heads = own.mixed.shape[1] // size
+    per = heads // kv
+    some = max(1, TALL // per)  # rollouts whose queries of a group are multiplied together
+    panels, room = prompts.keys.shape[3], own.keys.shape[3]
+    longest, last = prompts.values.shape[3], filled - 1
+    block, lane = last // OWN, last % OWN
+    s_row = s.shape[1]
+    turned, sums = np.empty(size, np.float32), np.empty(len(q), np.float32)
+    r = 0
+    while r < n:
+        b = own.which[r]
+        m = 1
+        while m < some and r + m < n and own.which[r + m] == b:
+            m += 1
+        p = prompts.lengths[b]
+        mine = -(-p // PANEL) * PANEL  # where scores of own tokens begin
+        cosine, sine = prompts.turns[p + last, 0], prompts.turns[p + last, 1]
         for g in range(kv):
-            own_keys, own_values = keys[r, g], values[r, g]
-            _rotate(qkv[r, heads + g], cosine, sine, _ONE, own_keys[last], half)
-            own_values[last] = qkv[r, heads + kv + g]
-            for first in range(g * per, (g + 1) * per, 2):
-                # An odd head out is computed beside itself.
-                second = min(first + 1, (g + 1) * per - 1)
-                _rotate(qkv[r, first], cosine, sine, factor, q[0], half)
-                _rotate(qkv[r, second], cosine, sine, factor, q[1], half)
-                _scores(prompt_keys[g, b], p, q, s, 0, size)
-                _scores(own_keys, filled, q, s, p, size)
-                z0 = _ONE / _softmax(s[0], p + filled)
-                z1 = _ONE / _softmax(s[1], p + filled)
+            for j in range(m):
+                qkv = own.qkv[r + j]
+                x = qkv[(heads + g) * size : (heads + g + 1) * size]
+                _rotate(x, cosine, sine, ONE, turned)
+                column = own.keys[layer, r + j, g, block, :, lane]
                 for i in range(size):
-                    o[0, i] = _ZERO
-                    o[1, i] = _ZERO
-                _read(prompt_values[g, b], p, s, 0, o, size)
-                _read(own_values, filled, s, p, o, size)
+                    column[i] = turned[i]
+                x = qkv[(heads + kv + g) * size : (heads + kv + g + 1) * size]
+                value = own.values[layer, r + j, g, last]
                 for i in range(size):
-                    out[r, first * size + i] = o[0, i] * z0
-                    out[r, second * size + i] = o[1, i] * z1
+                    value[i] = x[i]
+                for h in range(g * per, (g + 1) * per):
+                    x = qkv[h * size : (h + 1) * size]
+                    _rotate(x, cosine, sine, factor, q[j * per + h - g * per])
+            for j in range(mine // PANEL):
+                at = (((layer * kv + g) * len(prompts.lengths) + b) * panels + j) * size * PANEL
+                columns_2(
+                    q, 0, size, 1, m * per, prompts.keys, at, PANEL, size, s, j * PANEL, s_row
+                )
+            for j in range(m):
+                for c in range(block + 1):
+                    at = (((layer * own.keys.shape[1] + r + j) * kv + g) * room + c) * size * OWN
+                    to = j * per * s_row + mine + c * OWN
+                    left, first = filled - c * OWN, j * per * size
+                    if left > 2 * WIDTH:
+                        columns_4(q, first, size, 1, per, own.keys, at, OWN, size, s, to, s_row)
+                    elif left > WIDTH:
+                        columns_2(q, first, size, 1, per, own.keys, at, OWN, size, s, to, s_row)
+                    else:
+                        columns_1(q, first, size, 1, per, own.keys, at, OWN, size, s, to, s_row)
+            at = ((layer * kv + g) * len(prompts.lengths) + b) * longest * wide
+            for h in range(m * per):
+                row = s[h]
+                told, told_own = row[:p], row[mine : mine + filled]
+                best = max(largest(told), largest(told_own))
+                sums[h] = _weigh(told, best) + _weigh(told_own, best)
+            o_row = o.shape[1]
+            for i in range(0, wide, PANEL):
+                columns_2(s, 0, s_row, 1, m * per, prompts.values, at + i, wide, p, o, i, o_row)
+            for j in range(m):
+                at = ((layer * own.keys.shape[1] + r + j) * kv + g) * room * OWN * wide
+                first, to, i = j * per * s_row + mine, j * per * o_row, 0
+                while i + 2 * PANEL <= wide:
+                    columns_4_add(
+                        s, first, s_row, 1, per, own.values, at + i, wide, filled, o, to + i, o_row
+                    )
+                    i += 2 * PANEL
+                if i < wide:
+                    columns_2_add(
+                        s, first, s_row, 1, per, own.values, at + i, wide, filled, o, to + i, o_row
+                    )
+            for j in range(m):
+                for h in range(per):
+                    share = ONE / sums[j * per + h]
+                    read = o[j * per + h]
+                    mixed = own.mixed[r + j, (g * per + h) * size : (g * per + h + 1) * size]
+                    for i in range(size):
+                        mixed[i] = read[i] * share
+        r += m
 
 
-@_compiled()
-def norm(x, epsilon, out):  # type: ignore[no-untyped-def]
-    """Root-mean-square norm of the rows of x (n, width), without its weight."""
-    width = x.shape[1]
-    for r in range(x.shape[0]):
-        square = _ZERO
-        for i in range(width):
-            square += x[r, i] * x[r, i]
-        scale = _ONE / np.sqrt(square / np.float32(width) + epsilon)
-        for i in range(width):
-            out[r, i] = x[r, i] * scale
+@part
+def _mlp(n, layer, weights, own):  # type: ignore[no-untyped-def]
+    """x += (silu(g) u) Wd with g and u, the halves of `own.hidden`, from the normed x."""
+    width, inner = own.normed.shape[1], own.hidden.shape[1] // 2
+    count = weights.down.shape[2]
+    for r in range(0, n, len(own.hidden)):
+        m = min(len(own.hidden), n - r)
+        _times(own.normed, r, m, weights.gate_up, layer, width, own.hidden)
+        _shift(own.hidden, m, weights.gate_up_bias, layer)
+        for j in range(m):
+            gates, ups = own.hidden[j, :inner], own.hidden[j, inner:]
+            for i in range(count):
+                gate = max(gates[i], TINIEST)  # silu of that is 0
+                gates[i] = gate / (ONE + exp(-gate)) * ups[i]
+        _plus(own.hidden, m, weights.down, layer, count, own.x, r)
+    _shift(own.x, n, weights.down_bias, layer)
 
 
-@_compiled()
-def draw(logits, uniforms, temperature, tokens, logprobs):  # type: ignore[no-untyped-def]
-    """One token a row of logits (n, V) by inversion, as `sampling.sample` does, and its log-prob.
-
-    Weights are added up in double precision, by parts, then within the part that is hit: a row's
-    token is a function of its logits and its uniform alone. False where a row is no distribution
-    (not a number, or infinite).
-    """
-    n, vocabulary = logits.shape
-    parts = (vocabulary + _PART - 1) // _PART
-    weights = np.empty(vocabulary, np.float32)
-    sums = np.empty(parts, np.float64)
+@part
+def _forward(n, filled, tokens, weights, prompts, own):  # type: ignore[no-untyped-def]
+    """From the last tokens of n rollouts to their logits (n, V), in `own.logits`."""
+    layers, kv, size = prompts.keys.shape[0], prompts.keys.shape[1], prompts.keys.shape[4]
+    width, heads = weights.table.shape[1], own.mixed.shape[1] // size
+    per = heads // kv
+    factor = ONE / np.sqrt(np.float32(size))
+    queries = max(1, TALL // per) * per
+    wide = prompts.values.shape[4]
+    q = np.empty((queries, size), np.float32)
+    o = np.empty((queries, wide), np.float32)
+    scores = prompts.keys.shape[3] * PANEL + own.keys.shape[3] * OWN
+    s = np.empty((queries, scores), np.float32)
     for r in range(n):
-        row = logits[r]
-        best = _largest(row, vocabulary) / temperature
-        for i in range(vocabulary):
-            x = row[i] / temperature - best
-            weights[i] = _ZERO if x < _TINIEST else _exp(x)
-        total = 0.0
-        for part in range(parts):
-            mass = 0.0
-            for i in range(part * _PART, min((part + 1) * _PART, vocabulary)):
-                mass += np.float64(weights[i])
-            sums[part] = mass
-            total += mass
-        if not 1.0 <= total < np.inf:
+        token, x = weights.table[tokens[r]], own.x[r]
+        for i in range(width):
+            x[i] = token[i]
+    for layer in range(layers):
+        for r in range(n):
+            _norm(own.x[r], weights.epsilons[layer, 0], own.normed[r])
+        _times(own.normed, 0, n, weights.qkv, layer, width, own.qkv)
+        _shift(own.qkv, n, weights.qkv_bias, layer)
+        if weights.head_norms.shape[1] > 0:
+            for r in range(n):
+                for h in range(heads + kv):
+                    which = 0 if h < heads else 1
+                    weight = weights.head_norms[layer, which]
+                    x = own.qkv[r, h * size : (h + 1) * size]
+                    _norm(x, weights.epsilons[layer, 2 + which], x)
+                    for i in range(size):
+                        x[i] *= weight[i]
+        attend(layer, n, filled, factor, prompts, own, q, s, o)
+        _plus(own.mixed, n, weights.out, layer, heads * size, own.x, 0)
+        _shift(own.x, n, weights.out_bias, layer)
+        for r in range(n):
+            _norm(own.x[r], weights.epsilons[layer, 1], own.normed[r])
+        _mlp(n, layer, weights, own)
+    for r in range(n):
+        _norm(own.x[r], weights.epsilons[layers, 0], own.normed[r])
+    _times(own.normed, 0, n, weights.head, 0, width, own.logits)
+    _shift(own.logits, n, weights.head_bias, 0)
+
+
+@part
+def _draw(row, vocabulary, uniform, temperature, weights, sums):  # type: ignore[no-untyped-def]
+    """A token by inversion, as `sampling.sample` does, and its log-prob; not a number where the
+    logits are no distribution.
+
+    Weights are added up in double precision, by parts, then within the part that is hit.
+    """
+    best = largest(row[:vocabulary]) / temperature
+    for i in range(vocabulary):
+        x = row[i] / temperature - best
+        weights[i] = ZERO if x < TINIEST else exp(x)
+    total = 0.0
+    for piece in range(len(sums)):
+        mass = 0.0
+        for i in range(piece * _PART, min((piece + 1) * _PART, vocabulary)):
+            mass += np.float64(weights[i])
+        sums[piece] = mass
+        total += mass
+    if not 1.0 <= total < np.inf:
+        return 0, np.nan
+    target = uniform * total
+    # The last part with mass that begins before the target, then the last token of non-zero
+    # weight that does: rounding may let the target fall behind all of them.
+    begins, before, found = 0, 0.0, 0.0
+    for piece in range(len(sums)):
+        if sums[piece] > 0.0 and before <= target:
+            begins, found = piece, before
+        before += sums[piece]
+    token = 0
+    for i in range(begins * _PART, min((begins + 1) * _PART, vocabulary)):
+        if weights[i] > ZERO and found <= target:
+            token = i
+        found += np.float64(weights[i])
+    return token, np.float64(row[token] / temperature - best) - np.log(total)
+
+
+@compiled
+def draw(logits, uniforms, temperature, tokens, logprobs):  # type: ignore[no-untyped-def]
+    """One token a row of logits (n, V), and its log-prob. False where a row is no distribution."""
+    vocabulary = logits.shape[1]
+    weights = np.empty(vocabulary, np.float32)
+    sums = np.empty((vocabulary + _PART - 1) // _PART, np.float64)
+    for r in range(logits.shape[0]):
+        tokens[r], logprobs[r] = _draw(
+            logits[r], vocabulary, uniforms[r], temperature, weights, sums
+        )
+        if np.isnan(logprobs[r]):
             return False
-        target = uniforms[r] * total
-        # The last part with mass that begins before the target, then the last token of non-zero
-        # weight that does: rounding may let the target fall behind all of them.
-        begins, before, found = 0, 0.0, 0.0
-        for part in range(parts):
-            if sums[part] > 0.0 and before <= target:
-                begins, found = part, before
-            before += sums[part]
-        token = 0
-        for i in range(begins * _PART, min((begins + 1) * _PART, vocabulary)):
-            if weights[i] > _ZERO and found <= target:
-                token = i
-            found += np.float64(weights[i])
-        tokens[r] = token
-        logprobs[r] = np.float64(row[token] / temperature - best) - np.log(total)
     return True
+
+
+@part
+def _keep(own, slots, m, filled):  # type: ignore[no-untyped-def]
+    """Slots slots[0] < slots[1] ... go on as 0 .. m - 1; those that stay cost nothing."""
+    layers, kv, room = own.keys.shape[0], own.keys.shape[2], own.keys.shape[3]
+    blocks = (filled + OWN - 1) // OWN
+    for r in range(m):
+        source = slots[r]
+        if source == r:
+            continue
+        own.which[r] = own.which[source]
+        own.sequence[r] = own.sequence[source]
+        for layer in range(layers):
+            for g in range(kv):
+                own.keys[layer, r, g, :blocks] = own.keys[layer, source, g, :blocks]
+                own.values[layer, r, g, :filled] = own.values[layer, source, g, :filled]
+    assert room >= blocks
+
+
+@compiled
+def keep(own, slots, filled):  # type: ignore[no-untyped-def]
+    """See `_keep`."""
+    _keep(own, slots, len(slots), filled)
+
+
+@compiled
+def advance(tokens, filled, weights, prompts, own):  # type: ignore[no-untyped-def]
+    """Appends a token to each rollout, at place `filled` - 1; logits in `own.logits`."""
+    _forward(len(tokens), filled, tokens, weights, prompts, own)
+
+
+@compiled
+def decode(n, t, until, temperature, ends, drawn, weights, prompts, own):  # type: ignore[no-untyped-def]
+    """Draws the tokens of places t, t + 1 ... and their logits, until all have ended or `until`.
+
+    `own.logits` has the logits of place t. How many go on, the next place, and the tokens computed.
+    None goes on after a row of logits that is no distribution.
+    """
+    vocabulary, places = weights.vocabulary[0], drawn.tokens.shape[0]
+    masses = np.empty(vocabulary, np.float32)
+    sums = np.empty((vocabulary + _PART - 1) // _PART, np.float64)
+    tokens, slots = np.empty(n, np.int64), np.empty(n, np.int64)
+    running, computed = np.ones(n, np.bool_), 0
+    while True:
+        going = 0
+        for r in range(n):
+            at = own.sequence[r]
+            token, logprob = _draw(
+                own.logits[r], vocabulary, drawn.uniforms[t, at], temperature, masses, sums
+            )
+            tokens[r] = token
+            # Slots that have ended keep writing until they are dropped; nothing after the first
+            # end-of-text is read.
+            drawn.tokens[t, at], drawn.logprobs[t, at] = token, logprob
+            if np.isnan(logprob):
+                return 0, t, computed
+            for end in ends:
+                if token == end:
+                    running[r] = False
+            going += running[r]
+        t += 1
+        if going == 0 or t == places:
+            return 0, t, computed
+        if going <= (1 - _GONE) * n or t >= until:
+            m = 0
+            for r in range(n):
+                if running[r]:
+                    slots[m], tokens[m] = r, tokens[r]
+                    m += 1
+            _keep(own, slots, m, t - 1)
+            running[:m] = True
+            n = m
+        _forward(n, t, tokens, weights, prompts, own)
+        computed += n
+        if t >= until:
+            return n, t, computed

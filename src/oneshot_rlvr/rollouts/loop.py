@@ -7,12 +7,13 @@ randomness, sampling, stopping and when finished rollouts leave the batch. No Py
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from oneshot_rlvr.errors import ModelError
 from oneshot_rlvr.rollouts.engine import Sampling
 from oneshot_rlvr.rollouts.randomness import StreamKey, uniforms
 from oneshot_rlvr.rollouts.sampling import sample
@@ -36,6 +37,20 @@ class DecodeState(Protocol):
 
     def keep(self, slots_m: Tensor) -> None:
         """Only these slots (int64, ascending) go on; they become 0..m-1."""
+        ...
+
+
+@runtime_checkable
+class DrawsItself(Protocol):
+    """A state that also draws its tokens, many positions in one call."""
+
+    def decode(
+        self, uniforms_T_N: np.ndarray, ends: np.ndarray, temperature: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and log-probabilities (T, N), those not numbers where logits are no distribution.
+
+        Nothing after a rollout's first end-of-text is meant.
+        """
         ...
 
 
@@ -107,7 +122,7 @@ def run_batch(
     """Decodes one batch to the end; tokens (end-of-text included) and log-probs, ragged."""
     N, T = len(batch), sampling.max_new_tokens
     # Uniforms for the whole call at once, position first: each step reads one contiguous row.
-    uniforms_T_N = torch.from_numpy(
+    drawn_with = (
         uniforms(
             key,
             np.array([p.row for p in batch.prompts_N])[None],
@@ -116,7 +131,11 @@ def run_batch(
         )
         if sampling.temperature > 0
         else np.zeros((T, N))
-    ).to(device)
+    )
+    if isinstance(state, DrawsItself) and sampling.plain:
+        drawn = state.decode(drawn_with, np.array(sorted(eos_ids)), sampling.temperature)
+        return _cut(*(x.T for x in drawn), sorted(eos_ids))
+    uniforms_T_N = torch.from_numpy(drawn_with).to(device)
     ends = torch.tensor(sorted(eos_ids), device=device)
     tokens_T_N = torch.zeros(T, N, dtype=torch.int64, device=device)
     logprobs_T_N = torch.zeros(T, N, dtype=torch.float64, device=device)
@@ -145,9 +164,20 @@ def run_batch(
 def _cut(
     tokens_N_T: np.ndarray, logprobs_N_T: np.ndarray, eos_ids: Sequence[int]
 ) -> tuple[list[list[int]], list[list[float]]]:
-    """Every sequence up to and including its first end-of-text id."""
+    """Every sequence up to and including its first end-of-text id.
+
+    ModelError where a token was drawn from no distribution.
+    """
     ended_N_T = np.isin(tokens_N_T, eos_ids)
     lengths_N = np.where(ended_N_T.any(1), ended_N_T.argmax(1) + 1, tokens_N_T.shape[1])
+    lost_N_T = np.isnan(logprobs_N_T) & (np.arange(tokens_N_T.shape[1]) < lengths_N[:, None])
+    if lost_N_T.any():
+        raise ModelError(
+            f"The model's logits are not finite for {int(lost_N_T.any(1).sum())} of "
+            f"{len(lost_N_T)} rollouts, first at token {int(lost_N_T.any(0).argmax())}: nothing can "
+            "be drawn from them. The weights may have diverged (a smaller optimizer.learning_rate, "
+            "an earlier checkpoint), or the numbers are too large for model.dtype."
+        )
     return (
         [row[:n].tolist() for row, n in zip(tokens_N_T, lengths_N, strict=True)],
         [row[:n].tolist() for row, n in zip(logprobs_N_T, lengths_N, strict=True)],

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from oneshot_rlvr.policy.decoder import Decoder
-from oneshot_rlvr.rollouts.attention import Prefix, make_attention
+from oneshot_rlvr.rollouts.attention import Prefix, ProductAttention
 from oneshot_rlvr.rollouts.own_keys import OwnKeys
 from oneshot_rlvr.rollouts.plan import Plan
 
@@ -49,7 +49,7 @@ class PrefixState:
     def __init__(self, decoder: Decoder, plan: Plan, prefix: Prefix, which_n: Tensor):
         self._plan, self._prefix, self._which_n = plan, prefix, which_n
         self._own = OwnKeys(prefix.keys[0], plan.layers, len(which_n))
-        self._attention = make_attention(decoder)
+        self._attention = ProductAttention(decoder)
         self._attention.arrange(prefix, which_n)
 
     def start(self) -> Tensor:

@@ -49,8 +49,7 @@ def _compiled(
 
     None elsewhere, and where logits are not finite.
     """
-    plain = sampling.temperature > 0 and not sampling.top_k and sampling.top_p >= 1
-    if logits_N_V.device.type != "cpu" or logits_N_V.dtype != torch.float32 or not plain:
+    if logits_N_V.device.type != "cpu" or logits_N_V.dtype != torch.float32 or not sampling.plain:
         return None
     from oneshot_rlvr.rollouts.kernels import draw  # numba takes its time
 
@@ -77,6 +76,9 @@ def _sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple
         # Strictly below the total, so that the last token of non-zero weight catches the rest.
         target_N = torch.minimum(uniforms_N * total_N, torch.nextafter(total_N, total_N * 0))
         tokens_N_1 = torch.searchsorted(cumulative_N_V, target_N[:, None], right=True)
+        # Beyond the end only where the logits are no distribution; the log-probability is then not
+        # a number.
+        tokens_N_1.clamp_(max=logits_N_V.shape[-1] - 1)
     else:
         tokens_N_1 = logits_N_V.argmax(-1, keepdim=True)
     chosen_N = (logits_N_V.gather(-1, tokens_N_1).double() - best_N_1)[:, 0]

@@ -9,17 +9,19 @@ recomputation by the model to 1e-4 nats in float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.policy.lanes import in_lanes, lane_count
 from oneshot_rlvr.policy.load import Policy
+from oneshot_rlvr.rollouts.attention import Prefix
 from oneshot_rlvr.rollouts.capacity import rows_that_fit
 from oneshot_rlvr.rollouts.engine import Sampling, to_rollouts
-from oneshot_rlvr.rollouts.loop import Batch, even_parts, run_batch
-from oneshot_rlvr.rollouts.plan import Plan, make_plan
+from oneshot_rlvr.rollouts.loop import Batch, DecodeState, even_parts, run_batch
+from oneshot_rlvr.rollouts.plan import PlainPlan, packs
 from oneshot_rlvr.rollouts.prefix_state import PrefixState, prefill
 from oneshot_rlvr.rollouts.randomness import StreamKey
 from oneshot_rlvr.types import Prompt, Rollout
@@ -30,6 +32,7 @@ _LANE_ROWS = 16
 _PROMPTS = 128
 
 Pairs = list[tuple[int, int]]  # (number of the prompt, index of the rollout)
+States = Callable[[Prefix], Callable[[Tensor], DecodeState]]  # which prompt each rollout continues
 
 
 class SharedPrefixEngine:
@@ -54,11 +57,11 @@ class SharedPrefixEngine:
         policy = self.policy
         longest = max((len(p.tokens) for p in prompts), default=0)
         rows = rows_that_fit(policy, longest + sampling.max_new_tokens, self.max_rows)
-        plan = make_plan(self.decoder, min(rows, max(1, len(prompts) * group_size)))
+        states = _states(self.decoder, sampling.max_new_tokens)
         tokens_N: list[list[int]] = [[] for _ in range(len(prompts) * group_size)]
         logprobs_N: list[list[float]] = [[] for _ in tokens_N]
         for batch in _batches(prompts, group_size, rows):
-            for (p, index), tokens, logprobs in self._decode(plan, prompts, batch, sampling, key):
+            for (p, index), tokens, logprobs in self._decode(states, prompts, batch, sampling, key):
                 tokens_N[p * group_size + index] = tokens
                 logprobs_N[p * group_size + index] = logprobs
         return to_rollouts(
@@ -67,21 +70,19 @@ class SharedPrefixEngine:
 
     def _decode(
         self,
-        plan: Plan,
+        states: States,
         prompts: Sequence[Prompt],
         pairs: Pairs,
         sampling: Sampling,
         key: StreamKey,
     ) -> list[tuple[tuple[int, int], list[int], list[float]]]:
-        policy, decoder = self.policy, self.decoder
+        policy = self.policy
         places: dict[tuple[int, ...], int] = {}
         which = [places.setdefault(prompts[p].tokens, len(places)) for p, _ in pairs]
-        prefix = prefill(decoder, list(places), policy.pad_id)
+        state_of = states(prefill(self.decoder, list(places), policy.pad_id))
 
         def lane(members: range) -> tuple[list[list[int]], list[list[float]]]:
-            which_b, which_n = torch.tensor([which[i] for i in members]).unique(return_inverse=True)
-            own = prefix if len(which_b) == len(places) else prefix.of(which_b.to(policy.device))
-            state = PrefixState(decoder, plan, own, which_n.to(policy.device))
+            state = state_of(torch.tensor([which[i] for i in members]))
             batch = Batch([prompts[pairs[i][0]] for i in members], [pairs[i][1] for i in members])
             return run_batch(
                 state, batch, sampling, key, eos_ids=policy.eos_ids, device=policy.device
@@ -94,6 +95,34 @@ class SharedPrefixEngine:
             for members, (tokens_n, logprobs_n) in zip(shares, done, strict=True)
             for i, tokens, logprobs in zip(members, tokens_n, logprobs_n, strict=True)
         ]
+
+
+def _states(decoder: Decoder, new_tokens: int) -> States:
+    """How rollouts of processed prompts are decoded with the weights as they are now."""
+    if packs(decoder):
+        from oneshot_rlvr.rollouts.compiled_state import CompiledState  # numba takes its time
+        from oneshot_rlvr.rollouts.packed import pack_prompts, pack_weights
+
+        weights = pack_weights(decoder)
+
+        def compiled(prefix: Prefix) -> Callable[[Tensor], DecodeState]:
+            prompts = pack_prompts(decoder, prefix, new_tokens)
+            return lambda which_n: CompiledState(
+                weights, prompts, prefix.logits_B_V, which_n, new_tokens
+            )
+
+        return compiled
+    plan = PlainPlan(decoder)
+
+    def plain(prefix: Prefix) -> Callable[[Tensor], DecodeState]:
+        def state_of(which_n: Tensor) -> DecodeState:
+            which_b, which_n = which_n.to(decoder.device).unique(return_inverse=True)
+            own = prefix if len(which_b) == len(prefix.lengths_B) else prefix.of(which_b)
+            return PrefixState(decoder, plan, own, which_n)
+
+        return state_of
+
+    return plain
 
 
 def lane_shares(count: int, lanes: int) -> list[range]:
