@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from oneshot_rlvr.errors import ModelError
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.policy.random_model import random_policy
-from oneshot_rlvr.rollouts import Sampling, kernels
-from oneshot_rlvr.rollouts.attention import CompiledAttention, Prefix, ProductAttention
-from oneshot_rlvr.rollouts.own_keys import OwnKeys
-from oneshot_rlvr.rollouts.plan import PackedPlan, PlainPlan
+from oneshot_rlvr.rollouts import Sampling, StreamKey, kernels, make_engine
+from oneshot_rlvr.rollouts.compiled_state import CompiledState
+from oneshot_rlvr.rollouts.packed import pack_prompts, pack_weights
+from oneshot_rlvr.rollouts.plan import PlainPlan
+from oneshot_rlvr.rollouts.prefix_state import PrefixState, prefill
 from oneshot_rlvr.rollouts.sampling import _sample, sample
+from oneshot_rlvr.types import Example, Prompt
 
 
 @pytest.mark.parametrize("vocabulary", [1, 2, 63, 64, 65, 544, 3000])
@@ -51,77 +54,112 @@ def test_logits_that_are_no_distribution_are_left_to_the_tensor_operations(bad):
     assert not kernels.draw(logits.numpy(), np.full(3, 0.5), np.float32(1.0), tokens, logprobs)
 
 
-@pytest.mark.parametrize("settings", [{}, {"kv_heads": 1}, {"kv_heads": 4}, {"hidden": 96}])
-def test_attention_is_that_of_matrix_products(settings):
-    decoder = Decoder(random_policy("qwen2", **settings).model)
-    lengths = torch.tensor([7, 1, 12])
-    kv, size = decoder.kv_heads, decoder.head_size
-    torch.manual_seed(0)
-    prefix = Prefix(
-        [torch.randn(kv, 3, 12, size) for _ in range(2)],
-        [torch.randn(kv, 3, 12, size) for _ in range(2)],
-        lengths,
-        torch.zeros(3, 5),
-    )
-    which = torch.tensor([0, 0, 1, 2, 2, 2])
-    read = {}
-    for kind in (CompiledAttention, ProductAttention):
-        torch.manual_seed(1)
-        attention, own = kind(decoder), OwnKeys(prefix.keys[0], 2, 6)
-        attention.arrange(prefix, which)
-        read[kind] = []
-        for _ in range(40):  # past the first room
-            own.begin(6)
-            attention.begin(own)
-            for layer in range(2):
-                qkv = 3 * torch.randn(6, decoder.heads + 2 * kv, size)
-                read[kind].append(attention(layer, qkv, own))
-    torch.testing.assert_close(read[CompiledAttention], read[ProductAttention], atol=2e-5, rtol=0)
-
-
-@pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "llama"])
-def test_a_packed_plan_gives_what_the_plain_one_gives(architecture):
-    decoder = Decoder(random_policy(architecture).model)
-    x = torch.randn(9, decoder.model.config.hidden_size)
-    mixed = torch.randn(9, decoder.heads * decoder.head_size)
-    with torch.inference_mode():
-        packed, plain = PackedPlan(decoder, 9), PlainPlan(decoder)
-        torch.testing.assert_close(packed.inputs(0, x), plain.inputs(0, x))
-        torch.testing.assert_close(packed.finish(0, x, mixed), plain.finish(0, x, mixed))
-        torch.testing.assert_close(packed.logits(x), plain.logits(x))
-
-
-def test_a_model_that_diverged_is_seen_to_have():
-    policy = random_policy("qwen2")
+def states(policy, prompts, which, new):
+    """The same rollouts as compiled loops and as tensor operations have them."""
     decoder = Decoder(policy.model)
-    with torch.no_grad():
-        decoder.layers[0].self_attn.k_proj.weight[0, 0] = math.nan
-    attention = CompiledAttention(decoder)
-    kv, size = decoder.kv_heads, decoder.head_size
-    one = torch.ones(kv, 1, 3, size)
-    prefix = Prefix([one], [one], torch.tensor([3]), torch.zeros(1, 5))
-    own = OwnKeys(one, 1, 4)
-    attention.arrange(prefix, torch.zeros(4, dtype=torch.int64))
-    own.begin(4)
-    attention.begin(own)
     with torch.inference_mode():
-        qkv = PackedPlan(decoder, 4).inputs(0, torch.randn(4, decoder.model.config.hidden_size))
-        read = attention(0, qkv, own).view(4, kv, -1)
-    assert read[:, 0].isnan().all()  # the head whose keys are not numbers
-    assert read[:, 1].isfinite().all()
+        prefix = prefill(decoder, prompts, policy.pad_id)
+        packed = pack_weights(decoder), pack_prompts(decoder, prefix, new)
+        compiled = CompiledState(*packed, prefix.logits_B_V, which, new)
+        return compiled, PrefixState(decoder, PlainPlan(decoder), prefix, which)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"kv_heads": 1},
+        {"kv_heads": 4},
+        {"hidden": 96},
+        {"hidden": 96, "heads": 12, "kv_heads": 1},
+        {"hidden": 120, "heads": 3, "kv_heads": 3},
+        {"hidden": 160, "heads": 2, "kv_heads": 1, "intermediate": 70, "vocabulary": 301},
+        {"attention_bias": True, "mlp_bias": True},
+    ],
+)
+@pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "llama"])
+def test_positions_are_those_of_tensor_operations(architecture, settings):
+    if "mlp_bias" in settings and architecture != "llama":
+        settings = {}
+    policy = random_policy(architecture, **settings)
+    with torch.no_grad():
+        for name, parameter in policy.model.named_parameters():
+            if name.endswith(("bias", "norm.weight")):  # zeros and ones as they are made
+                parameter += 0.3 * torch.randn(parameter.shape)
+    which = torch.tensor([0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2])
+    compiled, plain = states(policy, [(1, 2, 3), (4,), tuple(range(70))], which, 150)
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        torch.testing.assert_close(compiled.start(), plain.start())
+        n = len(which)
+        for place in range(150):  # past two blocks of own keys
+            if place in (20, 80):
+                kept = torch.tensor([0, 2, 3, 5, 6, 8])[: n // 2]
+                compiled.keep(kept)
+                plain.keep(kept)
+                n = len(kept)
+            tokens = torch.randint(0, 200, (n,), generator=generator)
+            read = compiled.advance(tokens), plain.advance(tokens)
+            torch.testing.assert_close(*read, atol=3e-4, rtol=1e-4)
+    assert compiled.computed == 20 * 12 + 60 * 6 + 70 * 3
+
+
+def generate(policy, prompts, group_size, sampling):
+    return make_engine("shared_prefix", policy).generate(
+        prompts, group_size, sampling, StreamKey(0, "test", 0)
+    )
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_many_positions_in_one_call_are_those_one_by_one(temperature):
+    policy = random_policy("qwen2", scale=0.3)
+    policy = dataclasses.replace(policy, eos_ids=tuple(range(250, 259)))
+    asked = [Prompt(r, Example(str(r), "", ""), (1, 2, 3, r)) for r in range(5)]
+    at_once = generate(policy, asked, 8, Sampling(temperature, 60))
+    # Cutting nothing off, but not known to.
+    by_position = generate(policy, asked, 8, Sampling(temperature, 60, top_k=259))
+    lengths = {len(r.tokens) for r in at_once}
+    assert len(lengths) > 15
+    assert max(lengths) == 60
+    assert [r.tokens for r in at_once] == [r.tokens for r in by_position]
+    for one, other in zip(at_once, by_position, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+
+
+def test_a_rollout_is_the_same_to_the_bit_whatever_is_decoded_beside_it():
+    policy = random_policy("qwen2")
+    asked = [Prompt(r, Example(str(r), "", ""), (1, 2, 3 + r % 3)) for r in range(7)]
+    together = {(r.row, r.index): r for r in generate(policy, asked, 7, Sampling(1.0, 70))}
+    for rollout in generate(policy, asked, 2, Sampling(1.0, 70)):
+        assert rollout == together[rollout.row, rollout.index]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_model_that_diverged_is_an_error_that_says_so(bad, dtype):
+    policy = random_policy("qwen2", dtype=dtype)
+    with torch.no_grad():
+        policy.model.model.layers[1].self_attn.k_proj.weight[0, 0] = bad
+    asked = [Prompt(0, Example("0", "", ""), (1, 2, 3))]
+    with pytest.raises(ModelError, match=r"logits are not finite, first at token [01]"):
+        generate(policy, asked, 4, Sampling(1.0, 5))
+
+
+def test_what_diverges_later_is_seen_too():
+    policy = random_policy("qwen2")
+    with torch.no_grad():
+        policy.model.model.embed_tokens.weight[20] = math.nan
+        policy.model.lm_head.weight[20] = 0.0
+    asked = [Prompt(0, Example("0", "", ""), (1, 2, 3))]
+    with pytest.raises(ModelError, match=r"logits are not finite, first at token [1-9]"):
+        generate(policy, asked, 20, Sampling(1.0, 30))
 
 
 def test_engines_on_other_types_do_without(monkeypatch):
-    from oneshot_rlvr.rollouts import StreamKey, make_engine
-    from oneshot_rlvr.types import Example, Prompt
-
     policy = random_policy("qwen2")
     double = dataclasses.replace(policy, model=policy.model.double(), dtype=torch.float64)
-    monkeypatch.setattr(kernels, "attend", None)
-    asked = [Prompt(0, Example("0", "", ""), (1, 2, 3))]
-    rollouts = make_engine("shared_prefix", double).generate(
-        asked, 3, Sampling(1.0, 5), StreamKey(0, "test", 0)
-    )
+    monkeypatch.setattr(kernels, "decode", None)
+    rollouts = generate(double, [Prompt(0, Example("0", "", ""), (1, 2, 3))], 3, Sampling(1.0, 5))
     assert len(rollouts) == 3
 
 
@@ -131,10 +169,11 @@ def test_kernels_work_where_nothing_can_be_kept_on_disk():
         "from numba.core import caching\n"
         "caching.CompileResultCacheImpl._locator_classes = []\n"
         "from oneshot_rlvr.rollouts import kernels\n"
-        "assert kernels.norm.stats.cache_path is None\n"
-        "out = np.empty((1, 2), np.float32)\n"
-        "kernels.norm(np.array([[3.0, 4.0]], np.float32), np.float32(0), out)\n"
-        "assert np.allclose(out, np.array([3, 4]) / 12.5**0.5), out\n"
+        "assert kernels.draw.stats.cache_path is None\n"
+        "tokens, logs = np.zeros(1, np.int64), np.zeros(1)\n"
+        "even = np.zeros((1, 4), np.float32)\n"
+        "assert kernels.draw(even, np.array([0.6]), np.float32(1), tokens, logs)\n"
+        "assert tokens[0] == 2 and np.isclose(logs[0], -np.log(4)), (tokens, logs)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -133,7 +133,7 @@ def _tile(rows: int, vectors: int, add: bool) -> Callable[..., Any]:
         i = types.int64
         return types.void(a, i, i, i, b, i, i, i, c, i, i), code
 
-    return intrinsic(typed)  # type: ignore[no-any-return]
+    return intrinsic(typed)
 
 
 def _columns(vectors: int, add: bool) -> Any:

@@ -11,13 +11,15 @@ which lane is faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 _MOST = 4  # Python between the operations is not parallel; beyond this lanes wait for each other
+_WORTH_MEETING = 2e9  # floating-point operations: some hundredths of a second of one core
 
 Share = TypeVar("Share")
 Result = TypeVar("Result")
@@ -26,6 +28,18 @@ Result = TypeVar("Result")
 def lane_count(device: torch.device) -> int:
     """One for every thread torch has, within reason; a device with its own queue needs one."""
     return max(1, min(_MOST, torch.get_num_threads())) if device.type == "cpu" else 1
+
+
+@contextmanager
+def threads_for(operations: float, device: torch.device) -> Iterator[None]:
+    """All of torch's threads inside, or one where there is too little to do for them to meet."""
+    threads = torch.get_num_threads()
+    alone = device.type == "cpu" and operations < _WORTH_MEETING
+    try:
+        torch.set_num_threads(1 if alone else threads)
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def in_lanes(work: Callable[[Share], Result], shares: Sequence[Share]) -> list[Result]:

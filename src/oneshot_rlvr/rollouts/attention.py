@@ -35,7 +35,10 @@ class Prefix:
 
 
 class ProductAttention:
-    """Rollout n continues prompt which_n[n] of the prefix. With B prompts of G rollouts each, B products of all G rollouts at once."""
+    """Rollout n continues prompt which_n[n] of the prefix.
+
+    With B prompts of G rollouts each, B products of all G rollouts at once.
+    """
 
     def __init__(self, decoder: Decoder):
         self._decoder, self._kv = decoder, decoder.kv_heads

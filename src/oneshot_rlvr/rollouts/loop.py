@@ -134,7 +134,7 @@ def run_batch(
     )
     if isinstance(state, DrawsItself) and sampling.plain:
         drawn = state.decode(drawn_with, np.array(sorted(eos_ids)), sampling.temperature)
-        return _cut(*(x.T for x in drawn), sorted(eos_ids))
+        return _cut(drawn[0].T, drawn[1].T, sorted(eos_ids))
     uniforms_T_N = torch.from_numpy(drawn_with).to(device)
     ends = torch.tensor(sorted(eos_ids), device=device)
     tokens_T_N = torch.zeros(T, N, dtype=torch.int64, device=device)
@@ -173,10 +173,10 @@ def _cut(
     lost_N_T = np.isnan(logprobs_N_T) & (np.arange(tokens_N_T.shape[1]) < lengths_N[:, None])
     if lost_N_T.any():
         raise ModelError(
-            f"The model's logits are not finite for {int(lost_N_T.any(1).sum())} of "
-            f"{len(lost_N_T)} rollouts, first at token {int(lost_N_T.any(0).argmax())}: nothing can "
-            "be drawn from them. The weights may have diverged (a smaller optimizer.learning_rate, "
-            "an earlier checkpoint), or the numbers are too large for model.dtype."
+            f"The model's logits are not finite, first at token {int(lost_N_T.any(0).argmax())} of "
+            "a rollout: nothing can be drawn from them. The weights may have diverged (a smaller "
+            "optimizer.learning_rate, an earlier checkpoint), or numbers are too large for "
+            "model.dtype."
         )
     return (
         [row[:n].tolist() for row, n in zip(tokens_N_T, lengths_N, strict=True)],

@@ -82,7 +82,9 @@ def pack_weights(decoder: Decoder) -> Weights:
             for maps, norm in zip(both, second, strict=True)
         ),
         gate_up_bias=_stacked(
-            _joined([_bias([m])[:, None] for m in maps]).flatten() if maps[0].bias is not None else _bias(maps)
+            _joined([_bias([m])[:, None] for m in maps]).flatten()
+            if maps[0].bias is not None
+            else _bias(maps)
             for maps in both
         ),
         down=_stacked(panels(m.down_proj.weight) for m in mlp),
@@ -125,7 +127,7 @@ def _joined(maps: Sequence[Tensor]) -> Tensor:
 
 
 def _bias(maps: Sequence[nn.Linear]) -> Tensor:
-    biases = [m.bias for m in maps if m.bias is not None]
+    biases: list[Tensor] = [m.bias for m in maps if m.bias is not None]
     return torch.cat(biases) if biases else torch.empty(0)
 
 

@@ -10,12 +10,13 @@ recomputation by the model to 1e-4 nats in float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
 from oneshot_rlvr.policy.decoder import Decoder
-from oneshot_rlvr.policy.lanes import in_lanes, lane_count
+from oneshot_rlvr.policy.lanes import in_lanes, lane_count, threads_for
 from oneshot_rlvr.policy.load import Policy
 from oneshot_rlvr.rollouts.attention import Prefix
 from oneshot_rlvr.rollouts.capacity import rows_that_fit
@@ -57,7 +58,8 @@ class SharedPrefixEngine:
         policy = self.policy
         longest = max((len(p.tokens) for p in prompts), default=0)
         rows = rows_that_fit(policy, longest + sampling.max_new_tokens, self.max_rows)
-        states = _states(self.decoder, sampling.max_new_tokens)
+        with self._threads(0):
+            states = _states(self.decoder, sampling.max_new_tokens)
         tokens_N: list[list[int]] = [[] for _ in range(len(prompts) * group_size)]
         logprobs_N: list[list[float]] = [[] for _ in tokens_N]
         for batch in _batches(prompts, group_size, rows):
@@ -79,7 +81,8 @@ class SharedPrefixEngine:
         policy = self.policy
         places: dict[tuple[int, ...], int] = {}
         which = [places.setdefault(prompts[p].tokens, len(places)) for p, _ in pairs]
-        state_of = states(prefill(self.decoder, list(places), policy.pad_id))
+        with self._threads(sum(map(len, places))):
+            state_of = states(prefill(self.decoder, list(places), policy.pad_id))
 
         def lane(members: range) -> tuple[list[list[int]], list[list[float]]]:
             state = state_of(torch.tensor([which[i] for i in members]))
@@ -95,6 +98,11 @@ class SharedPrefixEngine:
             for members, (tokens_n, logprobs_n) in zip(shares, done, strict=True)
             for i, tokens, logprobs in zip(members, tokens_n, logprobs_n, strict=True)
         ]
+
+    def _threads(self, tokens: int) -> AbstractContextManager[None]:
+        """For looking at every weight, and for a forward pass over so many tokens."""
+        weights = sum(p.numel() for p in self.policy.model.parameters())
+        return threads_for(2 * weights * (1 + tokens), self.policy.device)
 
 
 def _states(decoder: Decoder, new_tokens: int) -> States:
