@@ -2,27 +2,28 @@
 
     python benchmarks/speed/phases.py
 
-128 rollouts of one prompt of 50 tokens, 128 tokens each: sampling by timers around the engine's
-pieces, the update by torch's profiler. Shares are of the time measured with the timers on.
+128 rollouts of one prompt of 50 tokens, 128 tokens each: sampling by running the compiled pieces by
+themselves beside the whole, the update by torch's profiler.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections import Counter
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
-from common import model, prompt, save, settle
+import numpy as np
+from common import VOCABULARY, model, prompt, save, seconds, settle
 from step_beside_trl import _graded
 from torch.profiler import ProfilerActivity, profile
 
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.policy import Policy
-from oneshot_rlvr.policy.linear import Linear
-from oneshot_rlvr.rollouts import Sampling, StreamKey, loop, make_engine
-from oneshot_rlvr.rollouts.attention import CompiledAttention
+from oneshot_rlvr.policy.compiled import ONE, part
+from oneshot_rlvr.rollouts import Sampling, StreamKey, kernels, make_engine
+from oneshot_rlvr.rollouts.compiled_state import CompiledState
 from oneshot_rlvr.train.step import TrainStep
 
 ROLLOUTS, TOKENS, PROMPT = 128, 128, 50
@@ -32,32 +33,15 @@ def main() -> None:
     """Both sizes, both phases."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=["0.8M", "3.2M"])
+    parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     settle(1)
-    spent: Counter[str] = Counter()
-    for method in ("__call__", "silu", "times", "plus"):
-        _time(Linear, method, "matrix products", spent)
-    _time(CompiledAttention, "__call__", "attention", spent)
-    _time(loop, "sample", "drawing tokens", spent)
     rows: list[dict[str, Any]] = []
     for size in args.sizes:
         policy = model(size)
-        rows += [{"size": size, "phase": "sampling"} | sampling(policy, spent)]
+        rows += [{"size": size, "phase": "sampling"} | sampling(policy, args.repeats)]
         rows += [{"size": size, "phase": "update"} | update(policy)]
     save("phases", vars(args), rows)
-
-
-def _time(owner: Any, name: str, kind: str, spent: Counter[str]) -> None:
-    """From now on the seconds in `owner.name` are added to `spent[kind]`."""
-    work: Callable[..., Any] = getattr(owner, name)
-
-    def timed(*given: Any, **named: Any) -> Any:
-        began = time.perf_counter()
-        result = work(*given, **named)
-        spent[kind] += time.perf_counter() - began  # type: ignore[assignment]
-        return result
-
-    setattr(owner, name, timed)
 
 
 def _sample(policy: Policy, step: int) -> list[Any]:
@@ -66,17 +50,54 @@ def _sample(policy: Policy, step: int) -> list[Any]:
     return engine.generate([prompt(PROMPT)], ROLLOUTS, Sampling(1.0, TOKENS), key)
 
 
-def sampling(policy: Policy, spent: Counter[str]) -> dict[str, float]:
-    """Seconds, and shares of them."""
+@part
+def _products(n: int, weights: Any, own: Any) -> None:
+    """All matrix products of a position, and the MLP's silu between them."""
+    for layer in range(len(weights.qkv)):
+        kernels._times(own.normed, 0, n, weights.qkv, layer, own.normed.shape[1], own.qkv)
+        kernels._plus(own.mixed, n, weights.out, layer, own.mixed.shape[1], own.x, 0)
+        kernels._mlp(n, layer, weights, own)
+    kernels._times(own.normed, 0, n, weights.head, 0, own.normed.shape[1], own.logits)
+
+
+@part
+def _attention(n: int, filled: int, prompts: Any, own: Any) -> None:
+    """Of all layers."""
+    for layer in range(len(prompts.keys)):
+        kernels.attend(layer, n, filled, ONE, prompts, own)
+
+
+def sampling(policy: Policy, repeats: int) -> dict[str, float]:
+    """Seconds, and shares of them: the pieces run by themselves, at every eighth position."""
+    states: list[CompiledState] = []
+    made = CompiledState.__init__
+
+    def noted(state: CompiledState, *given: Any) -> None:
+        made(state, *given)
+        states.append(state)
+
+    CompiledState.__init__ = noted  # type: ignore[method-assign]
     _sample(policy, 0)
-    spent.clear()
-    began = time.perf_counter()
-    _sample(policy, 1)
-    taken = time.perf_counter() - began
-    shares = {kind: spent[kind] / taken for kind in ("matrix products", "attention")}
-    drawing = spent["drawing tokens"] / taken
-    return {"seconds": taken, **shares, "drawing tokens": drawing,
-            "rest": 1 - sum(shares.values()) - drawing}  # fmt: skip
+    CompiledState.__init__ = made  # type: ignore[method-assign]
+    weights, prompts, own = states[0]._weights, states[0]._prompts, states[0]._own
+    logits, uniforms = own.logits[:, :VOCABULARY].copy(), np.full(ROLLOUTS, 0.5)
+    tokens, logprobs = np.zeros(ROLLOUTS, np.int64), np.zeros(ROLLOUTS)
+    places = range(1, TOKENS, 8)
+    pieces: dict[str, Callable[[], Any]] = {
+        "matrix products": lambda: _products(ROLLOUTS, weights, own),
+        "attention": lambda: [_attention(ROLLOUTS, t, prompts, own) for t in places],
+        "drawing tokens": lambda: kernels.draw(logits, uniforms, np.float32(1), tokens, logprobs),
+    }
+    counts = {"matrix products": 1, "attention": len(places), "drawing tokens": 1}
+    taken: dict[str, list[float]] = {name: [] for name in [*pieces, "whole"]}
+    for repeat in range(repeats + 1):
+        taken["whole"].append(seconds(lambda: _sample(policy, repeat)))  # noqa: B023
+        for name, work in pieces.items():
+            own.x[:] = own.normed[:] = own.mixed[:] = 0.1  # products add to x without end
+            taken[name].append(TOKENS / counts[name] * seconds(work))
+    whole = median(taken["whole"][1:])
+    shares = {name: median(taken[name][1:]) / whole for name in pieces}
+    return {"seconds": whole, **shares, "rest": 1 - sum(shares.values())}
 
 
 def update(policy: Policy) -> dict[str, float]:

@@ -136,10 +136,11 @@ def test_a_rollout_is_the_same_to_the_bit_whatever_is_decoded_beside_it():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_model_that_diverged_is_an_error_that_says_so(bad, dtype):
+@pytest.mark.parametrize("where", ["self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj"])
+def test_a_model_that_diverged_is_an_error_that_says_so(bad, dtype, where):
     policy = random_policy("qwen2", dtype=dtype)
     with torch.no_grad():
-        policy.model.model.layers[1].self_attn.k_proj.weight[0, 0] = bad
+        policy.model.model.layers[1].get_submodule(where).weight[0, 0] = bad
     asked = [Prompt(0, Example("0", "", ""), (1, 2, 3))]
     with pytest.raises(ModelError, match=r"logits are not finite, first at token [01]"):
         generate(policy, asked, 4, Sampling(1.0, 5))

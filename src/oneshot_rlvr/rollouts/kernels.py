@@ -102,12 +102,11 @@ def _weigh(s, best):  # type: ignore[no-untyped-def]
 
 
 @part
-def attend(layer, n, filled, factor, prompts, own, q, s, o):  # type: ignore[no-untyped-def]
+def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-def]
     """What n new tokens read from their prompts and from their own rollouts so far.
 
     `own.qkv` (n, heads + 2 kv, size), neither rotated nor scaled, to `own.mixed` (n, heads * size);
     the keys and values of the tokens are written at place `filled` - 1. `factor` is on the scores.
-    q, s, o: room for some queries, their scores, and what they read.
     """
     kv, size = prompts.keys.shape[1], prompts.keys.shape[4]
     wide = prompts.values.shape[4]
@@ -117,7 +116,10 @@ def attend(layer, n, filled, factor, prompts, own, q, s, o):  # type: ignore[no-
     panels, room = prompts.keys.shape[3], own.keys.shape[3]
     longest, last = prompts.values.shape[3], filled - 1
     block, lane = last // OWN, last % OWN
-    s_row = s.shape[1]
+    q = np.empty((some * per, size), np.float32)
+    s = np.empty((some * per, panels * PANEL + room * OWN), np.float32)
+    o = np.empty((some * per, wide), np.float32)
+    s_row, o_row = s.shape[1], o.shape[1]
     turned, sums = np.empty(size, np.float32), np.empty(len(q), np.float32)
     r = 0
     while r < n:
@@ -165,7 +167,6 @@ def attend(layer, n, filled, factor, prompts, own, q, s, o):  # type: ignore[no-
                 told, told_own = row[:p], row[mine : mine + filled]
                 best = max(largest(told), largest(told_own))
                 sums[h] = _weigh(told, best) + _weigh(told_own, best)
-            o_row = o.shape[1]
             for i in range(0, wide, PANEL):
                 columns_2(s, 0, s_row, 1, m * per, prompts.values, at + i, wide, p, o, i, o_row)
             for j in range(m):
@@ -202,7 +203,8 @@ def _mlp(n, layer, weights, own):  # type: ignore[no-untyped-def]
         for j in range(m):
             gates, ups = own.hidden[j, :inner], own.hidden[j, inner:]
             for i in range(count):
-                gate = max(gates[i], TINIEST)  # silu of that is 0
+                gate = gates[i]
+                gate = TINIEST if gate < TINIEST else gate  # silu of that is 0
                 gates[i] = gate / (ONE + exp(-gate)) * ups[i]
         _plus(own.hidden, m, weights.down, layer, count, own.x, r)
     _shift(own.x, n, weights.down_bias, layer)
@@ -213,14 +215,7 @@ def _forward(n, filled, tokens, weights, prompts, own):  # type: ignore[no-untyp
     """From the last tokens of n rollouts to their logits (n, V), in `own.logits`."""
     layers, kv, size = prompts.keys.shape[0], prompts.keys.shape[1], prompts.keys.shape[4]
     width, heads = weights.table.shape[1], own.mixed.shape[1] // size
-    per = heads // kv
     factor = ONE / np.sqrt(np.float32(size))
-    queries = max(1, TALL // per) * per
-    wide = prompts.values.shape[4]
-    q = np.empty((queries, size), np.float32)
-    o = np.empty((queries, wide), np.float32)
-    scores = prompts.keys.shape[3] * PANEL + own.keys.shape[3] * OWN
-    s = np.empty((queries, scores), np.float32)
     for r in range(n):
         token, x = weights.table[tokens[r]], own.x[r]
         for i in range(width):
@@ -239,7 +234,7 @@ def _forward(n, filled, tokens, weights, prompts, own):  # type: ignore[no-untyp
                     _norm(x, weights.epsilons[layer, 2 + which], x)
                     for i in range(size):
                         x[i] *= weight[i]
-        attend(layer, n, filled, factor, prompts, own, q, s, o)
+        attend(layer, n, filled, factor, prompts, own)
         _plus(own.mixed, n, weights.out, layer, heads * size, own.x, 0)
         _shift(own.x, n, weights.out_bias, layer)
         for r in range(n):
