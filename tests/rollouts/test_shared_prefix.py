@@ -10,6 +10,8 @@ from oneshot_rlvr.policy.decoder import Decoder, unsupported
 from oneshot_rlvr.policy.random_model import random_policy
 from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
 from oneshot_rlvr.rollouts.hf import HFEngine
+from oneshot_rlvr.rollouts.plan import PlainPlan
+from oneshot_rlvr.rollouts.prefix_state import PrefixState, prefill
 from oneshot_rlvr.rollouts.shared_prefix import SharedPrefixEngine
 from oneshot_rlvr.types import Example, Prompt
 
@@ -108,3 +110,18 @@ def test_a_model_without_a_cache_is_run_over_the_whole_text(caplog):
             with torch.inference_mode():
                 assert token == int(policy.model(torch.tensor([ids])).logits[0, -1].argmax())
             ids.append(token)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@torch.inference_mode()
+def test_the_last_prompt_of_several_does_not_read_its_padding(dtype):
+    policy = random_policy("qwen2", seed=1, dtype=dtype)
+    decoder = Decoder(policy.model)
+    short, long = [5, 6, 7], list(range(20, 29))
+    prefix = prefill(decoder, [short, long], policy.pad_id)
+    state = PrefixState(decoder, PlainPlan(decoder), prefix, torch.tensor([0, 1]))
+    state.advance(torch.tensor([8, 8]))
+    state.keep(torch.tensor([0]))
+    logits_V = state.advance(torch.tensor([9]))[0]
+    expected_V = policy.model(torch.tensor([[*short, 8, 9]])).logits[0, -1]
+    torch.testing.assert_close(logits_V, expected_V, atol=1e-4, rtol=0)

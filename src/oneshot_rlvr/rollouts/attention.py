@@ -50,6 +50,13 @@ class ProductAttention:
         device = which_n.device
         self._place: Tensor | None = None
         self._hidden_n_1_P: Tensor | None = None
+        P = prefix.keys[0].shape[2]
+        # A single prompt may be padded too: the last of several, when all others have ended.
+        hidden_B_P = torch.arange(P, device=device)[None] >= prefix.lengths_B[:, None]
+        if bool(hidden_B_P.any()):
+            hidden = torch.zeros_like(hidden_B_P, dtype=prefix.keys[0].dtype)
+            hidden.masked_fill_(hidden_B_P, -torch.inf)
+            self._hidden_n_1_P = hidden[which_n, None]
         if B == 1:
             return
         order_n = which_n.argsort(stable=True)
@@ -63,12 +70,6 @@ class ProductAttention:
         place = torch.zeros(B * self._G, dtype=torch.int64, device=device)
         place[self._slot_n] = torch.arange(n, device=device)
         self._place = place
-        P = prefix.keys[0].shape[2]
-        hidden_B_P = torch.arange(P, device=device)[None] >= prefix.lengths_B[:, None]
-        if bool(hidden_B_P.any()):
-            hidden = torch.zeros_like(hidden_B_P, dtype=prefix.keys[0].dtype)
-            hidden.masked_fill_(hidden_B_P, -torch.inf)
-            self._hidden_n_1_P = hidden[which_n, None]
 
     def begin(self, own: OwnKeys) -> None:
         """A new position, the same in all layers."""
