@@ -25,6 +25,8 @@ from oneshot_rlvr.rollouts.loop import Batch, DecodeState, even_parts, run_batch
 from oneshot_rlvr.rollouts.plan import PlainPlan, packs
 from oneshot_rlvr.rollouts.prefix_state import PrefixState, prefill
 from oneshot_rlvr.rollouts.randomness import StreamKey
+from oneshot_rlvr.rollouts.recording import GraphRecorder
+from oneshot_rlvr.rollouts.static_state import StaticState
 from oneshot_rlvr.types import Prompt, Rollout
 
 # Fewer rollouts than this are not worth a lane of their own.
@@ -126,11 +128,22 @@ def _states(decoder: Decoder, new_tokens: int) -> States:
         def state_of(which_n: Tensor) -> DecodeState:
             which_b, which_n = which_n.to(decoder.device).unique(return_inverse=True)
             own = prefix if len(which_b) == len(prefix.lengths_B) else prefix.of(which_b)
-            return PrefixState(decoder, plan, own, which_n)
+            return make_state(decoder, plan, own, which_n, new_tokens)
 
         return state_of
 
     return plain
+
+
+def make_state(
+    decoder: Decoder, plan: PlainPlan, prefix: Prefix, which_n: Tensor, max_new_tokens: int
+) -> DecodeState:
+    """Rollout n continues prompt `which_n[n]`; on CUDA positions are recorded and replayed."""
+    device = decoder.device
+    if device.type == "cuda":
+        recorder = GraphRecorder(device)
+        return StaticState(decoder, plan, prefix, which_n, max_new_tokens, recorder)
+    return PrefixState(decoder, plan, prefix, which_n)
 
 
 def lane_shares(count: int, lanes: int) -> list[range]:
