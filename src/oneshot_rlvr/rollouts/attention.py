@@ -34,6 +34,24 @@ class Prefix:
         )
 
 
+def by_prompt(which_n: Tensor, B: int) -> tuple[Tensor, Tensor]:
+    """Where rollouts go so that those of a prompt lie together, G places for each prompt.
+
+    The rollout in each of the B * G places, and the place of each rollout. Empty places have
+    rollout 0; nobody is to read their result.
+    """
+    counts_B = torch.bincount(which_n, minlength=B)
+    first_B = counts_B.cumsum(0) - counts_B
+    G = int(counts_B.max())
+    every_n = torch.arange(len(which_n), device=which_n.device)
+    order_n = which_n.argsort(stable=True)
+    slot_n = torch.empty_like(which_n)
+    slot_n[order_n] = which_n[order_n] * G + every_n - first_B[which_n[order_n]]
+    place = which_n.new_zeros(B * G)
+    place[slot_n] = every_n
+    return place, slot_n
+
+
 class ProductAttention:
     """Rollout n continues prompt which_n[n] of the prefix.
 
@@ -44,10 +62,9 @@ class ProductAttention:
         self._decoder, self._kv = decoder, decoder.kv_heads
 
     def arrange(self, prefix: Prefix, which_n: Tensor) -> None:
-        """Lays the rollouts out by prompt: row j of prompt b is `_place[b * G + j]`."""
+        """Which rollouts there are from now on."""
         self._prefix, self._which_n = prefix, which_n
-        B, n = len(prefix.lengths_B), len(which_n)
-        device = which_n.device
+        B, device = len(prefix.lengths_B), which_n.device
         self._place: Tensor | None = None
         self._hidden_n_1_P: Tensor | None = None
         P = prefix.keys[0].shape[2]
@@ -59,17 +76,7 @@ class ProductAttention:
             self._hidden_n_1_P = hidden[which_n, None]
         if B == 1:
             return
-        order_n = which_n.argsort(stable=True)
-        counts_B = torch.bincount(which_n, minlength=B)
-        first_B = counts_B.cumsum(0) - counts_B
-        self._G = int(counts_B.max())
-        rank_n = torch.arange(n, device=device) - first_B[which_n[order_n]]
-        self._slot_n = torch.empty_like(which_n)
-        self._slot_n[order_n] = which_n[order_n] * self._G + rank_n
-        # Empty places read rollout 0; nobody reads their result.
-        place = torch.zeros(B * self._G, dtype=torch.int64, device=device)
-        place[self._slot_n] = torch.arange(n, device=device)
-        self._place = place
+        self._place, self._slot_n = by_prompt(which_n, B)
 
     def begin(self, own: OwnKeys) -> None:
         """A new position, the same in all layers."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from oneshot_rlvr.policy.decoder import Decoder, Rotation
-from oneshot_rlvr.rollouts.attention import Prefix
+from oneshot_rlvr.rollouts.attention import Prefix, by_prompt
 from oneshot_rlvr.rollouts.plan import Plan
 from oneshot_rlvr.rollouts.recording import Recorder, Work
 
@@ -117,10 +117,7 @@ class Bucket:
         self._arrange(which_n)
 
     def _arrange(self, which_n: Tensor) -> None:
-        """Lays the rows out by prompt: row j of prompt b is `_place[b * G + j]`.
-
-        As in `ProductAttention`, but once a bucket: this waits for the device.
-        """
+        """Lays the rows out by prompt, once a bucket: this waits for the device."""
         lengths_B, like = self._prefix.lengths_B, self._prefix.keys[0]
         B, P = like.shape[1:3]
         columns_P = torch.arange(P, device=which_n.device)
@@ -131,16 +128,7 @@ class Bucket:
             self._lengths, self._hidden = lengths_B, hidden_B_P[:, None, None]
             return
         self._lengths, self._hidden = lengths_B[which_n], hidden_B_P[which_n][:, None, None]
-        order_n = which_n.argsort(stable=True)
-        counts_B = torch.bincount(which_n, minlength=B)
-        first_B = counts_B.cumsum(0) - counts_B
-        G = int(counts_B.max())
-        rank_n = torch.arange(self.rows, device=which_n.device) - first_B[which_n[order_n]]
-        self._slot_n = torch.empty_like(which_n)
-        self._slot_n[order_n] = which_n[order_n] * G + rank_n
-        # Empty places read row 0; nobody reads their result.
-        self._place = torch.zeros(B * G, dtype=torch.int64, device=which_n.device)
-        self._place[self._slot_n] = torch.arange(self.rows, device=which_n.device)
+        self._place, self._slot_n = by_prompt(which_n, B)
 
     def make_room(self, old: Bucket | None, row_n: Tensor) -> None:
         """For keys and values. Row n goes on where `row_n[n]` of the old bucket was.
