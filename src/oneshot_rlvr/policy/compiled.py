@@ -163,47 +163,30 @@ columns_1, columns_2, columns_4 = (_columns(vectors, False) for vectors in (1, 2
 columns_1_add, columns_2_add, columns_4_add = (_columns(vectors, True) for vectors in (1, 2, 4))
 """C += A B."""
 
-# Of the inner axis, multiplied before the next part: a panel of that many rows fits in a core's
-# second-level cache, beside what it is multiplied with.
-_INNER = 768
+def _copy(number: int) -> Any:
+    """C[c0:][:number] = A[a0:][:number]: all is read, then all written.
 
-
-@part
-def multiply(a, a0, a_row, a_k, rows, b, b0, b_k, b_column, columns, count, c, c0, c_row, add):  # type: ignore[no-untyped-def]
-    """C (rows, columns) = A B, or C += A B, with `count` products a sum; any strides but C's own.
-
-    B is copied into panels on the way, which costs 1 / rows of the product.
+    A loop over computed places is not computed many at a time: an index might be negative.
     """
-    panel = np.empty((min(count, _INNER), PANEL), np.float32)
-    edge = np.empty((TALL, PANEL), np.float32)
-    for k0 in range(0, count, _INNER):
-        inner = min(_INNER, count - k0)
-        adds = add or k0 > 0
-        for j in range(0, columns, PANEL):
-            width = min(PANEL, columns - j)
-            for k in range(inner):
-                at = b0 + (k0 + k) * b_k + j * b_column
-                for i in range(width):
-                    panel[k, i] = b[at + i * b_column]
-                for i in range(width, PANEL):
-                    panel[k, i] = ZERO
-            if width == PANEL:
-                a_here, c_here = a0 + k0 * a_k, c0 + j
-                if adds:
-                    columns_2_add(
-                        a, a_here, a_row, a_k, rows, panel, 0, PANEL, inner, c, c_here, c_row
-                    )
-                else:
-                    columns_2(a, a_here, a_row, a_k, rows, panel, 0, PANEL, inner, c, c_here, c_row)
-                continue
-            for r in range(0, rows, TALL):
-                tall = min(TALL, rows - r)
-                a_here = a0 + r * a_row + k0 * a_k
-                columns_2(a, a_here, a_row, a_k, tall, panel, 0, PANEL, inner, edge, 0, PANEL)
-                for q in range(tall):
-                    at = c0 + (r + q) * c_row + j
-                    for i in range(width):
-                        c[at + i] = c[at + i] + edge[q, i] if adds else edge[q, i]
+    vector = ir.VectorType(ir.FloatType(), number)
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        def place(position: int) -> Any:
+            array, start = given[position], given[position + 1]
+            made = context.make_array(signature.args[position])(context, builder, array)
+            return builder.bitcast(builder.gep(made.data, [start]), vector.as_pointer())
+
+        builder.store(builder.load(place(0), align=4), place(2), align=4)
+        return context.get_dummy_value()
+
+    def typed(typing, a, a0, c, c0):  # type: ignore[no-untyped-def]
+        return types.void(a, types.int64, c, types.int64), code
+
+    return intrinsic(typed)
+
+
+copy_panel, copy_strip = _copy(PANEL), _copy(TALL)
+"""Copies as many numbers as a panel is wide, or a tile tall."""
 
 
 def _float_of_bits(typing_context, x):  # type: ignore[no-untyped-def]
