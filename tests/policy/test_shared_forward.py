@@ -58,6 +58,16 @@ def test_gradients_are_those_of_the_padded_computation(monkeypatch, architecture
         assert (shared[name] - padded[name]).norm() < 1e-5 * scale, name
 
 
+def test_compiled_layers_and_those_of_torch_have_the_same_gradients(monkeypatch):
+    model = random_policy("qwen3", seed=2, scale=0.1, head_dim=24, heads=6, kv_heads=2).model
+    compiled = gradients(model)
+    monkeypatch.setattr(blocks, "compiles", lambda layer, x: False)
+    plain = gradients(model)
+    scale = max(float(g.norm()) for g in plain.values())
+    for name in plain:
+        assert (compiled[name] - plain[name]).norm() < 1e-5 * scale, name
+
+
 def test_the_same_call_gives_the_same_bits():
     model = random_policy("qwen2", seed=2, scale=0.1).model
     first, second = gradients(model), gradients(model)
@@ -94,11 +104,13 @@ def test_without_gradients_the_values_are_the_same():
 def test_pieces_hold_every_row_once_and_keep_to_their_budget():
     lengths = [5, 9, 1, 12, 9, 3, 3, 8]
     responses = [(1,) * length for length in lengths]
-    pieces = shared_forward._pieces(0, range(8), responses, lanes=2)
-    assert sorted(n for piece in pieces for n in piece.rows) == list(range(8))
-    for piece in pieces:
-        assert piece.read == max(lengths[n] for n in piece.rows) - 1
-        assert len(piece.rows) == 1 or len(piece.rows) * piece.read <= 24
+    for padded in (True, False):
+        pieces = shared_forward._pieces(0, range(8), responses, 2, padded)
+        assert sorted(n for piece in pieces for n in piece.rows) == list(range(8))
+        for piece in pieces:
+            own = [lengths[n] - 1 for n in piece.rows]
+            assert piece.reads == ([max(own)] * len(own) if padded else own)
+            assert len(piece.rows) == 1 or sum(piece.reads) <= 24
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

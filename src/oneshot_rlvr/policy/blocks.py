@@ -6,8 +6,8 @@ it is seven, and less is kept: with x the layer's input and a what attention rea
     inputs:  n = norm(x) w1;  q, k, v = n Wq + bq, n Wk + bk, n Wv + bv
     outputs: y = x + a Wo;  m = norm(y) w2;  g = m Wg;  u = m Wu;  out = y + (silu(g) u) Wd
 
-`outputs` keeps y, g and u only; n, m and silu(g) u are made again. Products run on oneDNN where
-`linear.packable` says so (it takes a transposed weight as it is), else on the BLAS of torch.
+`outputs` keeps y, g and u only; n, m and silu(g) u are made again. In float32 both are compiled
+loops (`compiled_blocks.py`), else operations of torch.
 
 Not here: attention, rotation, and layers that are more than plain linear maps (`plain`).
 """
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oneshot_rlvr.policy.linear import product, product_plus
+from oneshot_rlvr.policy import compiled_blocks
 
 _INPUTS = ("q_proj", "k_proj", "v_proj")
 _MLP = ("gate_proj", "up_proj", "down_proj")
@@ -39,27 +39,39 @@ def plain(layer: Any, x: Tensor) -> bool:
     )
 
 
+def compiles(layer: Any, x: Tensor) -> bool:
+    """Whether compiled loops stand for this layer."""
+    return x.dtype == torch.float32 and plain(layer, x)
+
+
 def inputs(layer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values (M, heads * size) of tokens x (M, width), not yet rotated."""
     norm, maps = layer.input_layernorm, [getattr(layer.self_attn, name) for name in _INPUTS]
+    if compiles(layer, x):
+        q, k, v = side_by_side(layer, x).split([len(m.weight) for m in maps], 1)
+        return q, k, v
     q, k, v = _Inputs.apply(
         x, norm.weight, norm.variance_epsilon, *(m.weight for m in maps), *(m.bias for m in maps)
     )
     return q, k, v
 
 
+def side_by_side(layer: Any, x: Tensor) -> Tensor:
+    """The same as one matrix, of a layer that compiles."""
+    norm, maps = layer.input_layernorm, [getattr(layer.self_attn, name) for name in _INPUTS]
+    biases = None if maps[0].bias is None else [m.bias for m in maps]
+    weights = [m.weight for m in maps]
+    return compiled_blocks.inputs(x, norm.weight, norm.variance_epsilon, weights, biases)
+
+
 def outputs(layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
     """The layer's output (M, width) from its input and what attention read (M, heads * size)."""
-    norm, mlp = layer.post_attention_layernorm, layer.mlp
-    out: Tensor = _Outputs.apply(
-        x,
-        mixed,
-        layer.self_attn.o_proj.weight,
-        norm.weight,
-        norm.variance_epsilon,
-        *(getattr(mlp, name).weight for name in _MLP),
-    )
-    return out
+    norm, out = layer.post_attention_layernorm, layer.self_attn.o_proj.weight
+    mlp = [getattr(layer.mlp, name).weight for name in _MLP]
+    if compiles(layer, x):
+        return compiled_blocks.outputs(x, mixed, out, norm.weight, norm.variance_epsilon, mlp)
+    result: Tensor = _Outputs.apply(x, mixed, out, norm.weight, norm.variance_epsilon, *mlp)
+    return result
 
 
 def _scale(x: Tensor, epsilon: float) -> Tensor:
@@ -85,16 +97,16 @@ class _Inputs(torch.autograd.Function):
         normed = (x * scale).mul_(weight)
         ctx.save_for_backward(x, scale, weight, *maps[:3])
         ctx.biased = maps[3] is not None
-        return tuple(product(normed, w, b) for w, b in zip(maps[:3], maps[3:], strict=True))
+        return tuple(F.linear(normed, w, b) for w, b in zip(maps[:3], maps[3:], strict=True))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, weight, *maps = ctx.saved_tensors
         normed = (x * scale).mul_(weight)
-        grad = product(grads[0], maps[0].T, None)
+        grad = grads[0] @ maps[0]
         for g, w in zip(grads[1:], maps[1:], strict=True):
-            grad = product_plus(g, w.T, grad)
+            grad.addmm_(g, w)
         grad_x, grad_weight = _norm_backward(grad, x, scale, weight)
         grad_maps = [g.T @ normed for g in grads]
         grad_biases = [g.sum(0) if ctx.biased else None for g in grads]
@@ -114,12 +126,12 @@ class _Outputs(torch.autograd.Function):
         w_up: Tensor,
         w_down: Tensor,
     ) -> Tensor:
-        y = product_plus(mixed, w_out, x)
+        y = torch.addmm(x, mixed, w_out.T)
         scale = _scale(y, epsilon)
         normed = (y * scale).mul_(weight)
-        gate, up = product(normed, w_gate, None), product(normed, w_up, None)
+        gate, up = normed @ w_gate.T, normed @ w_up.T
         ctx.save_for_backward(y, scale, mixed, gate, up, w_out, weight, w_gate, w_up, w_down)
-        return product_plus(F.silu(gate).mul_(up), w_down, y)
+        return torch.addmm(y, F.silu(gate).mul_(up), w_down.T)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -128,14 +140,13 @@ class _Outputs(torch.autograd.Function):
         grad = grads[0]
         active = F.silu(gate)
         grad_down = grad.T @ (active * up)
-        grad_hidden = product(grad, w_down.T, None)
+        grad_hidden = grad @ w_down
         grad_up = active.mul_(grad_hidden)
         grad_gate = torch.ops.aten.silu_backward(grad_hidden.mul_(up), gate)
-        grad_normed = product(grad_up, w_up.T, None)
-        grad_normed = product_plus(grad_gate, w_gate.T, grad_normed)
+        grad_normed = (grad_up @ w_up).addmm_(grad_gate, w_gate)
         normed = (y * scale).mul_(weight)
         grads_mlp = grad_gate.T @ normed, grad_up.T @ normed
         grad_y, grad_weight = _norm_backward(grad_normed, y, scale, weight)
         grad_y.add_(grad)
-        grad_mixed = product(grad_y, w_out.T, None)
+        grad_mixed = grad_y @ w_out
         return grad_y, grad_mixed, grad_y.T @ mixed, grad_weight, None, *grads_mlp, grad_down

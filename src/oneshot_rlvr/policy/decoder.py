@@ -38,6 +38,11 @@ def unsupported(model: nn.Module) -> str | None:
     return None
 
 
+def norms_heads(layer: Any) -> bool:
+    """Whether queries and keys are normed (Qwen3)."""
+    return hasattr(layer.self_attn, "q_norm")
+
+
 @dataclass(frozen=True, slots=True)
 class Rotation:
     """Rotary factors of some positions, broadcastable over (..., heads, head size)."""
@@ -102,12 +107,18 @@ class Decoder:
         self, layer: Any, query: Tensor, key: Tensor, value: Tensor, rotation: Rotation
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What the projections gave (..., heads * size) by heads, normed (Qwen3) and rotated."""
-        query, key, value = (y.view(*y.shape[:-1], -1, self.head_size) for y in (query, key, value))
-        attention = layer.self_attn
-        if hasattr(attention, "q_norm"):  # Qwen3
-            query = self.norm(attention.q_norm, query)
-            key = self.norm(attention.k_norm, key)
+        query, key, value = self.by_heads(layer, query, key, value)
         return rotation(query), rotation(key), value
+
+    def by_heads(
+        self, layer: Any, query: Tensor, key: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, not rotated."""
+        query, key, value = (y.view(*y.shape[:-1], -1, self.head_size) for y in (query, key, value))
+        if norms_heads(layer):
+            query = self.norm(layer.self_attn.q_norm, query)
+            key = self.norm(layer.self_attn.k_norm, key)
+        return query, key, value
 
     def after_attention(self, layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
         """The rest of a layer: `mixed` (..., heads * size) is what attention read."""

@@ -16,30 +16,41 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from oneshot_rlvr.policy import blocks
-from oneshot_rlvr.policy.decoder import Decoder, Rotation
+from oneshot_rlvr.policy import blocks, compiled_blocks
+from oneshot_rlvr.policy.decoder import Decoder, Rotation, norms_heads
 from oneshot_rlvr.policy.lanes import in_lanes, lane_count, share_out
 from oneshot_rlvr.policy.recompute import recomputes, through
 
 Tokens = Sequence[int]
 
-# Tokens of a piece: enough for efficient products, few enough for a core's caches.
-_PIECE_TOKENS = 1024
+# Tokens of a piece: enough that packed weights and sums of gradients, which every piece has, cost
+# little, few enough that lanes come out even.
+_PIECE_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Some rows of one prompt; `read` of each response's tokens are read, the last is predicted."""
+    """Some rows of one prompt, and how many tokens of each are read, padding included.
+
+    A response's last token is predicted only.
+    """
 
     prompt: int
     rows: list[int]
-    read: int
+    reads: list[int]
+
+    @property
+    def starts(self) -> list[int]:
+        """Where rows begin, and the end."""
+        return [0, *accumulate(self.reads)]
 
 
 def response_states(
@@ -53,11 +64,11 @@ def response_states(
     for n, prompt in enumerate(prompts):
         groups[tuple(prompt)].append(n)
     distinct = list(groups)
-    lanes = lane_count(decoder.device)
+    lanes, padded = lane_count(decoder.device), not _compiles(decoder)
     pieces = [
         piece
         for number, members in enumerate(groups.values())
-        for piece in _pieces(number, members, responses, lanes)
+        for piece in _pieces(number, members, responses, lanes, padded)
     ]
     prefixes = _run(
         decoder,
@@ -67,7 +78,7 @@ def response_states(
     )
     states = _run(
         decoder,
-        [len(piece.rows) * piece.read for piece in pieces],
+        [piece.starts[-1] for piece in pieces],
         lambda i, given: _response_pass(decoder, pieces[i], responses, given, pad_id),
         [prefixes[piece.prompt][1:] for piece in pieces],
     )
@@ -75,31 +86,39 @@ def response_states(
     before = len(distinct)  # rows of the outputs so far: each prompt's last position comes first
     wanted_N = [torch.empty(0)] * len(prompts)
     for piece in pieces:
-        for place, n in enumerate(piece.rows):
+        for start, n in zip(piece.starts, piece.rows, strict=False):
             # The first token is predicted at the prompt's last position, token t at token t - 1.
-            rows = torch.arange(len(responses[n])) + before + place * piece.read - 1
+            rows = torch.arange(len(responses[n])) + before + start - 1
             rows[0] = piece.prompt
             wanted_N[n] = rows
-        before += len(piece.rows) * piece.read
+        before += piece.starts[-1]
     wanted_M = torch.cat(wanted_N).to(decoder.device)
     return decoder.final_norm(torch.cat(outputs).index_select(0, wanted_M))
 
 
+def _compiles(decoder: Decoder) -> bool:
+    """Whether all layers are compiled loops, which take rows of different lengths as they are."""
+    like = decoder.body.embed_tokens.weight
+    return all(blocks.compiles(layer, like) for layer in decoder.layers)
+
+
 def _pieces(
-    prompt: int, members: Sequence[int], responses: Sequence[Tokens], lanes: int
+    prompt: int, members: Sequence[int], responses: Sequence[Tokens], lanes: int, padded: bool
 ) -> list[_Piece]:
-    """The rows of a prompt in pieces, rows of like length together."""
+    """The rows of a prompt in pieces, rows of like length together, those of a piece padded."""
     order = sorted(members, key=lambda n: -len(responses[n]))
     total = sum(len(responses[n]) for n in members)
-    # On a CPU at least a piece per lane, and lanes even.
-    budget = min(_PIECE_TOKENS, -(-total // lanes)) if lanes > 1 else total
+    # In lanes at least a piece for each, and lanes even.
+    budget = total if padded and lanes == 1 else min(_PIECE_TOKENS, -(-total // lanes))
     pieces: list[_Piece] = []
     for n in order:
-        last = pieces[-1] if pieces else None
-        if last is not None and (len(last.rows) + 1) * last.read <= budget:
+        last, read = pieces[-1] if pieces else None, len(responses[n]) - 1
+        wanted = last.reads[0] if last is not None and padded else read
+        if last is not None and sum(last.reads) + wanted <= budget:
             last.rows.append(n)
+            last.reads.append(wanted)
         else:
-            pieces.append(_Piece(prompt, [n], len(responses[n]) - 1))
+            pieces.append(_Piece(prompt, [n], [read]))
     return pieces
 
 
@@ -129,28 +148,56 @@ def _response_pass(
     prefix: Sequence[Tensor],
     pad_id: int,
 ) -> list[Tensor]:
-    """Last layer's output (rows * read, width); shorter responses are padded."""
-    N, R, P = len(piece.rows), piece.read, len(prefix[0])
-    tokens_N_R = torch.full((N, R), pad_id)
-    for place, n in enumerate(piece.rows):
-        read = torch.tensor(responses[n][:R])
-        tokens_N_R[place, : len(read)] = read
-    x = decoder.embed(tokens_N_R.flatten().to(decoder.device))
+    """Last layer's output (tokens read, width)."""
+    N, R, P = len(piece.rows), piece.reads[0], len(prefix[0])
+    starts = piece.starts
+    tokens = torch.full((starts[-1],), pad_id)
+    for start, read, n in zip(starts, piece.reads, piece.rows, strict=False):
+        own = torch.tensor(responses[n][:read])
+        tokens[start : start + len(own)] = own
+    x = decoder.embed(tokens.to(decoder.device))
     if not R:
         return [x]
-    rotation = decoder.rotation(torch.arange(P, P + R, device=decoder.device).repeat(N))
+    recompute = recomputes(decoder.model)
+    positions = torch.arange(P, P + R, device=decoder.device)
+    run = (
+        _compiled_layer(decoder, starts, positions)
+        if _compiles(decoder)
+        else _padded_layer(decoder, N, positions)
+    )
+    for number, layer in enumerate(decoder.layers):
+        x = through(partial(run, layer), recompute, x, *prefix[2 * number : 2 * number + 2])
+    return [x]
+
+
+Layer = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+
+
+def _compiled_layer(decoder: Decoder, starts: list[int], positions: Tensor) -> Layer:
+    """A layer for rows of any lengths that begin at `starts`; `positions` are the longest's."""
+    begins, angles = np.array(starts), decoder.angles(positions)
+
+    def run(layer: Any, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        qkv = _side_by_side(decoder, layer, x)
+        mixed = compiled_blocks.attend(qkv, begins, angles, keys, values)
+        return blocks.outputs(layer, x, mixed)
+
+    return run
+
+
+def _padded_layer(decoder: Decoder, N: int, positions: Tensor) -> Layer:
+    """A layer for N rows of one length."""
+    R, P = len(positions), int(positions[0])
+    rotation = decoder.rotation(positions.repeat(N))
     # Position i of a response sees the whole prompt and its own past up to i.
     visible = torch.ones(R, P + R, dtype=torch.bool, device=decoder.device).tril(P)
-    recompute = recomputes(decoder.model)
 
     def run(layer: Any, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         q, k, v = _attention_inputs(decoder, layer, x, rotation)
         mixed = _attend(q, k, v, keys, values, visible, N)
         return _after_attention(decoder, layer, x, mixed)
 
-    for number, layer in enumerate(decoder.layers):
-        x = through(partial(run, layer), recompute, x, *prefix[2 * number : 2 * number + 2])
-    return [x]
+    return run
 
 
 def _attention_inputs(
@@ -159,6 +206,14 @@ def _attention_inputs(
     if not blocks.plain(layer, x):
         return decoder.attention_inputs(layer, x, rotation)
     return decoder.rotated(layer, *blocks.inputs(layer, x), rotation)
+
+
+def _side_by_side(decoder: Decoder, layer: Any, x: Tensor) -> Tensor:
+    """Queries, keys and values of a layer that compiles, one matrix, not rotated."""
+    if not norms_heads(layer):
+        return blocks.side_by_side(layer, x)
+    by_heads = decoder.by_heads(layer, *blocks.inputs(layer, x))
+    return torch.cat([y.flatten(1) for y in by_heads], 1)
 
 
 def _after_attention(decoder: Decoder, layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
