@@ -150,8 +150,9 @@ def test_the_head_never_holds_all_logits(monkeypatch):
     monkeypatch.setattr(
         head, "_log_softmax", lambda h, *rest: (largest.append(len(h)), plain(h, *rest))[1]
     )
-    hidden = torch.randn(1000, 4, requires_grad=True)
-    logprob, _ = token_scores(hidden, torch.randn(10, 4), None, torch.zeros(1000).long(), 1.0)
+    hidden = torch.randn(1000, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(10, 4, dtype=torch.float64)
+    logprob, _ = token_scores(hidden, weight, None, torch.zeros(1000).long(), 1.0)
     logprob.sum().backward()
     assert largest == [200] * 10  # 2,000 logits at once, forward and backward
 

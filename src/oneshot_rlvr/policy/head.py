@@ -12,13 +12,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from oneshot_rlvr.policy import head_kernels
+from oneshot_rlvr.policy.lanes import in_lanes, lane_count
+
 # Logits held at once. 2^18 floats are 1 MiB, about one core's second-level cache; elsewhere a
 # launch costs more. At least 64 tokens, so that the product stays a matrix product.
 _PART_CPU, _PART_ELSEWHERE, _LEAST_TOKENS = 1 << 18, 1 << 26, 64
+# Of the head's numbers, where every lane packs it for itself twice: 64 MiB of copies a lane.
+_LARGEST_COMPILED = 1 << 23
 
 
 def token_scores(
@@ -41,8 +47,19 @@ def token_scores(
         hidden_M_D, weight_V_D = hidden_M_D.to(narrow), weight_V_D.to(narrow)
         bias_V = None if bias_V is None else bias_V.to(narrow)
     with torch.autocast(device, enabled=False):
+        if _compiles(hidden_M_D, weight_V_D):
+            scores: Any = _CompiledHead.apply(hidden_M_D, weight_V_D, bias_V, tokens_M, temperature)
+            return scores[0], scores[1]
         logprobs_M, entropy_M = _Head.apply(hidden_M_D, weight_V_D, bias_V, tokens_M, temperature)
     return logprobs_M, entropy_M
+
+
+def _compiles(hidden_M_D: Tensor, weight_V_D: Tensor) -> bool:
+    return (
+        hidden_M_D.device.type == "cpu"
+        and hidden_M_D.dtype == weight_V_D.dtype == torch.float32
+        and 0 < weight_V_D.numel() <= _LARGEST_COMPILED
+    )
 
 
 def _part(hidden_M_D: Tensor, weight_V_D: Tensor) -> int:
@@ -103,3 +120,70 @@ class _Head(torch.autograd.Function):
             if grad_bias is not None:
                 grad_bias += dz.sum(0)
         return grad_hidden, grad_weight, grad_bias, None, None
+
+
+def _array(x: Tensor | None) -> Any:
+    return np.empty(0, np.float32) if x is None else x.detach().contiguous().numpy()
+
+
+def _lane_parts(M: int, device: torch.device) -> list[slice]:
+    """M tokens in consecutive parts for the lanes, none of them tiny."""
+    lanes = max(1, min(lane_count(device), M // _LEAST_TOKENS))
+    bounds = [M * lane // lanes for lane in range(lanes + 1)]
+    return [slice(bounds[i], bounds[i + 1]) for i in range(lanes)]
+
+
+class _CompiledHead(torch.autograd.Function):
+    """The same in compiled loops, a part of the tokens in each lane."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        tokens: Tensor,
+        temperature: float,
+    ) -> tuple[Tensor, Tensor]:
+        logprobs, entropy = hidden.new_empty(2, len(hidden))
+        states, head, shift, chosen = map(_array, (hidden, weight, bias, tokens))
+
+        def lane(part: slice) -> None:
+            head_kernels.scores(
+                states[part], head, shift, chosen[part], np.float32(temperature),
+                logprobs.numpy()[part], entropy.numpy()[part],
+            )  # fmt: skip
+
+        in_lanes(lane, _lane_parts(len(hidden), hidden.device))
+        ctx.save_for_backward(hidden, weight, bias, tokens, logprobs, entropy)
+        ctx.temperature = temperature
+        return logprobs, entropy
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, tokens, *known = ctx.saved_tensors
+        states, head, shift, chosen = map(_array, (hidden, weight, bias, tokens))
+        of_scores, known = [_array(g) for g in grads], [_array(k) for k in known]
+        grad_hidden = torch.empty(hidden.shape if ctx.needs_input_grad[0] else (0, 0))
+        into = grad_hidden.numpy()
+
+        def lane(part: slice) -> tuple[Tensor, Tensor]:
+            grad_weight = torch.zeros(weight.shape if ctx.needs_input_grad[1] else (0, 0))
+            grad_bias = torch.zeros(0 if bias is None else len(bias))
+            head_kernels.scores_backward(
+                *(g[part] for g in of_scores), states[part], head, shift, chosen[part],
+                np.float32(ctx.temperature), *(k[part] for k in known), into[part],
+                grad_weight.numpy(), grad_bias.numpy(),
+            )  # fmt: skip
+            return grad_weight, grad_bias
+
+        done = in_lanes(lane, _lane_parts(len(hidden), hidden.device))
+        grad_weight, grad_bias = (sum(g[1:], g[0]) for g in zip(*done, strict=True))
+        return (
+            grad_hidden if ctx.needs_input_grad[0] else None,
+            grad_weight if ctx.needs_input_grad[1] else None,
+            None if bias is None else grad_bias,
+            None,
+            None,
+        )

@@ -18,8 +18,10 @@ from typing import TypeVar
 
 import torch
 
-_MOST = 4  # Python between the operations is not parallel; beyond this lanes wait for each other
 _WORTH_MEETING = 2e9  # floating-point operations: some hundredths of a second of one core
+# Compiled passes hold Python's lock for little; beyond this what lies between them would be waited
+# for, and every lane has gradients of its own.
+_MOST = 16
 
 Share = TypeVar("Share")
 Result = TypeVar("Result")
