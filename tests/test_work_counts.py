@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from oneshot_rlvr.config import parse_recipe
+from oneshot_rlvr.policy import layer_kernels
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.policy.random_model import random_policy
 from oneshot_rlvr.rollouts import Sampling, StreamKey, kernels, make_engine
@@ -199,20 +200,26 @@ def test_an_update_calls_few_kernels_and_keeps_little(policy):
     step.update(graded(rollouts))
     with Counting() as counting:
         step.update(graded(rollouts))
-    assert counting.kernels <= 2040
-    assert counting.bytes / (ROWS * TOKENS) <= 40_000
+    # What compiled loops do inside is not seen here.
+    assert counting.kernels <= 1560
+    assert counting.bytes / (ROWS * TOKENS) <= 9_900
 
 
-def test_rollouts_without_advantage_get_no_backward_pass(policy):
+def test_rollouts_without_advantage_get_no_backward_pass(policy, monkeypatch):
     rollouts = sampled(policy)
     step = trainer(policy)
-    backward = []
-    for right in (lambda n: n % 2 == 0, lambda n: True):
-        with Counting() as counting:
-            step.update(graded(rollouts, right))
-        backward.append(counting.names["aten::silu_backward"])
-    # Prompt and responses of the one micro-batch, each a pass of its own; then none.
-    assert backward == [2 * LAYERS, 0]
+    calls = []
+    whole = layer_kernels.outputs_backward
+    monkeypatch.setattr(
+        layer_kernels,
+        "outputs_backward",
+        lambda *given: (calls.append(len(given[0])), whole(*given)),
+    )
+    step.update(graded(rollouts))
+    assert sum(calls) == LAYERS * (PROMPT + ROWS * (TOKENS - 1))
+    calls.clear()
+    step.update(graded(rollouts, lambda n: True))
+    assert not calls
 
 
 def test_a_share_of_them_computes_that_share_of_tokens(policy, embedded):

@@ -119,8 +119,10 @@ def update(policy: Policy) -> dict[str, float]:
     kinds: Counter[str] = Counter()
     for event in profiled.key_averages():
         name = event.key
-        if "_attention_" in name:
+        if "_attention_" in name or name.removesuffix("Backward") == "_Attend":
             kind = "attention"
+        elif name.removesuffix("Backward") in ("_Inputs", "_Outputs", "_CompiledHead"):
+            kind = "matrix products"  # and what is joined on: norms, silu, softmax
         elif name.split("::")[-1].rstrip("_") in ("mm", "bmm", "addmm", "_linear_pointwise"):
             kind = "matrix products"
         else:
