@@ -50,24 +50,6 @@ def test_a_sum_of_nothing_is_zero_or_what_was_there():
     assert (c == 0).all()
 
 
-@pytest.mark.parametrize("rows", [1, 9, 64])
-@pytest.mark.parametrize("columns", [1, PANEL - 1, PANEL, 3 * PANEL + 5])
-@pytest.mark.parametrize("count", [1, 50, 800, 1600])
-@pytest.mark.parametrize("adds", [False, True])
-def test_a_product_of_any_shape(rows, columns, count, adds):
-    a, b, c = random(rows, count), random(columns, count), random(rows, columns + 2)
-    wanted = c.copy()
-    wanted[:, :columns] = a @ b.T + (c[:, :columns] if adds else 0)
-    flat = c.reshape(-1)
-    call_product(a.reshape(-1), rows, b.reshape(-1), columns, count, flat, columns + 2, adds)
-    np.testing.assert_allclose(c, wanted, atol=3e-4)
-
-
-@njit
-def call_product(a, rows, b, columns, count, c, c_row, adds):
-    compiled.multiply(a, 0, count, 1, rows, b, 0, 1, count, columns, count, c, 0, c_row, adds)
-
-
 @njit
 def exp_of(x, out):
     for i in range(len(x)):

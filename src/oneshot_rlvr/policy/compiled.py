@@ -41,6 +41,11 @@ def compiled(function: Any) -> Any:
         return njit(nogil=True, **_FLAGS)(function)
 
 
+def inlined(function: Any) -> Any:
+    """A part of compiled functions, without a call of its own."""
+    return njit(inline="always", **_FLAGS)(function)
+
+
 def part(function: Any) -> Any:
     """A part of compiled functions."""
     return njit(nogil=True, **_FLAGS)(function)
@@ -163,6 +168,7 @@ columns_1, columns_2, columns_4 = (_columns(vectors, False) for vectors in (1, 2
 columns_1_add, columns_2_add, columns_4_add = (_columns(vectors, True) for vectors in (1, 2, 4))
 """C += A B."""
 
+
 def _copy(number: int) -> Any:
     """C[c0:][:number] = A[a0:][:number]: all is read, then all written.
 
@@ -211,7 +217,7 @@ _C6 = np.float32(1.9875691500e-4)
 _SHIFT, _BIAS = np.int32(23), np.int32(127)
 
 
-@njit(inline="always", **_FLAGS)
+@inlined
 def exp(x):  # type: ignore[no-untyped-def]
     """Of -87 <= x <= 88 (below that as at -87), without a branch: a loop of it is vectors."""
     x = TINIEST if x < TINIEST else x

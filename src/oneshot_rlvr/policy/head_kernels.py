@@ -48,7 +48,7 @@ def scores(hidden, weight, bias, tokens, temperature, logprobs, entropy):  # typ
         _logits(hidden, t, rows, panels, bias, V, temperature, z)
         for r in range(rows):
             row = z[r * stride : r * stride + V]
-            best, token = largest(row, 0, V), tokens[t + r]
+            best, token = largest(row), tokens[t + r]
             own = row[token] - best
             mass = ZERO
             mean = ZERO

@@ -25,7 +25,8 @@ from oneshot_rlvr.policy.compiled import (
     part,
 )
 
-# Of the inner axis, multiplied before the next part: see `compiled.multiply`.
+# Of the inner axis, multiplied before the next part: a panel of that many rows stays in a
+# core's second-level cache, beside what it is multiplied with.
 _INNER = 768
 # Of A's columns packed at once for A^T B: with 256 tokens 128 KiB, which leaves room in a core's
 # second-level cache.
