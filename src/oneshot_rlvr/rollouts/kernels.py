@@ -45,18 +45,21 @@ OWN = 4 * WIDTH
 def _times(a, first, rows, w, layer, count, c):  # type: ignore[no-untyped-def]
     """C = A[first:] W for a layer's packed W (layers, panels, count, PANEL)."""
     a_row, c_row, panels = a.shape[1], c.shape[1], w.shape[1]
+    # Flat: the tiles are compiled once for all that they are given.
+    a_flat, w_flat, c_flat = a.reshape(-1), w.reshape(-1), c.reshape(-1)
     for j in range(panels):
-        at = (layer * panels + j) * count * PANEL
-        columns_2(a, first * a_row, a_row, 1, rows, w, at, PANEL, count, c, j * PANEL, c_row)
+        at, a0 = (layer * panels + j) * count * PANEL, first * a_row
+        columns_2(a_flat, a0, a_row, 1, rows, w_flat, at, PANEL, count, c_flat, j * PANEL, c_row)
 
 
 @part
 def _plus(a, rows, w, layer, count, c, first):  # type: ignore[no-untyped-def]
     """C[first:] += A W."""
     a_row, c_row, panels = a.shape[1], c.shape[1], w.shape[1]
+    a_flat, w_flat, c_flat = a.reshape(-1), w.reshape(-1), c.reshape(-1)
     for j in range(panels):
         at, to = (layer * panels + j) * count * PANEL, first * c_row + j * PANEL
-        columns_2_add(a, 0, a_row, 1, rows, w, at, PANEL, count, c, to, c_row)
+        columns_2_add(a_flat, 0, a_row, 1, rows, w_flat, at, PANEL, count, c_flat, to, c_row)
 
 
 @part
@@ -116,11 +119,13 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
     panels, room = prompts.keys.shape[3], own.keys.shape[3]
     longest, last = prompts.values.shape[3], filled - 1
     block, lane = last // OWN, last % OWN
-    q = np.empty((some * per, size), np.float32)
-    s = np.empty((some * per, panels * PANEL + room * OWN), np.float32)
-    o = np.empty((some * per, wide), np.float32)
-    s_row, o_row = s.shape[1], o.shape[1]
-    turned, sums = np.empty(size, np.float32), np.empty(len(q), np.float32)
+    s_row, o_row = panels * PANEL + room * OWN, wide
+    q = np.empty(some * per * size, np.float32)
+    s = np.empty(some * per * s_row, np.float32)
+    o = np.empty(some * per * o_row, np.float32)
+    turned, sums = np.empty(size, np.float32), np.empty(some * per, np.float32)
+    prompt_keys, prompt_values = prompts.keys.reshape(-1), prompts.values.reshape(-1)
+    own_keys, own_values = own.keys.reshape(-1), own.values.reshape(-1)
     r = 0
     while r < n:
         b = own.which[r]
@@ -144,47 +149,46 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
                     value[i] = x[i]
                 for h in range(g * per, (g + 1) * per):
                     x = qkv[h * size : (h + 1) * size]
-                    _rotate(x, cosine, sine, factor, q[j * per + h - g * per])
+                    to = (j * per + h - g * per) * size
+                    _rotate(x, cosine, sine, factor, q[to : to + size])
             for j in range(mine // PANEL):
                 at = (((layer * kv + g) * len(prompts.lengths) + b) * panels + j) * size * PANEL
-                columns_2(
-                    q, 0, size, 1, m * per, prompts.keys, at, PANEL, size, s, j * PANEL, s_row
-                )
+                columns_2(q, 0, size, 1, m * per, prompt_keys, at, PANEL, size, s, j * PANEL, s_row)
             for j in range(m):
                 for c in range(block + 1):
                     at = (((layer * own.keys.shape[1] + r + j) * kv + g) * room + c) * size * OWN
                     to = j * per * s_row + mine + c * OWN
                     left, first = filled - c * OWN, j * per * size
                     if left > 2 * WIDTH:
-                        columns_4(q, first, size, 1, per, own.keys, at, OWN, size, s, to, s_row)
+                        columns_4(q, first, size, 1, per, own_keys, at, OWN, size, s, to, s_row)
                     elif left > WIDTH:
-                        columns_2(q, first, size, 1, per, own.keys, at, OWN, size, s, to, s_row)
+                        columns_2(q, first, size, 1, per, own_keys, at, OWN, size, s, to, s_row)
                     else:
-                        columns_1(q, first, size, 1, per, own.keys, at, OWN, size, s, to, s_row)
+                        columns_1(q, first, size, 1, per, own_keys, at, OWN, size, s, to, s_row)
             at = ((layer * kv + g) * len(prompts.lengths) + b) * longest * wide
             for h in range(m * per):
-                row = s[h]
+                row = s[h * s_row : (h + 1) * s_row]
                 told, told_own = row[:p], row[mine : mine + filled]
                 best = max(largest(told), largest(told_own))
                 sums[h] = _weigh(told, best) + _weigh(told_own, best)
             for i in range(0, wide, PANEL):
-                columns_2(s, 0, s_row, 1, m * per, prompts.values, at + i, wide, p, o, i, o_row)
+                columns_2(s, 0, s_row, 1, m * per, prompt_values, at + i, wide, p, o, i, o_row)
             for j in range(m):
                 at = ((layer * own.keys.shape[1] + r + j) * kv + g) * room * OWN * wide
                 first, to, i = j * per * s_row + mine, j * per * o_row, 0
                 while i + 2 * PANEL <= wide:
                     columns_4_add(
-                        s, first, s_row, 1, per, own.values, at + i, wide, filled, o, to + i, o_row
+                        s, first, s_row, 1, per, own_values, at + i, wide, filled, o, to + i, o_row
                     )
                     i += 2 * PANEL
                 if i < wide:
                     columns_2_add(
-                        s, first, s_row, 1, per, own.values, at + i, wide, filled, o, to + i, o_row
+                        s, first, s_row, 1, per, own_values, at + i, wide, filled, o, to + i, o_row
                     )
             for j in range(m):
                 for h in range(per):
                     share = ONE / sums[j * per + h]
-                    read = o[j * per + h]
+                    read = o[(j * per + h) * o_row : (j * per + h + 1) * o_row]
                     mixed = own.mixed[r + j, (g * per + h) * size : (g * per + h + 1) * size]
                     for i in range(size):
                         mixed[i] = read[i] * share
@@ -298,10 +302,20 @@ def draw(logits, uniforms, temperature, tokens, logprobs):  # type: ignore[no-un
 
 
 @part
+def _move(x, width, target, source, count):  # type: ignore[no-untyped-def]
+    """The first `count` numbers of part `source`, of so many, of a flat x to part `target`."""
+    to = x[target * width : target * width + count]
+    read = x[source * width : source * width + count]
+    for i in range(count):
+        to[i] = read[i]
+
+
+@part
 def _keep(own, slots, m, filled):  # type: ignore[no-untyped-def]
     """Slots slots[0] < slots[1] ... go on as 0 .. m - 1; those that stay cost nothing."""
-    layers, kv, room = own.keys.shape[0], own.keys.shape[2], own.keys.shape[3]
-    blocks = (filled + OWN - 1) // OWN
+    layers, rows, kv, blocks, size, _ = own.keys.shape
+    keys, values = own.keys.reshape(-1), own.values.reshape(-1)
+    wide, begun = own.values.shape[4], (filled + OWN - 1) // OWN
     for r in range(m):
         source = slots[r]
         if source == r:
@@ -310,9 +324,9 @@ def _keep(own, slots, m, filled):  # type: ignore[no-untyped-def]
         own.sequence[r] = own.sequence[source]
         for layer in range(layers):
             for g in range(kv):
-                own.keys[layer, r, g, :blocks] = own.keys[layer, source, g, :blocks]
-                own.values[layer, r, g, :filled] = own.values[layer, source, g, :filled]
-    assert room >= blocks
+                here, there = (layer * rows + r) * kv + g, (layer * rows + source) * kv + g
+                _move(keys, blocks * size * OWN, here, there, begun * size * OWN)
+                _move(values, blocks * OWN * wide, here, there, filled * wide)
 
 
 @compiled
