@@ -47,8 +47,11 @@ def inlined(function: Any) -> Any:
 
 
 def part(function: Any) -> Any:
-    """A part of compiled functions."""
-    return njit(nogil=True, **_FLAGS)(function)
+    """A part of compiled functions, compiled once for all constants that it is called with."""
+    made = njit(nogil=True, **_FLAGS)(function)
+    template = made.get_call_template
+    made.get_call_template = lambda args, kws: template([types.unliteral(a) for a in args], kws)
+    return made
 
 
 def _width() -> int:
