@@ -35,16 +35,19 @@ check: $(VENV)/.installed-dev ## format, lint, types and import layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 
+TERMS := --repeats 3 --kl 0.001 --entropy 0.001
 BENCH := $(PEERS)/bin/python benchmarks/speed
 bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/performance.md (an hour, on an idle machine)
 	@for size in 0.8M 3.2M; do for kind in full natural; do \
 		$(BENCH)/sampling.py --size $$size --lengths $$kind || exit 1; done; done
 	@$(BENCH)/sampling.py --size 30M
 	@$(BENCH)/sampling.py --size 3.2M --vllm
-	@for terms in "" "--kl 0.001 --entropy 0.001"; do \
-		$(BENCH)/step_beside_trl.py --prompt 50 --tokens 128 $$terms && \
-		$(BENCH)/step_beside_trl.py --prompt 300 --tokens 64 $$terms && \
-		$(BENCH)/run_beside_trl.py --steps 150 $$terms || exit 1; done
+	@$(BENCH)/step_beside_trl.py --prompt 50 --tokens 128
+	@$(BENCH)/step_beside_trl.py --prompt 300 --tokens 64
+	@$(BENCH)/step_beside_trl.py --prompt 50 --tokens 128 $(TERMS) --trl-batches 256
+	@$(BENCH)/step_beside_trl.py --prompt 300 --tokens 64 $(TERMS) --trl-batches 64
+	@$(BENCH)/run_beside_trl.py --steps 150
+	@$(BENCH)/run_beside_trl.py --steps 50 $(TERMS) --repeats 1
 	@$(BENCH)/memory.py
 	@$(BENCH)/growth.py
 	@$(BENCH)/phases.py

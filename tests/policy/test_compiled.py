@@ -1,6 +1,8 @@
 """Tiles, products, exponential and maximum against numpy."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -79,3 +81,20 @@ def test_the_largest(length):
     for place in sorted({0, length // 2, length - 1}):
         x[place] = 100 + place
         assert compiled.largest(x) == x[place]
+
+
+def test_what_is_on_disk_is_known_before_the_first_call(tmp_path):
+    module = tmp_path / "loops.py"
+    module.write_text(
+        "from oneshot_rlvr.policy.compiled import compiled, on_disk\n"
+        "@compiled\n"
+        "def twice(x):\n"
+        "    return 2 * x\n"
+        "print(on_disk(twice), twice(4), on_disk(twice))\n"
+    )
+
+    def told():
+        command = [sys.executable, "-c", "import loops"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+
+    assert [told(), told()] == ["False 8 True\n", "True 8 True\n"]

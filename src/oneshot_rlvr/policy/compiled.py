@@ -17,6 +17,7 @@ Not here: what is computed with them (`rollouts/kernels.py`, `policy/attention_k
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,15 @@ def compiled(function: Any) -> Any:
         return njit(cache=True, nogil=True, **_FLAGS)(function)
     except RuntimeError:  # neither beside the file nor in the user's own cache
         return njit(nogil=True, **_FLAGS)(function)
+
+
+def on_disk(function: Any) -> bool:
+    """Whether a compiled function needs no compiling, now or ever in this process."""
+    if function.signatures:
+        return True
+    place = function.stats.cache_path
+    name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}-*.nbi"
+    return place is not None and any(Path(place).glob(name))
 
 
 def inlined(function: Any) -> Any:

@@ -9,6 +9,7 @@ recomputation by the model to 1e-4 nats in float32.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -28,6 +29,8 @@ from oneshot_rlvr.rollouts.randomness import StreamKey
 from oneshot_rlvr.rollouts.recording import GraphRecorder
 from oneshot_rlvr.rollouts.static_state import StaticState
 from oneshot_rlvr.types import Prompt, Rollout
+
+log = logging.getLogger(__name__)
 
 # Fewer rollouts than this are not worth a lane of their own.
 _LANE_ROWS = 16
@@ -110,9 +113,13 @@ class SharedPrefixEngine:
 def _states(decoder: Decoder, new_tokens: int) -> States:
     """How rollouts of processed prompts are decoded with the weights as they are now."""
     if packs(decoder):
-        from oneshot_rlvr.rollouts.compiled_state import CompiledState  # numba takes its time
+        from oneshot_rlvr.policy.compiled import on_disk  # numba takes its time
+        from oneshot_rlvr.rollouts.compiled_state import CompiledState
+        from oneshot_rlvr.rollouts.kernels import decode
         from oneshot_rlvr.rollouts.packed import pack_prompts, pack_weights
 
+        if not on_disk(decode):
+            log.warning("compiling loops for this machine: once, for about half a minute")
         weights = pack_weights(decoder)
 
         def compiled(prefix: Prefix) -> Callable[[Tensor], DecodeState]:
