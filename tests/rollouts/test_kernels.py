@@ -81,14 +81,13 @@ def states(policy, prompts, which, new):
 def test_positions_are_those_of_tensor_operations(architecture, settings):
     if "mlp_bias" in settings and architecture != "llama":
         settings = {}
-    policy = random_policy(architecture, **settings)
+    policy, generator = random_policy(architecture, **settings), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in policy.model.named_parameters():
             if name.endswith(("bias", "norm.weight")):  # zeros and ones as they are made
-                parameter += 0.3 * torch.randn(parameter.shape)
+                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
     which = torch.tensor([0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2])
     compiled, plain = states(policy, [(1, 2, 3), (4,), tuple(range(70))], which, 150)
-    generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         torch.testing.assert_close(compiled.start(), plain.start())
         n = len(which)
@@ -99,8 +98,8 @@ def test_positions_are_those_of_tensor_operations(architecture, settings):
                 plain.keep(kept)
                 n = len(kept)
             tokens = torch.randint(0, 200, (n,), generator=generator)
-            read = compiled.advance(tokens), plain.advance(tokens)
-            torch.testing.assert_close(*read, atol=3e-4, rtol=1e-4)
+            logits, wanted = compiled.advance(tokens), plain.advance(tokens)
+            assert (logits - wanted).abs().max() < 2e-5 * wanted.abs().max()
     assert compiled.computed == 20 * 12 + 60 * 6 + 70 * 3
 
 
