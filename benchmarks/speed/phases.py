@@ -108,7 +108,7 @@ def update(policy: Policy) -> dict[str, float]:
             {
                 "rollouts": {"prompts_per_step": 1, "group_size": 2, "temperature": 1.0},
                 "algorithm": {"kl_coefficient": 0.0, "entropy_coefficient": 0.0},
-                "train": {"micro_batch_tokens": 16384},
+                "train": {"micro_batch_tokens": 16896},
             }
         ),
     )

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--trl-batches", type=int, nargs="+", default=[64, 128, 256])
-    parser.add_argument("--micro-batch-tokens", type=int, default=16384)
+    parser.add_argument("--micro-batch-tokens", type=int, default=16896)
     parser.add_argument("--peak-memory", choices=["ours", "trl"])
     args = parser.parse_args()
     settle(args.threads)
