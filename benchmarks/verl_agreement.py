@@ -22,10 +22,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from oneshot_rlvr import api
 from oneshot_rlvr.backends.verl.agreement import differences
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.train.stopping import Stopping
+from oneshot_rlvr.verbs import train as api
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (0, 1, 2)

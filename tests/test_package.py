@@ -14,7 +14,7 @@ TORCH_FREE = [
     *("types", "errors", "registry", "settings", "config", "estimators", "records", "examples"),
     *("verifiers", "rewards", "tiny", "tiny.tasks", "rollouts", "evaluation"),
     *("selection", "analysis", "report"),
-    *("api", "cli"),
+    *("verbs.train", "verbs.evaluate", "cli"),
 ]
 
 

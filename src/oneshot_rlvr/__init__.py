@@ -6,7 +6,7 @@
     oneshot_rlvr.analyse("runs/demo")                      a run -> what happened, as tables
     oneshot_rlvr.report("runs/demo")                       a run -> one HTML file
 
-These are the command line's own calls (`oneshot_rlvr.api`). Importing the package imports nothing
+These are the command line's own calls (`oneshot_rlvr.verbs`). Importing the package imports nothing
 else: torch, transformers and the charts come with the first call.
 """
 
@@ -19,11 +19,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oneshot_rlvr.api import analyse as analyse
-    from oneshot_rlvr.api import evaluate as evaluate
-    from oneshot_rlvr.api import report as report
-    from oneshot_rlvr.api import select as select
-    from oneshot_rlvr.api import train as train
+    from oneshot_rlvr.verbs.train import analyse as analyse
+    from oneshot_rlvr.verbs.train import evaluate as evaluate
+    from oneshot_rlvr.verbs.train import report as report
+    from oneshot_rlvr.verbs.train import select as select
+    from oneshot_rlvr.verbs.train import train as train
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "analyse", "evaluate", "report", "select", "train"]
@@ -39,7 +39,9 @@ class _VerbRoom(ModuleType):
 
     @property
     def _verb(self) -> Any:
-        return getattr(importlib.import_module("oneshot_rlvr.api"), self.__name__.split(".")[-1])
+        return getattr(
+            importlib.import_module("oneshot_rlvr.verbs.train"), self.__name__.split(".")[-1]
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._verb(*args, **kwargs)
@@ -59,7 +61,7 @@ class _Package(ModuleType):
         if name in _VERB_ROOMS:
             return importlib.import_module(f"oneshot_rlvr.{name}")
         if name in _VERBS:
-            return getattr(importlib.import_module("oneshot_rlvr.api"), name)
+            return getattr(importlib.import_module("oneshot_rlvr.verbs.train"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

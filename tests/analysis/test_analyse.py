@@ -7,7 +7,6 @@ import csv
 import pandas as pd
 import pytest
 
-from oneshot_rlvr import api
 from oneshot_rlvr.analysis import analyse
 from oneshot_rlvr.analysis.everything import Settings, write_tables
 from oneshot_rlvr.cli import main
@@ -15,6 +14,7 @@ from oneshot_rlvr.cli.analysis_tables import harmless
 from oneshot_rlvr.errors import ConfigError, RunError
 from oneshot_rlvr.records import RunWriter, summarise
 from oneshot_rlvr.types import Graded, Reason, Rollout, Verdict
+from oneshot_rlvr.verbs import train as api
 
 SENTENCE = "The area and the cube of the velocity give the answer"
 SATURATED, GIBBERISH, STEPS = 12, 31, 40

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from oneshot_rlvr import api
 from oneshot_rlvr.backends import local
 from oneshot_rlvr.backends.local import run
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.train.step import TrainStep
+from oneshot_rlvr.verbs import train as api
 
 
 def names_in(directory: Path) -> list[str]:

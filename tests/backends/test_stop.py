@@ -8,13 +8,13 @@ import signal
 
 import pytest
 
-from oneshot_rlvr import api
 from oneshot_rlvr.backends.local import run
 from oneshot_rlvr.errors import TrainingError
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.train.checkpoint import latest_checkpoint
 from oneshot_rlvr.train.stopping import Stopping
+from oneshot_rlvr.verbs import train as api
 
 
 def assert_same_end(straight, out):

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from oneshot_rlvr import api
 from oneshot_rlvr.cli import build_parser, main
 from oneshot_rlvr.cli.evaluation_tables import print_answers, print_evaluation, print_prompts
 from oneshot_rlvr.evaluation.prompts import read_templates
 from oneshot_rlvr.evaluation.store import read_samples
+from oneshot_rlvr.verbs import train as api
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import tomli_w
 
-from oneshot_rlvr import api
 from oneshot_rlvr.cli import main
 from oneshot_rlvr.cli.ranking_table import sparkline
 from oneshot_rlvr.examples import load_file
+from oneshot_rlvr.verbs import train as api
 
 OPTIONS = {"answer": "a", "verifier": "exact_match", "extraction": "lenient"}
 

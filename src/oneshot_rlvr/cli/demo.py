@@ -6,8 +6,8 @@ import argparse
 from contextlib import closing
 from typing import Any
 
-from oneshot_rlvr import api
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.verbs import train as api
 
 
 def add_parser(subparsers: Any) -> Parser:

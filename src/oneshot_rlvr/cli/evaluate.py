@@ -162,8 +162,8 @@ def run(args: argparse.Namespace) -> int:
 def _against(args: argparse.Namespace) -> list[Any]:
     """The other side: stored answers and names as given, models found, `base` that of the first
     run. ConfigError, ModelError, RunError for what is none."""
-    from oneshot_rlvr import api
     from oneshot_rlvr.errors import ConfigError
+    from oneshot_rlvr.verbs import train as api
 
     found: list[Any] = []
     for name in args.against:
@@ -177,8 +177,8 @@ def _against(args: argparse.Namespace) -> list[Any]:
 
 
 def _ask(args: argparse.Namespace) -> int:
-    from oneshot_rlvr import api
     from oneshot_rlvr.cli.evaluation_tables import print_answers
+    from oneshot_rlvr.verbs import train as api
 
     answers = api.ask(
         args.models[0],
@@ -199,10 +199,10 @@ def _ask(args: argparse.Namespace) -> int:
 def _probe(args: argparse.Namespace, endpoint: Endpoint | None) -> int:
     import pandas as pd
 
-    from oneshot_rlvr import api
     from oneshot_rlvr.cli.evaluation_tables import print_probe
     from oneshot_rlvr.cli.progress import AnswerCount
     from oneshot_rlvr.evaluation.store import slug
+    from oneshot_rlvr.verbs import train as api
 
     label = endpoint.model if endpoint is not None else args.models[0]
     folder = Path(args.samples_out) if args.samples_out else FOLDER / slug(label)
@@ -232,8 +232,8 @@ def _probe(args: argparse.Namespace, endpoint: Endpoint | None) -> int:
 
 
 def _regrade(args: argparse.Namespace) -> int:
-    from oneshot_rlvr import api
     from oneshot_rlvr.evaluation.regrade import changes
+    from oneshot_rlvr.verbs import train as api
 
     for path, rows in api.regrade(args.regrade, seed=args.seed).items():
         right, wrong = changes(rows)

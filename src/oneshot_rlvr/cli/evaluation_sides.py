@@ -69,9 +69,9 @@ class Side:
             print_prompts(benchmark, summaries)
 
     def _answer(self, name: Any, args: argparse.Namespace, endpoint: Endpoint | None) -> None:
-        from oneshot_rlvr import api
         from oneshot_rlvr.cli.progress import AnswerCount
         from oneshot_rlvr.evaluation.store import file_name, place_beside, slug, write_samples
+        from oneshot_rlvr.verbs import train as api
 
         label = endpoint.model if endpoint is not None else str(getattr(name, "name", name))
         folder = Path(args.samples_out) if args.samples_out else FOLDER / slug(label)

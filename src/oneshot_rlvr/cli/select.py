@@ -101,9 +101,9 @@ def add_parser(subparsers: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Ranks, writes what was asked for, and prints the top."""
-    from oneshot_rlvr import api
     from oneshot_rlvr.cli.progress import AnswerCount, Progress, resumable
     from oneshot_rlvr.cli.ranking_table import print_selection
+    from oneshot_rlvr.verbs import train as api
 
     sizes = _numbers("--k", args.k)
     with ExitStack() as stack:

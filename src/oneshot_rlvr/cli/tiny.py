@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from oneshot_rlvr import api
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.verbs import train as api
 
 GROUPS = ("math", "other", "all")
 
@@ -107,10 +107,10 @@ def _choose(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from oneshot_rlvr.backends.pool import probe
     from oneshot_rlvr.cli.ranking_table import cost_words
     from oneshot_rlvr.selection import from_samples, rank
     from oneshot_rlvr.tiny import tasks
+    from oneshot_rlvr.verbs.pool import probe
 
     items = [
         item

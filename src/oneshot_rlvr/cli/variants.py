@@ -64,7 +64,7 @@ def add_parser(subparsers: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and says what is in it."""
-    from oneshot_rlvr import api
+    from oneshot_rlvr.verbs import train as api
 
     path, examples = api.variants(
         args.examples,

@@ -20,11 +20,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from oneshot_rlvr import api
 from oneshot_rlvr.backends.verl.jobs_api import JobsApi
 from oneshot_rlvr.config import load_recipe, to_toml
 from oneshot_rlvr.errors import RunError
 from oneshot_rlvr.records import Run
+from oneshot_rlvr.verbs import train as api
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(1800)]
 

@@ -17,11 +17,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from oneshot_rlvr import api
 from oneshot_rlvr.backends.verl.launch import MARK
 from oneshot_rlvr.config import load_recipe, packaged_recipes
 from oneshot_rlvr.errors import GraderError, RunError
 from oneshot_rlvr.records import Run
+from oneshot_rlvr.tiny import weights_directory
+from oneshot_rlvr.verbs import train as api
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(1800)]
 
@@ -167,7 +168,7 @@ def test_the_result_is_a_plain_directory_of_the_trained_weights(grpo):
     assert told["dtype"] == "float32"
     assert {str(t.dtype) for t in weights.values()} == {"torch.float32"}
     trained = AutoModelForCausalLM.from_pretrained(final)
-    base = AutoModelForCausalLM.from_pretrained(Path(api.__file__).parent / "tiny" / "weights")
+    base = AutoModelForCausalLM.from_pretrained(weights_directory())
     moved = [
         (a - b).abs().max().item()
         for a, b in zip(trained.parameters(), base.parameters(), strict=True)
@@ -392,7 +393,7 @@ def test_adapters_train_and_come_out_merged(tmp_path):
     gap = Run(result.directory).metrics()["train/logprob_gap"]
     assert gap.max() < 0.1  # verl rounds merged weights to bfloat16
     trained = load_file(result.directory / "final" / "model.safetensors")
-    base = load_file(Path(api.__file__).parent / "tiny" / "weights" / "model.safetensors")
+    base = load_file(weights_directory() / "model.safetensors")
     assert set(trained) - {"lm_head.weight"} == set(base)
     moved = {name for name in base if not trained[name].equal(base[name].float())}
     assert moved

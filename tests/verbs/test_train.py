@@ -10,10 +10,10 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import oneshot_rlvr
-from oneshot_rlvr import api
 from oneshot_rlvr.config import BenchmarkConfig, Recipe, parse_recipe
 from oneshot_rlvr.errors import ConfigError, ModelError, RunError
 from oneshot_rlvr.records import RunWriter
+from oneshot_rlvr.verbs import train as api
 
 PAPER = "paper_qwen25_math_1p5b_pi1"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.errors import ConfigError
-from oneshot_rlvr.subjects import (
+from oneshot_rlvr.verbs.subjects import (
     Subject,
     base_of,
     find_benchmark,

@@ -32,7 +32,7 @@ from oneshot_rlvr.selection.history import without_visits
 from oneshot_rlvr.types import Example
 
 if TYPE_CHECKING:
-    from oneshot_rlvr.backends.pool import Cost
+    from oneshot_rlvr.verbs.pool import Cost
 
 SIZES = (1, 2, 4, 16)
 BATCH = 128  # rows of the paper's training sets
@@ -86,7 +86,7 @@ def history_of(
     if source.path is not None:
         return read_history(source.path).of_pool(ids), None, []
     if source.recipe is not None:
-        from oneshot_rlvr.backends.pool import train_over
+        from oneshot_rlvr.verbs.pool import train_over
 
         out = source.out or Path("runs") / f"history-{Path(pool).stem}"
         tried = train_over(
@@ -101,7 +101,7 @@ def history_of(
         assert tried.run is not None
         return from_run(tried.run).of_pool(ids), tried.cost, tried.notes
     if source.rollouts is not None:
-        from oneshot_rlvr.backends.pool import probe
+        from oneshot_rlvr.verbs.pool import probe
 
         tried = probe(
             source.model,

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.errors import ConfigError
-from oneshot_rlvr.evaluate_api import ask, evaluate, probe_contamination, regrade, set_threads
-from oneshot_rlvr.subjects import Subject, base_of, find_benchmark, find_model
+from oneshot_rlvr.verbs.evaluate import ask, evaluate, probe_contamination, regrade, set_threads
+from oneshot_rlvr.verbs.subjects import Subject, base_of, find_benchmark, find_model
 
 if TYPE_CHECKING:
     from oneshot_rlvr.analysis import Analysis
-    from oneshot_rlvr.backends.choosing import Selection
-    from oneshot_rlvr.backends.directory import RunResult
     from oneshot_rlvr.config import Recipe
+    from oneshot_rlvr.running.directory import RunResult
     from oneshot_rlvr.types import Example
+    from oneshot_rlvr.verbs.select import Selection
 
 __all__ = [
     "Subject",
@@ -131,8 +131,8 @@ def select(
         rows, in the layout `columns` (own, verl, trl; auto: the pool's, its rows as published).
     progress, answered: told of a history's steps and a probe's answers (done, in all).
     """
-    from oneshot_rlvr.backends.choosing import Source, choose, write_ranking, write_sets
     from oneshot_rlvr.examples import load_published
+    from oneshot_rlvr.verbs.select import Source, choose, write_ranking, write_sets
 
     given = [history is not None, make_history is not None, probe is not None]
     if sum(given) > 1:
@@ -210,8 +210,8 @@ def variants(
     unguessable. question, strip_suffix, prompt: other ways to ask. shots: files whose examples go
     before every question, with their answers. columns, batch: as in `select`.
     """
-    from oneshot_rlvr.backends.variants import read_shots, varied, write_examples
     from oneshot_rlvr.examples import load_published
+    from oneshot_rlvr.verbs.variants import read_shots, varied, write_examples
 
     published = load_published(examples, verifier=verifier, ids=ids)
     found = varied(
