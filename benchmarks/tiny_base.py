@@ -20,8 +20,8 @@ from oneshot_rlvr.evaluation import evaluate, load_benchmark
 from oneshot_rlvr.policy import load_policy
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import make_engine
+from oneshot_rlvr.rollouts.threads import set_threads
 from oneshot_rlvr.tiny.families import FAMILIES, families_of
-from oneshot_rlvr.verbs.train import set_threads
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 64

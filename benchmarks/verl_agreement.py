@@ -22,10 +22,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import oneshot_rlvr
 from oneshot_rlvr.backends.verl.agreement import differences
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.train.stopping import Stopping
-from oneshot_rlvr.verbs import train as api
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (0, 1, 2)
@@ -125,7 +125,9 @@ def train(
         timer.daemon = True
         timer.start()
     overrides = {**COMMON, **settings, **own}
-    api.train("tiny_one_shot", overrides=overrides, out=out, resume=True, stopping=stopping)
+    oneshot_rlvr.train(
+        "tiny_one_shot", overrides=overrides, out=out, resume=True, stopping=stopping
+    )
 
 
 def main() -> None:

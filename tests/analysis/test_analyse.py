@@ -7,6 +7,7 @@ import csv
 import pandas as pd
 import pytest
 
+import oneshot_rlvr
 from oneshot_rlvr.analysis import analyse
 from oneshot_rlvr.analysis.everything import Settings, write_tables
 from oneshot_rlvr.cli import main
@@ -14,7 +15,6 @@ from oneshot_rlvr.cli.analysis_tables import harmless
 from oneshot_rlvr.errors import ConfigError, RunError
 from oneshot_rlvr.records import RunWriter, summarise
 from oneshot_rlvr.types import Graded, Reason, Rollout, Verdict
-from oneshot_rlvr.verbs import train as api
 
 SENTENCE = "The area and the cube of the velocity give the answer"
 SATURATED, GIBBERISH, STEPS = 12, 31, 40
@@ -205,7 +205,7 @@ def _number(cell):
 
 
 def test_without_texts_the_rollouts_are_not_read(run):
-    found = api.analyse(run, texts=False).tables
+    found = oneshot_rlvr.analyse(run, texts=False).tables
     assert "reflection" not in found
     assert found["saturation"]["saturation_step"].tolist() == [SATURATED]
 

@@ -8,13 +8,13 @@ import signal
 
 import pytest
 
+import oneshot_rlvr
 from oneshot_rlvr.backends.local import run
 from oneshot_rlvr.errors import TrainingError
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.train.checkpoint import latest_checkpoint
 from oneshot_rlvr.train.stopping import Stopping
-from oneshot_rlvr.verbs import train as api
 
 
 def assert_same_end(straight, out):
@@ -36,7 +36,7 @@ def test_a_run_stopped_by_a_signal_is_saved_and_goes_on_to_the_same_bits(
 
     monkeypatch.setattr(Scorer, "score", signalled)
     with stopping.listening():
-        result = api.train(stateful, out=out, stopping=stopping)
+        result = oneshot_rlvr.train(stateful, out=out, stopping=stopping)
     monkeypatch.undo()
     assert (result.stopped_after, result.summary, result.reused) == (3, {}, False)
     assert Run(out).status == "running"

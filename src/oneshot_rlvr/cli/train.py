@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from oneshot_rlvr.cli.progress import Progress, print_stopped, resumable
     from oneshot_rlvr.cli.tables import print_run
     from oneshot_rlvr.train.stopping import Stopping
-    from oneshot_rlvr.verbs import train as api
+    from oneshot_rlvr.verbs.train import train
 
     stopping = Stopping()
     with (
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         stopping.listening(),
         resumable(_again(args)),
     ):
-        result = api.train(
+        result = train(
             recipe,
             out=args.out,
             resume=args.resume,

@@ -1,7 +1,7 @@
-"""Which example: a pool, its history from wherever it comes, a ranking, and training sets cut.
+"""`select`: a pool -> its examples ranked by a score of their history, and training sets.
 
-Orchestration of `selection` (scores), `pool` (what a model makes of the pool) and
-`examples.writers`; what the verb `select` calls. Not here: the scores, or printing.
+The history is given, made by training over the pool, or replaced by a probe of a model (`pool`);
+the scores are in `selection`, the mix with diversity in `mixing`, the files in `training_sets`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from oneshot_rlvr.config import Recipe
-from oneshot_rlvr.errors import ConfigError, DataError
-from oneshot_rlvr.examples import Published
-from oneshot_rlvr.examples.writers import repeated, rows_in, schema_of, write_rows
-from oneshot_rlvr.registry import nearest
+from oneshot_rlvr.config import Recipe, resolve_recipe
+from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.examples import load_published
 from oneshot_rlvr.selection import (
     SCORES,
     History,
     Ranking,
-    diversified,
     from_run,
     from_samples,
     rank,
@@ -30,12 +25,12 @@ from oneshot_rlvr.selection import (
 )
 from oneshot_rlvr.selection.history import without_visits
 from oneshot_rlvr.types import Example
+from oneshot_rlvr.verbs.mixing import mixed
+from oneshot_rlvr.verbs.subjects import find_model
+from oneshot_rlvr.verbs.training_sets import BATCH, SIZES, write_ranking, write_sets
 
 if TYPE_CHECKING:
     from oneshot_rlvr.verbs.pool import Cost
-
-SIZES = (1, 2, 4, 16)
-BATCH = 128  # rows of the paper's training sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +58,102 @@ class Source:
     model_recipe: Recipe | None = None
     temperature: float | None = None
     max_new_tokens: int | None = None
+
+
+def select(
+    pool: str | Path,
+    *,
+    history: str | Path | None = None,
+    make_history: Recipe | str | Path | Mapping[str, Any] | None = None,
+    visits: int | None = None,
+    history_out: str | Path | None = None,
+    probe: int | None = None,
+    model: str | Path | None = None,
+    temperature: float | None = None,
+    max_new_tokens: int | None = None,
+    score: str | None = None,
+    seed: int = 0,
+    diversity: float = 0.0,
+    category: str | None = None,
+    embeddings: str | Path | None = None,
+    out: str | Path | None = None,
+    sets: str | Path | None = None,
+    sizes: Sequence[int] | None = None,
+    ranks: Sequence[int] = (),
+    batch: int = BATCH,
+    columns: str = "auto",
+    verifier: str = "math_answer",
+    progress: Any = None,
+    answered: Callable[[int, int], None] | None = None,
+) -> Selection:
+    """Ranks a pool of examples by a score, and writes training sets of the first ones.
+
+    pool: a file of examples or a hub data set; `verifier` is for rows that name none.
+    history: a run's directory, the paper's JSON, a table (example, visit, accuracy), or graded
+        samples. make_history: a recipe to train briefly over the pool with, in `history_out`,
+        every example asked about `visits` times (None: the recipe's steps). probe: that many
+        answers of `model` to every example, without training. One of the three, or none for the
+        scores random and first.
+    score: see `oneshot list scores`; None: variance, for a probe pass_rate.
+    diversity: 0 (the score alone) to 1, by `category` (a column; None: domain) or `embeddings` (a
+        Parquet file with id and embedding).
+    out: where the ranking goes (.parquet). sets: a folder for training sets of the first k
+        examples for k in `sizes` (None: 1, 2, 4, 16), and of `ranks`, each repeated to `batch`
+        rows, in the layout `columns` (own, verl, trl; auto: the pool's, its rows as published).
+    progress, answered: told of a history's steps and a probe's answers (done, in all).
+    """
+    given = [history is not None, make_history is not None, probe is not None]
+    if sum(given) > 1:
+        raise ConfigError("history, make_history and probe are three ways to one thing; give one.")
+    if (probe is None) != (model is None):
+        raise ConfigError("a probe asks a model: give both, --probe N and --model MODEL.")
+    if probe is not None and probe < 1:
+        raise ConfigError(f"probe is {probe}; wanted at least 1 answer an example.")
+    subject = None if model is None else find_model(model)
+    source = Source(
+        path=history,
+        recipe=None if make_history is None else resolve_recipe(make_history),
+        visits=visits,
+        out=None if history_out is None else Path(history_out),
+        rollouts=probe,
+        model="" if subject is None else subject.path,
+        model_recipe=None if subject is None else subject.recipe,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+    )
+    if subject is not None:
+        from oneshot_rlvr.rollouts.threads import set_threads
+
+        set_threads(subject.recipe.train.threads)
+    published = load_published(pool, verifier=verifier)
+    score = score or default_score(source)
+    SCORES.load(score)  # an unknown name is told before anything is trained
+    examples = published.examples
+    visited, cost, notes = history_of(
+        source,
+        pool,
+        examples,
+        score=score,
+        verifier=verifier,
+        seed=seed,
+        progress=progress,
+        answered=answered,
+    )
+    ranking = mixed(
+        rank(visited, score, seed=seed),
+        examples,
+        count=max([*(sizes or SIZES), *ranks]),
+        weight=diversity,
+        category=category,
+        embeddings=embeddings,
+    )
+    files = [] if out is None else [write_ranking(ranking, out)]
+    if sets is not None:
+        files += write_sets(
+            ranking, published, pool, sets, sizes=sizes, ranks=ranks, batch=batch, columns=columns
+        )
+    by_id = {example.id: example for example in examples}
+    return Selection(ranking, by_id, cost, notes + ranking.notes(), files)
 
 
 def default_score(source: Source) -> str:
@@ -121,169 +212,3 @@ def history_of(
             f"{', '.join(name for name in SCORES if not SCORES.load(name).visits)}."
         )
     return without_visits(ids), None, []
-
-
-def mixed(
-    ranking: Ranking,
-    examples: Sequence[Example],
-    *,
-    count: int,
-    weight: float,
-    category: str | None,
-    embeddings: str | Path | None,
-) -> Ranking:
-    """The ranking with its first `count` taken for diversity as well (`selection.diversity`)."""
-    if not weight:
-        if category is not None or embeddings is not None:
-            raise ConfigError(
-                "a category or embeddings are for a mix with diversity; set its weight "
-                "(--diversity 0.5)"
-            )
-        return ranking
-    vectors = None if embeddings is None else read_embeddings(embeddings, ranking.history.ids)
-    labels = None
-    if category is not None or embeddings is None:
-        labels = _labels(examples, category or "domain")
-    return diversified(ranking, count, weight, categories=labels, embeddings_E_D=vectors)
-
-
-def _labels(examples: Sequence[Example], category: str) -> list[str]:
-    labels = [
-        str(getattr(e, category) if category in ("domain", "family") else e.extra.get(category, ""))
-        for e in examples
-    ]
-    if len(set(labels)) < 2:
-        known = ["domain", "family", *dict.fromkeys(key for e in examples for key in e.extra)]
-        raise DataError(
-            f"every example has the same {category} ({labels[0]!r}), which tells none apart; name "
-            f"another column (--category; there are {', '.join(known[:12])}) or give --embeddings."
-            f"{nearest(category, known) if category not in known else ''}"
-        )
-    return labels
-
-
-def read_embeddings(path: str | Path, ids: Sequence[str]) -> np.ndarray:
-    """One vector an id, in their order, from a Parquet file with the columns id and embedding."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            f"{path} is not readable Parquet: {' '.join(str(error).split())}"
-        ) from error
-    if not {"id", "embedding"} <= set(table.column_names):
-        raise DataError(
-            f"{path} has the columns {', '.join(table.column_names)}; wanted id and embedding "
-            "(a list of numbers)"
-        )
-    names = [str(name) for name in table["id"].to_pylist()]
-    known = dict(zip(names, table["embedding"].to_pylist(), strict=True))
-    if len(known) < len(names):
-        raise DataError(f"{path} gives {len(names) - len(known)} ids more than one embedding")
-    missing = [name for name in ids if known.get(name) is None]
-    if missing:
-        raise DataError(
-            f"{path} has no embedding for {len(missing)} of {len(ids)} examples, the first "
-            f"{missing[0]!r}"
-        )
-    vectors = [known[name] for name in ids]
-    sizes = {len(vector) for vector in vectors}
-    if len(sizes) > 1:
-        raise DataError(
-            f"{path} has embeddings of {min(sizes)} to {max(sizes)} numbers; wanted one"
-        )
-    return np.array(vectors, dtype=np.float64)
-
-
-def write_ranking(ranking: Ranking, path: str | Path) -> Path:
-    """The ranking's table as Parquet."""
-    import pyarrow.parquet as pq
-
-    path = Path(path)
-    if path.suffix != ".parquet":
-        raise ConfigError(f'{path} ends in "{path.suffix}"; a ranking is written as .parquet')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(ranking.to_table(), path, compression="zstd")
-    return path
-
-
-def write_sets(
-    ranking: Ranking,
-    published: Published,
-    pool: str | Path,
-    folder: str | Path,
-    *,
-    sizes: Sequence[int] | None = None,
-    ranks: Sequence[int] = (),
-    batch: int = BATCH,
-    columns: str = "auto",
-) -> list[Path]:
-    """Training sets: of the first k examples for every size, and of the ranks given, if any.
-
-    `sizes` None takes 1, 2, 4 and 16 as far as the pool has them. ConfigError for a size or rank
-    that the pool has not; DataError for more examples than the batch has rows.
-    """
-    ids = ranking.ids
-    if sizes is None:
-        sizes = [size for size in SIZES if size <= min(len(ids), batch)]
-    for number in (*sizes, *ranks):
-        if not 1 <= number <= len(ids):
-            raise ConfigError(f"rank {number} is asked for; the pool has 1 to {len(ids):,}")
-    rows = rows_in(published, columns)
-    by_id = {e.id: row for e, row in zip(published.examples, rows, strict=True)}
-    schema = schema_of(pool) if columns in ("auto", published.layout) else None
-    wanted = [(f"top{size}", ids[:size]) for size in sizes]
-    if ranks:
-        name = "rank" + "-".join(str(number) for number in ranks)
-        wanted.append((name, [ids[number - 1] for number in ranks]))
-    return [
-        write_rows(
-            Path(folder) / f"{name}_r{batch}.parquet",
-            repeated([by_id[i] for i in chosen], batch),
-            schema,
-        )
-        for name, chosen in wanted
-    ]
-
-
-def choose(
-    published: Published,
-    pool: str | Path,
-    source: Source,
-    *,
-    score: str | None = None,
-    verifier: str = "math_answer",
-    seed: int = 0,
-    diversity: float = 0.0,
-    category: str | None = None,
-    embeddings: str | Path | None = None,
-    mixed_first: int = SIZES[-1],
-    progress: Any = None,
-    answered: Callable[[int, int], None] | None = None,
-) -> Selection:
-    """The pool's ranking; no file is written but the run of a history that is made."""
-    score = score or default_score(source)
-    SCORES.load(score)  # an unknown name is told before anything is trained
-    examples = published.examples
-    history, cost, notes = history_of(
-        source,
-        pool,
-        examples,
-        score=score,
-        verifier=verifier,
-        seed=seed,
-        progress=progress,
-        answered=answered,
-    )
-    ranking = mixed(
-        rank(history, score, seed=seed),
-        examples,
-        count=mixed_first,
-        weight=diversity,
-        category=category,
-        embeddings=embeddings,
-    )
-    by_id = {example.id: example for example in examples}
-    return Selection(ranking, by_id, cost, notes + ranking.notes(), [])
