@@ -1,8 +1,8 @@
 """A run on this machine, from recipe to final model: the one path that everything else hangs on.
 
-Everything is read and checked first (`prepare`), so that a mistake costs seconds; then it trains
-(`train.loop`); then it touches the test set once, with the base and with the result; then it saves
-the result as a plain HF directory with its card.
+Everything is read and checked first (`running.prepare`), so that a mistake costs seconds; then it
+trains (`train.loop`); then it touches the test set once, with the base and with the result; then it
+saves the result as a plain HF directory with its card.
 """
 
 from __future__ import annotations
