@@ -11,7 +11,7 @@
 set -euo pipefail
 work="$(mktemp -d)"; trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install -q mathruler==0.1.0 sympy==1.14.0 pylatexenc==2.10 2>/dev/null
+"$work/venv/bin/pip" install -q mathruler==0.1.0 sympy==1.14.0 pylatexenc==2.10 tqdm==4.67.1 2>/dev/null
 seen="$("$work/venv/bin/python" -W ignore - <<'PY'
 from mathruler.grader import grade_answer
 
