@@ -22,6 +22,7 @@ from oneshot_rlvr.config import ModelConfig
 from oneshot_rlvr.errors import ModelError, RecordsError
 from oneshot_rlvr.policy.lora import has_adapters, load_exact, merged_state, save_exact
 from oneshot_rlvr.policy.recompute import set_recompute
+from oneshot_rlvr.policy.tokenizer_guard import check_tokenizer
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ def load_policy(config: ModelConfig) -> Policy:
     }
     with _as_model_error(f'the tokenizer of model.path "{config.path}"'):
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
+        check_tokenizer(tokenizer, source, name=config.path, revision=config.revision)
     with _as_model_error(f'model.path "{config.path}"'), _without_bars():
         model = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, use_safetensors=True, **shared

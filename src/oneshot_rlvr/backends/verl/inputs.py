@@ -103,6 +103,8 @@ def _tokenizer(config: ModelConfig, model: str) -> tuple[Any, int | None]:
     """The tokenizer, and how many positions the model knows."""
     from transformers import AutoConfig, AutoTokenizer
 
+    from oneshot_rlvr.policy.tokenizer_guard import check_tokenizer
+
     trust = config.trust_remote_code
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust)
@@ -112,6 +114,7 @@ def _tokenizer(config: ModelConfig, model: str) -> tuple[Any, int | None]:
             f'The tokenizer of model.path "{config.path}" could not be loaded: '
             f"{' '.join(str(error).split())[:300]}"
         ) from error
+    check_tokenizer(tokenizer, model, name=config.path)
     return tokenizer, getattr(shape, "max_position_embeddings", None)
 
 
