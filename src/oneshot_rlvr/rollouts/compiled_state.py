@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from oneshot_rlvr.policy.compiled import PANEL
-from oneshot_rlvr.rollouts import kernels
+from oneshot_rlvr.kernels import decoding
+from oneshot_rlvr.kernels.tiles import PANEL
 from oneshot_rlvr.rollouts.packed import Array, Prompts, Weights, padded
 
 # Positions of one call: a signal is heeded after that many.
@@ -53,7 +53,7 @@ class CompiledState:
     ):
         self._weights, self._prompts, self._logits_B_V = weights, prompts, logits_B_V
         layers, kv, _, _, size, _ = prompts.keys.shape
-        n, blocks = len(which_n), -(-new // kernels.OWN)
+        n, blocks = len(which_n), -(-new // decoding.OWN)
         width = weights.table.shape[1]
 
         def room(*shape: int) -> Array:
@@ -61,8 +61,8 @@ class CompiledState:
             return np.empty(shape, np.float32)
 
         self._own = Own(
-            keys=room(layers, n, kv, blocks, size, kernels.OWN),
-            values=room(layers, n, kv, blocks * kernels.OWN, padded(size)),
+            keys=room(layers, n, kv, blocks, size, decoding.OWN),
+            values=room(layers, n, kv, blocks * decoding.OWN, padded(size)),
             which=which_n.numpy().copy(),
             sequence=np.arange(n),
             x=room(n, padded(width)),
@@ -84,13 +84,13 @@ class CompiledState:
         """Appends one token to each rollout; logits (n, V) after it."""
         self._filled += 1
         self.computed += len(tokens_n)
-        kernels.advance(tokens_n.numpy(), self._filled, self._weights, self._prompts, self._own)
+        decoding.advance(tokens_n.numpy(), self._filled, self._weights, self._prompts, self._own)
         vocabulary = int(self._weights.vocabulary[0])
         return torch.from_numpy(self._own.logits)[: len(tokens_n), :vocabulary]
 
     def keep(self, slots_m: Tensor) -> None:
         """Only these slots go on, as 0..m-1."""
-        kernels.keep(self._own, slots_m.numpy(), self._filled)
+        decoding.keep(self._own, slots_m.numpy(), self._filled)
         self._n = len(slots_m)
 
     def decode(self, uniforms_T_N: Array, ends: Array, temperature: float) -> tuple[Array, Array]:
@@ -100,7 +100,7 @@ class CompiledState:
         self._own.logits[:, : self._logits_B_V.shape[1]] = self.start().numpy()
         n, t = N, 0
         while n > 0 and t < T:
-            n, t, computed = kernels.decode(
+            n, t, computed = decoding.decode(
                 n, t, t + _SPAN, np.float32(temperature), ends, drawn,
                 self._weights, self._prompts, self._own,
             )  # fmt: skip

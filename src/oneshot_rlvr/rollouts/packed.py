@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from oneshot_rlvr.policy.compiled import PANEL
+from oneshot_rlvr.kernels.tiles import PANEL
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.rollouts.attention import Prefix
 

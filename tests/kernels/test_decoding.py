@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from oneshot_rlvr.errors import ModelError
+from oneshot_rlvr.kernels import decoding as kernels
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.policy.random_model import random_policy
-from oneshot_rlvr.rollouts import Sampling, StreamKey, kernels, make_engine
+from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
 from oneshot_rlvr.rollouts.compiled_state import CompiledState
 from oneshot_rlvr.rollouts.packed import pack_prompts, pack_weights
 from oneshot_rlvr.rollouts.plan import PlainPlan
@@ -178,7 +179,7 @@ def test_kernels_work_where_nothing_can_be_kept_on_disk():
         "import numpy as np\n"
         "from numba.core import caching\n"
         "caching.CompileResultCacheImpl._locator_classes = []\n"
-        "from oneshot_rlvr.rollouts import kernels\n"
+        "from oneshot_rlvr.kernels import decoding as kernels\n"
         "assert kernels.draw.stats.cache_path is None\n"
         "tokens, logs = np.zeros(1, np.int64), np.zeros(1)\n"
         "even = np.zeros((1, 4), np.float32)\n"

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from oneshot_rlvr.policy.compiled import WIDTH
+from oneshot_rlvr.kernels.tiles import WIDTH
 
 _FLOAT, _INDEX = ir.FloatType(), ir.IntType(64)
 _VECTOR, _WHOLE = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(ir.IntType(32), WIDTH)

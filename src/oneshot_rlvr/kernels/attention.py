@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import (
+from oneshot_rlvr.kernels.products import pack, whole
+from oneshot_rlvr.kernels.tiles import (
     ONE,
     PANEL,
     WIDTH,
@@ -30,8 +31,7 @@ from oneshot_rlvr.policy.compiled import (
     compiled,
     part,
 )
-from oneshot_rlvr.policy.products import pack, whole
-from oneshot_rlvr.policy.vectors import top, turn, weigh, weigh_backward
+from oneshot_rlvr.kernels.vectors import top, turn, weigh, weigh_backward
 
 
 @part

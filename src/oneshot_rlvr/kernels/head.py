@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import PANEL, TINIEST, ZERO, compiled, exp, largest, part
-from oneshot_rlvr.policy.products import (
+from oneshot_rlvr.kernels.products import (
     add_transposed,
     multiply_packed,
     packed,
     packed_transposed,
     whole,
 )
+from oneshot_rlvr.kernels.tiles import PANEL, TINIEST, ZERO, compiled, exp, largest, part
 
 _BLOCK = 128  # tokens
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import (
+from oneshot_rlvr.kernels.tiles import (
     ONE,
     PANEL,
     TALL,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import (
+from oneshot_rlvr.kernels.tiles import (
     PANEL,
     TALL,
     WIDTH,

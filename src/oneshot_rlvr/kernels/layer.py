@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import ONE, PANEL, ZERO, compiled, exp, inlined, part
-from oneshot_rlvr.policy.products import (
+from oneshot_rlvr.kernels.products import (
     add_transposed,
     multiply_packed,
     pack,
@@ -20,6 +19,7 @@ from oneshot_rlvr.policy.products import (
     packed_transposed,
     whole,
 )
+from oneshot_rlvr.kernels.tiles import ONE, PANEL, ZERO, compiled, exp, inlined, part
 
 # Tokens of a block. Fewer, and the sums of the weights' gradients are read and written more often
 # than they are worth; more, and the blocks leave the second-level cache.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from oneshot_rlvr.policy import compiled
-from oneshot_rlvr.policy.compiled import PANEL, TALL, WIDTH
+from oneshot_rlvr.kernels import tiles as compiled
+from oneshot_rlvr.kernels.tiles import PANEL, TALL, WIDTH
 
 VECTORS = {
     1: (compiled.columns_1, compiled.columns_1_add),
@@ -86,7 +86,7 @@ def test_the_largest(length):
 def test_what_is_on_disk_is_known_before_the_first_call(tmp_path):
     module = tmp_path / "loops.py"
     module.write_text(
-        "from oneshot_rlvr.policy.compiled import compiled, on_disk\n"
+        "from oneshot_rlvr.kernels.tiles import compiled, on_disk\n"
         "@compiled\n"
         "def twice(x):\n"
         "    return 2 * x\n"
