@@ -16,11 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from oneshot_rlvr.config import parse_recipe
 from oneshot_rlvr.kernels import decoding, layer
+from oneshot_rlvr.kernels.packing import OWN, padded
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.policy.random_model import random_policy
 from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
 from oneshot_rlvr.rollouts.compiled_state import CompiledState
-from oneshot_rlvr.rollouts.packed import padded
 from oneshot_rlvr.train.step import TrainStep
 from oneshot_rlvr.types import Example, Graded, Prompt, Reason, Verdict
 
@@ -185,7 +185,7 @@ def test_a_new_token_allocates_nothing(policy):
 def test_a_row_holds_its_keys_and_one_set_of_activations(policy, compiled):
     sampled(policy)
     (own,) = {id(state): state._own for state in compiled.states}.values()
-    keys = 2 * LAYERS * 2 * decoding.OWN * (8 + padded(8)) / 2
+    keys = 2 * LAYERS * 2 * OWN * (8 + padded(8)) / 2
     activations = 2 * padded(32) + padded(64) + 32 + padded(300) + 2 * padded(96)
     assert sum(x.nbytes for x in own) <= ROWS * (4 * (keys + activations) + 16)
 

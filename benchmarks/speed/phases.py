@@ -20,8 +20,9 @@ from step_beside_trl import _graded
 from torch.profiler import ProfilerActivity, profile
 
 from oneshot_rlvr.config import Recipe
-from oneshot_rlvr.kernels import decoding
-from oneshot_rlvr.kernels.tiles import ONE, part
+from oneshot_rlvr.kernels import decoding, drawing
+from oneshot_rlvr.kernels.compiling import part
+from oneshot_rlvr.kernels.elementary import ONE
 from oneshot_rlvr.policy import Policy
 from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
 from oneshot_rlvr.rollouts.compiled_state import CompiledState
@@ -87,7 +88,7 @@ def sampling(policy: Policy, repeats: int) -> dict[str, float]:
     pieces: dict[str, Callable[[], Any]] = {
         "matrix products": lambda: _products(ROLLOUTS, weights, own),
         "attention": lambda: [_attention(ROLLOUTS, t, prompts, own) for t in places],
-        "drawing tokens": lambda: decoding.draw(logits, uniforms, np.float32(1), tokens, logprobs),
+        "drawing tokens": lambda: drawing.draw(logits, uniforms, np.float32(1), tokens, logprobs),
     }
     counts = {"matrix products": 1, "attention": len(places), "drawing tokens": 1}
     taken: dict[str, list[float]] = {name: [] for name in [*pieces, "whole"]}

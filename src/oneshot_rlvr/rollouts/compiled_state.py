@@ -1,4 +1,4 @@
-"""Rollouts in mid-generation whose positions are compiled loops (`kernels.py`).
+"""Rollouts in mid-generation whose positions are compiled loops (`kernels/decoding.py`).
 
 For a CPU in float32. `decode` draws many positions in one call; `advance` computes one, for draws
 that the loops do not know (greedy, top-k, top-p).
@@ -6,43 +6,18 @@ that the loops do not know (greedy, top-k, top-p).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from oneshot_rlvr.kernels import decoding
+from oneshot_rlvr.kernels.packing import OWN, Array, Drawn, Own, Prompts, Weights, padded
 from oneshot_rlvr.kernels.tiles import PANEL
-from oneshot_rlvr.rollouts.packed import Array, Prompts, Weights, padded
 
 # Positions of one call: a signal is heeded after that many.
 _SPAN = 32
 # Rows that go through the MLP together: what it computes of them stays in a core's cache.
 _MLP_ROWS = 64
-
-
-class Own(NamedTuple):
-    """What n rollouts have of their own, and room for what is computed of them."""
-
-    keys: Array  # (layers, n, kv, blocks, size, OWN): columns are positions
-    values: Array  # (layers, n, kv, positions, size, padded)
-    which: Array  # (n): the prompt that a rollout continues
-    sequence: Array  # (n): which rollout sits in a slot
-    x: Array  # (n, width, padded)
-    normed: Array  # (n, width)
-    qkv: Array  # (n, heads + 2 kv of a size, padded)
-    mixed: Array  # (n, heads * size)
-    hidden: Array  # (some rows, gate and up, each padded)
-    logits: Array  # (n, V, padded)
-
-
-class Drawn(NamedTuple):
-    """What is drawn with, and what was: (T, N), position first."""
-
-    uniforms: Array
-    tokens: Array
-    logprobs: Array
 
 
 class CompiledState:
@@ -53,7 +28,7 @@ class CompiledState:
     ):
         self._weights, self._prompts, self._logits_B_V = weights, prompts, logits_B_V
         layers, kv, _, _, size, _ = prompts.keys.shape
-        n, blocks = len(which_n), -(-new // decoding.OWN)
+        n, blocks = len(which_n), -(-new // OWN)
         width = weights.table.shape[1]
 
         def room(*shape: int) -> Array:
@@ -61,8 +36,8 @@ class CompiledState:
             return np.empty(shape, np.float32)
 
         self._own = Own(
-            keys=room(layers, n, kv, blocks, size, decoding.OWN),
-            values=room(layers, n, kv, blocks * decoding.OWN, padded(size)),
+            keys=room(layers, n, kv, blocks, size, OWN),
+            values=room(layers, n, kv, blocks * OWN, padded(size)),
             which=which_n.numpy().copy(),
             sequence=np.arange(n),
             x=room(n, padded(width)),
