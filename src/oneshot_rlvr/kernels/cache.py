@@ -49,11 +49,8 @@ def sources_key() -> str:
 def folder() -> Path:
     """Where entries are; it need not exist."""
     told: str = getattr(config, "CACHE_DIR", "")
-    return (
-        Path(told or AppDirs(appname="oneshot-rlvr", appauthor=False).user_cache_dir)
-        / "kernels"
-        / sources_key()
-    )
+    root = told or AppDirs(appname="oneshot-rlvr", appauthor=False).user_cache_dir
+    return Path(root) / "kernels" / sources_key()
 
 
 class KernelCache(caching.NullCache):

@@ -1,8 +1,8 @@
-"""Tiles of a matrix product: a few rows times a few vectors of columns, sums in registers (llvmlite).
+"""Tiles of a matrix product: a few rows times a few vectors of columns, sums in registers.
 
     C[r, :] = sum over k of A[r, k] B[k, :]        or that added to C
 
-For a CPU in float32. Loops over tiles are matrix products without a call's price, which small
+For a CPU in float32, in llvmlite. Loops over tiles are matrix products without a call's price, which small
 batches cannot pay, and with whatever comes before and after joined on. A row's sums are made in the
 order of the inner axis, whatever rows are beside it. Not here: whole matrices (`products.py`).
 """

@@ -5,8 +5,9 @@
     outputs: the layer's output
 
 Kept for the backward pass are, per token, x, queries, keys, values, what attention read, y, gate
-and up; everything else is made again. Formulas and loops: `kernels/layer.py`,
-`kernels/attention.py`. One call runs on one thread, whatever torch's setting: `lanes.py` has the cores.
+and up; everything else is made again. Formulas and loops: `kernels/layer.py` and
+`kernels/attention.py`. One call runs on one thread, whatever torch's setting: `lanes.py` has the
+cores.
 
 Not here: other devices, types and layers (`blocks.py`, `shared_forward.py`).
 """
