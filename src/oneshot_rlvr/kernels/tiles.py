@@ -2,9 +2,10 @@
 
     C[r, :] = sum over k of A[r, k] B[k, :]        or that added to C
 
-For a CPU in float32, in llvmlite. Loops over tiles are matrix products without a call's price, which small
-batches cannot pay, and with whatever comes before and after joined on. A row's sums are made in the
-order of the inner axis, whatever rows are beside it. Not here: whole matrices (`products.py`).
+For a CPU in float32, in llvmlite. Loops over tiles are matrix products without a call's price,
+which small batches cannot pay, and with whatever comes before and after joined on. A row's sums are
+made in the order of the inner axis, whatever rows are beside it. Not here: whole matrices
+(`products.py`).
 """
 
 from __future__ import annotations
