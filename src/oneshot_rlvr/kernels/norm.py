@@ -49,14 +49,14 @@ def norm_backward(grad, x, x0, rows, weight, epsilon, other, out, grad_weight): 
     width = weight.shape[0]
     for r in range(rows):
         at = x0 + r * width
-        g, x_row, out_row = (
-            row_of(grad, r * width, width),
-            row_of(x, at, width),
-            row_of(out, at, width),
-        )
-        scale, share = scale_of(x_row, width, epsilon), ZERO
+        g, x_row = row_of(grad, r * width, width), row_of(x, at, width)
+        out_row = row_of(out, at, width)
+        square = ZERO  # in one pass with the other sum
+        share = ZERO
         for i in range(width):
+            square += x_row[i] * x_row[i]
             share += g[i] * weight[i] * x_row[i]
+        scale = ONE / np.sqrt(square / np.float32(width) + epsilon)
         share *= scale * scale * scale / np.float32(width)
         for i in range(width):
             grad_weight[i] += g[i] * x_row[i] * scale
