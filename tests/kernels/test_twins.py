@@ -513,8 +513,8 @@ class Model:
         shapes = [((heads + 2 * kv) * size, width), (width, heads * size), (middle, width)]
         shapes += [(middle, width), (width, middle)]
         self.layers = [
-            [random(*s, l + 1, i + 1)[..., l, i] * 0.4 for i, s in enumerate(shapes)]
-            for l in range(L)
+            [random(*s, n + 1, i + 1)[..., n, i] * 0.4 for i, s in enumerate(shapes)]
+            for n in range(L)
         ]
         self.bias = random(L, (heads + 2 * kv) * size)
         self.table, self.head = random(V, width), random(V, width + 1)[:, 1:].copy()
@@ -529,10 +529,10 @@ class Model:
         self.tokens: list[list[int]] = [[] for _ in range(n)]
         none = zeros(L, 0)
         self.weights = Weights(
-            table=self.table, qkv=panels([l[0] for l in self.layers]), qkv_bias=self.bias,
-            head_norms=zeros(L, 0, size), out=panels([l[1] for l in self.layers]), out_bias=none,
-            gate_up=np.concatenate([panels([l[i] for l in self.layers]) for i in (2, 3)], 1),
-            gate_up_bias=none, down=panels([l[4] for l in self.layers]), down_bias=none,
+            table=self.table, qkv=panels([maps[0] for maps in self.layers]), qkv_bias=self.bias,
+            head_norms=zeros(L, 0, size), out=panels([maps[1] for maps in self.layers]), out_bias=none,
+            gate_up=np.concatenate([panels([maps[i] for maps in self.layers]) for i in (2, 3)], 1),
+            gate_up_bias=none, down=panels([maps[4] for maps in self.layers]), down_bias=none,
             head=panels([self.head]), head_bias=zeros(1, 0),
             epsilons=np.full((L + 1, 2), EPSILON), vocabulary=np.array([V]),
         )  # fmt: skip
@@ -548,10 +548,12 @@ class Model:
         )  # fmt: skip
         blocks = -(-new // OWN)
         self.own = Own(
-            keys=zeros(L, n, kv, blocks, size, OWN), values=zeros(L, n, kv, blocks * OWN, padded(size)),
+            keys=zeros(L, n, kv, blocks, size, OWN),
+            values=zeros(L, n, kv, blocks * OWN, padded(size)),
             which=self.which.copy(), sequence=np.arange(n), x=zeros(n, padded(width)),
             normed=zeros(n, width), qkv=zeros(n, self.weights.qkv.shape[1] * PANEL),
-            mixed=zeros(n, heads * size), hidden=zeros(min(n, 2), self.weights.gate_up.shape[1] * PANEL),
+            mixed=zeros(n, heads * size),
+            hidden=zeros(min(n, 2), self.weights.gate_up.shape[1] * PANEL),
             logits=zeros(n, padded(V)),
         )  # fmt: skip
 
