@@ -530,7 +530,8 @@ class Model:
         none = zeros(L, 0)
         self.weights = Weights(
             table=self.table, qkv=panels([maps[0] for maps in self.layers]), qkv_bias=self.bias,
-            head_norms=zeros(L, 0, size), out=panels([maps[1] for maps in self.layers]), out_bias=none,
+            head_norms=zeros(L, 0, size),
+            out=panels([maps[1] for maps in self.layers]), out_bias=none,
             gate_up=np.concatenate([panels([maps[i] for maps in self.layers]) for i in (2, 3)], 1),
             gate_up_bias=none, down=panels([maps[4] for maps in self.layers]), down_bias=none,
             head=panels([self.head]), head_bias=zeros(1, 0),
