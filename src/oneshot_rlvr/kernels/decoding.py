@@ -7,38 +7,37 @@ keys and values are held once and multiplied with the queries of all rollouts th
 rollout's own are read where they lie. No row reads another: a rollout does not depend on what is
 decoded beside it. Calls hold no lock of Python's.
 
-What the tuples hold and how it is packed: `packed.py`. Pieces: `policy/compiled.py`, which says
-what to do when it changes.
+Per layer, for x the state of a token: x += a Wo with a what `attend` reads for norm(x) Wqkv, then
+x += (silu(g) u) Wd for norm(x) Wgu; logits are norm(x) W. Norms' weights lie in the maps that
+follow them. What the tuples hold: `packing.py`. Forward only: training has `layer.py`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import (
-    ONE,
+from oneshot_rlvr.kernels.compiling import compiled, part
+from oneshot_rlvr.kernels.drawing import draw_one, parts_of
+from oneshot_rlvr.kernels.elementary import ONE
+from oneshot_rlvr.kernels.mlp import silu
+from oneshot_rlvr.kernels.norm import norm_alone
+from oneshot_rlvr.kernels.packing import OWN
+from oneshot_rlvr.kernels.rotation import rotate
+from oneshot_rlvr.kernels.tiles import (
     PANEL,
     TALL,
-    TINIEST,
     WIDTH,
-    ZERO,
     columns_1,
     columns_2,
     columns_2_add,
     columns_4,
     columns_4_add,
-    compiled,
-    exp,
-    largest,
-    part,
 )
+from oneshot_rlvr.kernels.vectors import top, weigh
 
-_PART = 64  # logits whose weights are added up before it is asked where a token falls
 # A batch is compacted when this share of it has ended: moving the survivors' keys then costs
 # at most 1 / _GONE times what was already saved, so compaction stays cheap however it goes.
 _GONE = 0.125
-OWN = 4 * WIDTH
-"""Positions of a block of a rollout's own keys."""
 
 
 @part
@@ -73,38 +72,6 @@ def _shift(c, rows, biases, layer):  # type: ignore[no-untyped-def]
 
 
 @part
-def _norm(x, epsilon, out):  # type: ignore[no-untyped-def]
-    """Root-mean-square norm of x without its weight, as long as `out` is."""
-    square = ZERO
-    for i in range(len(out)):
-        square += x[i] * x[i]
-    scale = ONE / np.sqrt(square / np.float32(len(out)) + epsilon)
-    for i in range(len(out)):
-        out[i] = x[i] * scale
-
-
-@part
-def _rotate(x, cosine, sine, factor, out):  # type: ignore[no-untyped-def]
-    half = len(cosine)
-    low, high, out_low, out_high = x[:half], x[half:], out[:half], out[half:]
-    for i in range(half):
-        a, b = low[i], high[i]
-        out_low[i] = (a * cosine[i] - b * sine[i]) * factor
-        out_high[i] = (b * cosine[i] + a * sine[i]) * factor
-
-
-@part
-def _weigh(s, best):  # type: ignore[no-untyped-def]
-    """Overwrites scores with exp(s - best); their sum."""
-    total = ZERO
-    for t in range(len(s)):
-        weight = exp(s[t] - best)
-        s[t] = weight
-        total += weight
-    return total
-
-
-@part
 def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-def]
     """What n new tokens read from their prompts and from their own rollouts so far.
 
@@ -124,6 +91,8 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
     s = np.empty(some * per * s_row, np.float32)
     o = np.empty(some * per * o_row, np.float32)
     turned, sums = np.empty(size, np.float32), np.empty(some * per, np.float32)
+    half, turns, flat = size // 2, prompts.turns.reshape(-1), own.qkv.reshape(-1)
+    cosines, sines = np.empty(half, np.float32), np.empty(half, np.float32)
     prompt_keys, prompt_values = prompts.keys.reshape(-1), prompts.values.reshape(-1)
     own_keys, own_values = own.keys.reshape(-1), own.values.reshape(-1)
     r = 0
@@ -134,12 +103,15 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
             m += 1
         p = prompts.lengths[b]
         mine = -(-p // PANEL) * PANEL  # where scores of own tokens begin
-        cosine, sine = prompts.turns[p + last, 0], prompts.turns[p + last, 1]
+        of_prompt, of_own = -(-p // WIDTH), -(-filled // WIDTH)  # vectors
+        place = 2 * (p + last)  # of its cosines; its sines lie behind them
+        for i in range(half):
+            cosines[i] = turns[place * half + i] * factor
+            sines[i] = turns[(place + 1) * half + i] * factor
         for g in range(kv):
             for j in range(m):
-                qkv = own.qkv[r + j]
-                x = qkv[(heads + g) * size : (heads + g + 1) * size]
-                _rotate(x, cosine, sine, ONE, turned)
+                qkv, x0 = own.qkv[r + j], (r + j) * own.qkv.shape[1]
+                rotate(flat, x0 + (heads + g) * size, turned, 0, half, (turns, turns[half:]), place)
                 column = own.keys[layer, r + j, g, block, :, lane]
                 for i in range(size):
                     column[i] = turned[i]
@@ -148,9 +120,8 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
                 for i in range(size):
                     value[i] = x[i]
                 for h in range(g * per, (g + 1) * per):
-                    x = qkv[h * size : (h + 1) * size]
                     to = (j * per + h - g * per) * size
-                    _rotate(x, cosine, sine, factor, q[to : to + size])
+                    rotate(flat, x0 + h * size, q, to, half, (cosines, sines), 0)
             for j in range(mine // PANEL):
                 at = (((layer * kv + g) * len(prompts.lengths) + b) * panels + j) * size * PANEL
                 columns_2(q, 0, size, 1, m * per, prompt_keys, at, PANEL, size, s, j * PANEL, s_row)
@@ -167,10 +138,9 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
                         columns_1(q, first, size, 1, per, own_keys, at, OWN, size, s, to, s_row)
             at = ((layer * kv + g) * len(prompts.lengths) + b) * longest * wide
             for h in range(m * per):
-                row = s[h * s_row : (h + 1) * s_row]
-                told, told_own = row[:p], row[mine : mine + filled]
-                best = max(largest(told), largest(told_own))
-                sums[h] = _weigh(told, best) + _weigh(told_own, best)
+                s0, s1 = h * s_row, h * s_row + mine
+                best = max(top(s, s0, of_prompt, p), top(s, s1, of_own, filled))
+                sums[h] = weigh(s, s0, of_prompt, p, best) + weigh(s, s1, of_own, filled, best)
             for i in range(0, wide, PANEL):
                 columns_2(s, 0, s_row, 1, m * per, prompt_values, at + i, wide, p, o, i, o_row)
             for j in range(m):
@@ -207,9 +177,7 @@ def _mlp(n, layer, weights, own):  # type: ignore[no-untyped-def]
         for j in range(m):
             gates, ups = own.hidden[j, :inner], own.hidden[j, inner:]
             for i in range(count):
-                gate = gates[i]
-                gate = TINIEST if gate < TINIEST else gate  # silu of that is 0
-                gates[i] = gate / (ONE + exp(-gate)) * ups[i]
+                gates[i] = silu(gates[i]) * ups[i]
         _plus(own.hidden, m, weights.down, layer, count, own.x, r)
     _shift(own.x, n, weights.down_bias, layer)
 
@@ -226,7 +194,7 @@ def _forward(n, filled, tokens, weights, prompts, own):  # type: ignore[no-untyp
             x[i] = token[i]
     for layer in range(layers):
         for r in range(n):
-            _norm(own.x[r], weights.epsilons[layer, 0], own.normed[r])
+            norm_alone(own.x[r], weights.epsilons[layer, 0], own.normed[r])
         _times(own.normed, 0, n, weights.qkv, layer, width, own.qkv)
         _shift(own.qkv, n, weights.qkv_bias, layer)
         if weights.head_norms.shape[1] > 0:
@@ -235,70 +203,19 @@ def _forward(n, filled, tokens, weights, prompts, own):  # type: ignore[no-untyp
                     which = 0 if h < heads else 1
                     weight = weights.head_norms[layer, which]
                     x = own.qkv[r, h * size : (h + 1) * size]
-                    _norm(x, weights.epsilons[layer, 2 + which], x)
+                    norm_alone(x, weights.epsilons[layer, 2 + which], x)
                     for i in range(size):
                         x[i] *= weight[i]
         attend(layer, n, filled, factor, prompts, own)
         _plus(own.mixed, n, weights.out, layer, heads * size, own.x, 0)
         _shift(own.x, n, weights.out_bias, layer)
         for r in range(n):
-            _norm(own.x[r], weights.epsilons[layer, 1], own.normed[r])
+            norm_alone(own.x[r], weights.epsilons[layer, 1], own.normed[r])
         _mlp(n, layer, weights, own)
     for r in range(n):
-        _norm(own.x[r], weights.epsilons[layers, 0], own.normed[r])
+        norm_alone(own.x[r], weights.epsilons[layers, 0], own.normed[r])
     _times(own.normed, 0, n, weights.head, 0, width, own.logits)
     _shift(own.logits, n, weights.head_bias, 0)
-
-
-@part
-def _draw(row, vocabulary, uniform, temperature, weights, sums):  # type: ignore[no-untyped-def]
-    """A token by inversion, as `sampling.sample` does, and its log-prob; not a number where the
-    logits are no distribution.
-
-    Weights are added up in double precision, by parts, then within the part that is hit.
-    """
-    best = largest(row[:vocabulary]) / temperature
-    for i in range(vocabulary):
-        x = row[i] / temperature - best
-        weights[i] = ZERO if x < TINIEST else exp(x)
-    total = 0.0
-    for piece in range(len(sums)):
-        mass = 0.0
-        for i in range(piece * _PART, min((piece + 1) * _PART, vocabulary)):
-            mass += np.float64(weights[i])
-        sums[piece] = mass
-        total += mass
-    if not 0.5 < total < np.inf:  # the best alone weighs 1, give or take its rounding
-        return 0, np.nan
-    target = uniform * total
-    # The last part with mass that begins before the target, then the last token of non-zero
-    # weight that does: rounding may let the target fall behind all of them.
-    begins, before, found = 0, 0.0, 0.0
-    for piece in range(len(sums)):
-        if sums[piece] > 0.0 and before <= target:
-            begins, found = piece, before
-        before += sums[piece]
-    token = 0
-    for i in range(begins * _PART, min((begins + 1) * _PART, vocabulary)):
-        if weights[i] > ZERO and found <= target:
-            token = i
-        found += np.float64(weights[i])
-    return token, np.float64(row[token] / temperature - best) - np.log(total)
-
-
-@compiled
-def draw(logits, uniforms, temperature, tokens, logprobs):  # type: ignore[no-untyped-def]
-    """One token a row of logits (n, V), and its log-prob. False where a row is no distribution."""
-    vocabulary = logits.shape[1]
-    weights = np.empty(vocabulary, np.float32)
-    sums = np.empty((vocabulary + _PART - 1) // _PART, np.float64)
-    for r in range(logits.shape[0]):
-        tokens[r], logprobs[r] = _draw(
-            logits[r], vocabulary, uniforms[r], temperature, weights, sums
-        )
-        if np.isnan(logprobs[r]):
-            return False
-    return True
 
 
 @part
@@ -350,14 +267,14 @@ def decode(n, t, until, temperature, ends, drawn, weights, prompts, own):  # typ
     """
     vocabulary, places = weights.vocabulary[0], drawn.tokens.shape[0]
     masses = np.empty(vocabulary, np.float32)
-    sums = np.empty((vocabulary + _PART - 1) // _PART, np.float64)
+    sums = np.empty(parts_of(vocabulary), np.float64)
     tokens, slots = np.empty(n, np.int64), np.empty(n, np.int64)
     running, computed = np.ones(n, np.bool_), 0
     while True:
         going = 0
         for r in range(n):
             at = own.sequence[r]
-            token, logprob = _draw(
+            token, logprob = draw_one(
                 own.logits[r], vocabulary, drawn.uniforms[t, at], temperature, masses, sums
             )
             tokens[r] = token
