@@ -15,6 +15,9 @@ from oneshot_rlvr.records import Run
 
 FILE = Path(__file__).parents[1] / "docs" / "one_shot_in_one_file.py"
 STEPS, ROWS = 5, 4
+# Of seeds 0 to 6 the one whose draws stay furthest from where two tokens meet (1.6e-5 of the
+# probability), so that no processor's rounding turns one token into its neighbour.
+SEED = 6
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "train.steps": STEPS,
         "rollouts.prompts_per_step": ROWS,
         "train.threads": 1,
+        "train.seed": SEED,
         "evaluation.validation": None,
         "evaluation.test": None,
     }
@@ -43,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_it_draws_the_same_answers_and_finds_the_same_losses_for_five_steps(twin, run):
     metrics = run.metrics().set_index("step")
-    happened = list(twin.train(STEPS, rows=ROWS))
+    happened = list(twin.train(STEPS, rows=ROWS, seed=SEED))
     assert list(metrics.index) == [now["step"] for now in happened] == [1, 2, 3, 4, 5]
     for now in happened:
         step = now["step"]
