@@ -1,5 +1,8 @@
 """The `oneshot` command. One file per verb: `add_parser(subparsers)` and `run(args) -> int`.
 
+Words and tables only: flags become the arguments of a function in `verbs/`, and what it returns is
+printed.
+
 A user's mistake is one line on stderr and exit code 2 (130 for Ctrl-C); `--debug` shows the
 traceback. Verbs import what they need inside `run`, so that `oneshot --help` is instant.
 """

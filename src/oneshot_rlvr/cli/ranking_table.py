@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from oneshot_rlvr.backends.choosing import Selection
-    from oneshot_rlvr.backends.pool import Cost
+    from oneshot_rlvr.verbs.pool import Cost
+    from oneshot_rlvr.verbs.select import Selection
 
 LEVELS = "▁▂▃▄▅▆▇█"
 WIDTH = 28

@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and prints its path."""
-    from oneshot_rlvr import api
+    from oneshot_rlvr.verbs.report import report
 
-    print(api.report(args.directory, args.out))
+    print(report(args.directory, args.out))
     return 0
