@@ -15,12 +15,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from oneshot_rlvr.config import parse_recipe
-from oneshot_rlvr.policy import layer_kernels
+from oneshot_rlvr.kernels import decoding, layer
+from oneshot_rlvr.kernels.packing import OWN, padded
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.policy.random_model import random_policy
-from oneshot_rlvr.rollouts import Sampling, StreamKey, kernels, make_engine
+from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
 from oneshot_rlvr.rollouts.compiled_state import CompiledState
-from oneshot_rlvr.rollouts.packed import padded
 from oneshot_rlvr.train.step import TrainStep
 from oneshot_rlvr.types import Example, Graded, Prompt, Reason, Verdict
 
@@ -75,7 +75,7 @@ def embedded(monkeypatch):
 def compiled(monkeypatch):
     """The states of compiled decoding, and what each call of it was given."""
     seen = Compiled([], [])
-    made, whole = CompiledState.__init__, kernels.decode
+    made, whole = CompiledState.__init__, decoding.decode
 
     def init(self, *given):
         made(self, *given)
@@ -87,7 +87,7 @@ def compiled(monkeypatch):
 
     noted.signatures = [True]  # no matter here whether it is to be compiled
     monkeypatch.setattr(CompiledState, "__init__", init)
-    monkeypatch.setattr(kernels, "decode", noted)
+    monkeypatch.setattr(decoding, "decode", noted)
     return seen
 
 
@@ -185,7 +185,7 @@ def test_a_new_token_allocates_nothing(policy):
 def test_a_row_holds_its_keys_and_one_set_of_activations(policy, compiled):
     sampled(policy)
     (own,) = {id(state): state._own for state in compiled.states}.values()
-    keys = 2 * LAYERS * 2 * kernels.OWN * (8 + padded(8)) / 2
+    keys = 2 * LAYERS * 2 * OWN * (8 + padded(8)) / 2
     activations = 2 * padded(32) + padded(64) + 32 + padded(300) + 2 * padded(96)
     assert sum(x.nbytes for x in own) <= ROWS * (4 * (keys + activations) + 16)
 
@@ -212,9 +212,9 @@ def test_rollouts_without_advantage_get_no_backward_pass(policy, monkeypatch):
     rollouts = sampled(policy)
     step = trainer(policy)
     calls = []
-    whole = layer_kernels.outputs_backward
+    whole = layer.outputs_backward
     monkeypatch.setattr(
-        layer_kernels,
+        layer,
         "outputs_backward",
         lambda *given: (calls.append(len(given[0])), whole(*given)),
     )

@@ -20,9 +20,11 @@ from step_beside_trl import _graded
 from torch.profiler import ProfilerActivity, profile
 
 from oneshot_rlvr.config import Recipe
+from oneshot_rlvr.kernels import decoding, drawing
+from oneshot_rlvr.kernels.compiling import part
+from oneshot_rlvr.kernels.elementary import ONE
 from oneshot_rlvr.policy import Policy
-from oneshot_rlvr.policy.compiled import ONE, part
-from oneshot_rlvr.rollouts import Sampling, StreamKey, kernels, make_engine
+from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
 from oneshot_rlvr.rollouts.compiled_state import CompiledState
 from oneshot_rlvr.train.step import TrainStep
 
@@ -54,17 +56,17 @@ def _sample(policy: Policy, step: int) -> list[Any]:
 def _products(n: int, weights: Any, own: Any) -> None:
     """All matrix products of a position, and the MLP's silu between them."""
     for layer in range(len(weights.qkv)):
-        kernels._times(own.normed, 0, n, weights.qkv, layer, own.normed.shape[1], own.qkv)
-        kernels._plus(own.mixed, n, weights.out, layer, own.mixed.shape[1], own.x, 0)
-        kernels._mlp(n, layer, weights, own)
-    kernels._times(own.normed, 0, n, weights.head, 0, own.normed.shape[1], own.logits)
+        decoding._times(own.normed, 0, n, weights.qkv, layer, own.normed.shape[1], own.qkv)
+        decoding._plus(own.mixed, n, weights.out, layer, own.mixed.shape[1], own.x, 0)
+        decoding._mlp(n, layer, weights, own)
+    decoding._times(own.normed, 0, n, weights.head, 0, own.normed.shape[1], own.logits)
 
 
 @part
 def _attention(n: int, filled: int, prompts: Any, own: Any) -> None:
     """Of all layers."""
     for layer in range(len(prompts.keys)):
-        kernels.attend(layer, n, filled, ONE, prompts, own)
+        decoding.attend(layer, n, filled, ONE, prompts, own)
 
 
 def sampling(policy: Policy, repeats: int) -> dict[str, float]:
@@ -86,7 +88,7 @@ def sampling(policy: Policy, repeats: int) -> dict[str, float]:
     pieces: dict[str, Callable[[], Any]] = {
         "matrix products": lambda: _products(ROLLOUTS, weights, own),
         "attention": lambda: [_attention(ROLLOUTS, t, prompts, own) for t in places],
-        "drawing tokens": lambda: kernels.draw(logits, uniforms, np.float32(1), tokens, logprobs),
+        "drawing tokens": lambda: drawing.draw(logits, uniforms, np.float32(1), tokens, logprobs),
     }
     counts = {"matrix products": 1, "attention": len(places), "drawing tokens": 1}
     taken: dict[str, list[float]] = {name: [] for name in [*pieces, "whole"]}

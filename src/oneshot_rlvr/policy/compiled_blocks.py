@@ -5,8 +5,9 @@
     outputs: the layer's output
 
 Kept for the backward pass are, per token, x, queries, keys, values, what attention read, y, gate
-and up; everything else is made again. Formulas: `blocks.py` and `attention_kernels.py`; loops:
-`layer_kernels.py`. One call runs on one thread, whatever torch's setting: `lanes.py` has the cores.
+and up; everything else is made again. Formulas and loops: `kernels/layer.py` and
+`kernels/attention.py`. One call runs on one thread, whatever torch's setting: `lanes.py` has the
+cores.
 
 Not here: other devices, types and layers (`blocks.py`, `shared_forward.py`).
 """
@@ -19,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from oneshot_rlvr.policy import attention_kernels, layer_kernels
-from oneshot_rlvr.policy.compiled import WIDTH
+from oneshot_rlvr.kernels import attention, layer
+from oneshot_rlvr.kernels.tiles import WIDTH
 
 
 def _array(x: Tensor) -> Any:
@@ -63,7 +64,7 @@ class _Inputs(torch.autograd.Function):
         maps, biases = maps_biases[:3], maps_biases[3:]
         qkv = x.new_empty(x.shape[0], sum(len(m) for m in maps))
         bias = torch.cat(biases) if biases else x.new_empty(0)
-        layer_kernels.inputs(
+        layer.inputs(
             _array(x), _array(weight), np.float32(epsilon), *map(_array, maps), _array(bias),
             qkv.numpy(),
         )  # fmt: skip
@@ -79,7 +80,7 @@ class _Inputs(torch.autograd.Function):
         sizes = [len(m) for m in maps]
         grad_maps, grad_weight = x.new_zeros(sum(sizes), x.shape[1]), torch.zeros_like(weight)
         grad_biases = x.new_zeros(sum(sizes) if ctx.biased else 0)
-        layer_kernels.inputs_backward(
+        layer.inputs_backward(
             _array(grads[0]), _array(x), _array(weight), np.float32(ctx.epsilon),
             *map(_array, maps), grad_x.numpy(), grad_weight.numpy(), grad_maps.numpy(),
             grad_biases.numpy(),
@@ -102,7 +103,7 @@ class _Attend(torch.autograd.Function):
         M, (_, kv, size) = qkv.shape[0], keys.shape
         heads = qkv.shape[1] // size - 2 * kv
         mixed, logsums = qkv.new_empty(M, heads * size), qkv.new_empty(M, heads)
-        attention_kernels.attend(
+        attention.attend(
             _array(qkv), starts, _array(cosine), _array(sine), _array(keys), _array(values),
             np.float32(size**-0.5), mixed.numpy(), logsums.numpy(),
         )  # fmt: skip
@@ -117,7 +118,7 @@ class _Attend(torch.autograd.Function):
         P, kv, size = keys.shape
         grad_qkv = torch.empty_like(qkv, memory_format=torch.contiguous_format)
         grad_keys, grad_values = qkv.new_zeros(2, kv, P, -(-size // WIDTH) * WIDTH)
-        attention_kernels.attend_backward(
+        attention.attend_backward(
             _array(grads[0]), _array(qkv), ctx.starts, _array(cosine), _array(sine), _array(keys),
             _array(values), np.float32(size**-0.5), _array(mixed), logsums.numpy(),
             grad_qkv.numpy(), grad_keys.numpy(), grad_values.numpy(),
@@ -139,7 +140,7 @@ class _Outputs(torch.autograd.Function):
     ) -> Tensor:
         y, out = torch.empty(x.shape), torch.empty(x.shape)
         gate_up = x.new_empty(len(x), 2 * len(mlp[0]))
-        layer_kernels.outputs(
+        layer.outputs(
             _array(x), _array(mixed), _array(w_out), _array(weight), np.float32(epsilon),
             *map(_array, mlp), y.numpy(), gate_up.numpy(), out.numpy(),
         )  # fmt: skip
@@ -154,7 +155,7 @@ class _Outputs(torch.autograd.Function):
         grad_x, grad_mixed = torch.empty_like(y), y.new_empty(mixed.shape)
         grad_out, grad_weight, grad_down = (torch.zeros_like(w) for w in (w_out, weight, mlp[2]))
         grad_gate_up = y.new_zeros(2 * len(mlp[0]), y.shape[1])
-        layer_kernels.outputs_backward(
+        layer.outputs_backward(
             _array(grads[0]), y.numpy(), _array(mixed), gate_up.numpy(), _array(w_out),
             _array(weight), np.float32(ctx.epsilon), *map(_array, mlp), grad_x.numpy(),
             grad_mixed.numpy(), grad_out.numpy(), grad_weight.numpy(), grad_gate_up.numpy(),

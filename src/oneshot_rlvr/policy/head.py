@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from oneshot_rlvr.policy import head_kernels
+from oneshot_rlvr.kernels import head as kernels
 from oneshot_rlvr.policy.lanes import in_lanes, lane_count
 
 # Logits held at once. 2^18 floats are 1 MiB, about one core's second-level cache; elsewhere a
@@ -149,7 +149,7 @@ class _CompiledHead(torch.autograd.Function):
         states, head, shift, chosen = map(_array, (hidden, weight, bias, tokens))
 
         def lane(part: slice) -> None:
-            head_kernels.scores(
+            kernels.scores(
                 states[part], head, shift, chosen[part], np.float32(temperature),
                 logprobs.numpy()[part], entropy.numpy()[part],
             )  # fmt: skip
@@ -171,7 +171,7 @@ class _CompiledHead(torch.autograd.Function):
         def lane(part: slice) -> tuple[Tensor, Tensor]:
             grad_weight = torch.zeros(weight.shape if ctx.needs_input_grad[1] else (0, 0))
             grad_bias = torch.zeros(0 if bias is None else len(bias))
-            head_kernels.scores_backward(
+            kernels.scores_backward(
                 *(g[part] for g in of_scores), states[part], head, shift, chosen[part],
                 np.float32(ctx.temperature), *(k[part] for k in known), into[part],
                 grad_weight.numpy(), grad_bias.numpy(),

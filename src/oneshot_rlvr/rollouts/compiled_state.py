@@ -1,4 +1,4 @@
-"""Rollouts in mid-generation whose positions are compiled loops (`kernels.py`).
+"""Rollouts in mid-generation whose positions are compiled loops (`kernels/decoding.py`).
 
 For a CPU in float32. `decode` draws many positions in one call; `advance` computes one, for draws
 that the loops do not know (greedy, top-k, top-p).
@@ -6,43 +6,18 @@ that the loops do not know (greedy, top-k, top-p).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from oneshot_rlvr.policy.compiled import PANEL
-from oneshot_rlvr.rollouts import kernels
-from oneshot_rlvr.rollouts.packed import Array, Prompts, Weights, padded
+from oneshot_rlvr.kernels import decoding
+from oneshot_rlvr.kernels.packing import OWN, Array, Drawn, Own, Prompts, Weights, padded
+from oneshot_rlvr.kernels.tiles import PANEL
 
 # Positions of one call: a signal is heeded after that many.
 _SPAN = 32
 # Rows that go through the MLP together: what it computes of them stays in a core's cache.
 _MLP_ROWS = 64
-
-
-class Own(NamedTuple):
-    """What n rollouts have of their own, and room for what is computed of them."""
-
-    keys: Array  # (layers, n, kv, blocks, size, OWN): columns are positions
-    values: Array  # (layers, n, kv, positions, size, padded)
-    which: Array  # (n): the prompt that a rollout continues
-    sequence: Array  # (n): which rollout sits in a slot
-    x: Array  # (n, width, padded)
-    normed: Array  # (n, width)
-    qkv: Array  # (n, heads + 2 kv of a size, padded)
-    mixed: Array  # (n, heads * size)
-    hidden: Array  # (some rows, gate and up, each padded)
-    logits: Array  # (n, V, padded)
-
-
-class Drawn(NamedTuple):
-    """What is drawn with, and what was: (T, N), position first."""
-
-    uniforms: Array
-    tokens: Array
-    logprobs: Array
 
 
 class CompiledState:
@@ -53,7 +28,7 @@ class CompiledState:
     ):
         self._weights, self._prompts, self._logits_B_V = weights, prompts, logits_B_V
         layers, kv, _, _, size, _ = prompts.keys.shape
-        n, blocks = len(which_n), -(-new // kernels.OWN)
+        n, blocks = len(which_n), -(-new // OWN)
         width = weights.table.shape[1]
 
         def room(*shape: int) -> Array:
@@ -61,8 +36,8 @@ class CompiledState:
             return np.empty(shape, np.float32)
 
         self._own = Own(
-            keys=room(layers, n, kv, blocks, size, kernels.OWN),
-            values=room(layers, n, kv, blocks * kernels.OWN, padded(size)),
+            keys=room(layers, n, kv, blocks, size, OWN),
+            values=room(layers, n, kv, blocks * OWN, padded(size)),
             which=which_n.numpy().copy(),
             sequence=np.arange(n),
             x=room(n, padded(width)),
@@ -84,13 +59,13 @@ class CompiledState:
         """Appends one token to each rollout; logits (n, V) after it."""
         self._filled += 1
         self.computed += len(tokens_n)
-        kernels.advance(tokens_n.numpy(), self._filled, self._weights, self._prompts, self._own)
+        decoding.advance(tokens_n.numpy(), self._filled, self._weights, self._prompts, self._own)
         vocabulary = int(self._weights.vocabulary[0])
         return torch.from_numpy(self._own.logits)[: len(tokens_n), :vocabulary]
 
     def keep(self, slots_m: Tensor) -> None:
         """Only these slots go on, as 0..m-1."""
-        kernels.keep(self._own, slots_m.numpy(), self._filled)
+        decoding.keep(self._own, slots_m.numpy(), self._filled)
         self._n = len(slots_m)
 
     def decode(self, uniforms_T_N: Array, ends: Array, temperature: float) -> tuple[Array, Array]:
@@ -100,7 +75,7 @@ class CompiledState:
         self._own.logits[:, : self._logits_B_V.shape[1]] = self.start().numpy()
         n, t = N, 0
         while n > 0 and t < T:
-            n, t, computed = kernels.decode(
+            n, t, computed = decoding.decode(
                 n, t, t + _SPAN, np.float32(temperature), ends, drawn,
                 self._weights, self._prompts, self._own,
             )  # fmt: skip

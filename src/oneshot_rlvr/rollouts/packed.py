@@ -1,8 +1,4 @@
-"""Weights and prompts as the compiled loops read them (`kernels.py`): joined, folded, in panels.
-
-A packed matrix W of (count, columns) is (panels, count, PANEL): a tile of a product reads its panel
-from front to back. Norms' weights are folded into the maps that follow them; query, key and value
-maps are joined, and so are gate and up.
+"""A model's weights and processed prompts in the layout of `kernels/packing.py`, from tensors.
 
 Weights are packed at the beginning of a call of the engine and thrown away with it: they can never
 be stale. Not here: other devices and types, adapters (`plan.py`).
@@ -11,45 +7,16 @@ be stale. Not here: other devices and types, adapters (`plan.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from oneshot_rlvr.policy.compiled import PANEL
+from oneshot_rlvr.kernels.packing import Array, Prompts, Weights, padded
+from oneshot_rlvr.kernels.tiles import PANEL
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.rollouts.attention import Prefix
-
-Array = np.ndarray[Any, Any]
-
-
-class Weights(NamedTuple):
-    """Of all layers. Biases, and norms of heads, have no columns where there are none."""
-
-    table: Array  # (V, width)
-    qkv: Array  # (layers, panels, width, PANEL)
-    qkv_bias: Array  # (layers, heads + 2 kv of a size)
-    head_norms: Array  # (layers, queries and keys, size)
-    out: Array
-    out_bias: Array
-    gate_up: Array  # panels of gate, then of up
-    gate_up_bias: Array
-    down: Array
-    down_bias: Array
-    head: Array  # (1, panels, width, PANEL)
-    head_bias: Array
-    epsilons: Array  # (layers + 1, before attention, before the MLP, queries, keys); last: the end
-    vocabulary: Array  # (1): V
-
-
-class Prompts(NamedTuple):
-    """B prompts, processed."""
-
-    keys: Array  # (layers, kv, B, panels, size, PANEL): columns are positions
-    values: Array  # (layers, kv, B, P, size, padded)
-    lengths: Array  # (B)
-    turns: Array  # (positions, cosines and sines, size / 2)
 
 
 def pack_weights(decoder: Decoder) -> Weights:
@@ -107,11 +74,6 @@ def pack_prompts(decoder: Decoder, prefix: Prefix, new_tokens: int) -> Prompts:
         lengths=prefix.lengths_B.numpy(),
         turns=_array(torch.stack([cosine, sine], 1)),
     )
-
-
-def padded(columns: int) -> int:
-    """To whole panels."""
-    return -(-columns // PANEL) * PANEL
 
 
 def panels(maps: Tensor) -> Tensor:

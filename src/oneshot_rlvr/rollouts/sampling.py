@@ -51,7 +51,7 @@ def _compiled(
     """
     if logits_N_V.device.type != "cpu" or logits_N_V.dtype != torch.float32 or not sampling.plain:
         return None
-    from oneshot_rlvr.rollouts.kernels import draw  # numba takes its time
+    from oneshot_rlvr.kernels.drawing import draw  # numba takes its time
 
     tokens_N = torch.empty(len(logits_N_V), dtype=torch.int64)
     logprobs_N = torch.empty(len(logits_N_V), dtype=torch.float64)

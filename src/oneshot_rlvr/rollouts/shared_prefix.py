@@ -113,9 +113,9 @@ class SharedPrefixEngine:
 def _states(decoder: Decoder, new_tokens: int) -> States:
     """How rollouts of processed prompts are decoded with the weights as they are now."""
     if packs(decoder):
-        from oneshot_rlvr.policy.compiled import on_disk  # numba takes its time
+        from oneshot_rlvr.kernels.compiling import on_disk  # numba takes its time
+        from oneshot_rlvr.kernels.decoding import decode
         from oneshot_rlvr.rollouts.compiled_state import CompiledState
-        from oneshot_rlvr.rollouts.kernels import decode
         from oneshot_rlvr.rollouts.packed import pack_prompts, pack_weights
 
         if not on_disk(decode):

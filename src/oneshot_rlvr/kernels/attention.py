@@ -11,27 +11,26 @@ A call takes tokens of several rows, row n from starts[n] to starts[n + 1]. With
 the gradients are, for g_i that of o_i,
     ds_ij = p_ij (g_i . v_j - g_i . o_i), dq_i = c sum_j ds_ij k_j, dk_j = c sum_i ds_ij q_i,
     dv_j = sum_i p_ij g_i
-and rotations turn back. Not here: autograd's side (`compiled_blocks.py`); sampling.
+and rotations turn back. Not here: autograd's side (`policy/compiled_blocks.py`); sampling
+(`decoding.py`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import (
-    ONE,
+from oneshot_rlvr.kernels.compiling import compiled, part
+from oneshot_rlvr.kernels.elementary import ONE, ZERO
+from oneshot_rlvr.kernels.products import pack, whole
+from oneshot_rlvr.kernels.tiles import (
     PANEL,
     WIDTH,
-    ZERO,
     columns_1,
     columns_1_add,
     columns_2,
     columns_2_add,
-    compiled,
-    part,
 )
-from oneshot_rlvr.policy.products import pack, whole
-from oneshot_rlvr.policy.vectors import top, turn, weigh, weigh_backward
+from oneshot_rlvr.kernels.vectors import top, turn, weigh, weigh_backward
 
 
 @part

@@ -4,25 +4,28 @@ For a CPU in float32 (numba), parts of compiled functions. Matrices are flat arr
 they begin, and strides in numbers. Packing costs a copy of an operand and pays where the product
 uses it often: the tiles then read memory in order.
 
-Not here: tiles (`compiled.py`), and what is computed with the products.
+    C = A B (`multiply_packed`); its backward, dA = dC B^T (the other packing of the same map) and
+    dB = A^T dC (`add_transposed`)
+
+Not here: tiles (`tiles.py`), and what is computed with the products.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import (
+from oneshot_rlvr.kernels.compiling import part
+from oneshot_rlvr.kernels.elementary import ZERO
+from oneshot_rlvr.kernels.tiles import (
     PANEL,
     TALL,
     WIDTH,
-    ZERO,
     columns_1,
     columns_1_add,
     columns_2,
     columns_2_add,
     copy_panel,
     copy_strip,
-    part,
 )
 
 # Of the inner axis, multiplied before the next part: a panel of that many rows stays in a

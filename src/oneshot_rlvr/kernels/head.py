@@ -1,24 +1,26 @@
 """Log-probabilities and entropies from hidden states as compiled loops, forward and backward.
 
-For a CPU in float32 (numba), with the formulas of `head.py`: a block of tokens has its logits,
-softmax and gradients while they are in a core's cache. With x = z - log sum exp z,
-    H = -sum p x        dz = -p (g_logprob + g_entropy (x + H)) + g_logprob 1_y
+For a CPU in float32 (numba): a block of tokens has its logits, softmax and gradients while they are
+in a core's cache. With z = (W h + b) / temperature, x = z - log sum exp z, p = exp x, y the token,
+    log p_y = x_y        H = -sum p x        dz = -p (g_logprob + g_entropy (x + H)) + g_logprob 1_y
 
-Not here: autograd's side, and heads too large to be copied at every call (`head.py`).
+Not here: autograd's side, and heads too large to be copied at every call (`policy/head.py`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import PANEL, TINIEST, ZERO, compiled, exp, largest, part
-from oneshot_rlvr.policy.products import (
+from oneshot_rlvr.kernels.compiling import compiled, part
+from oneshot_rlvr.kernels.elementary import TINIEST, ZERO, exp, largest
+from oneshot_rlvr.kernels.products import (
     add_transposed,
     multiply_packed,
     packed,
     packed_transposed,
     whole,
 )
+from oneshot_rlvr.kernels.tiles import PANEL
 
 _BLOCK = 128  # tokens
 

@@ -1,67 +1,23 @@
-"""What compiled loops are made of: tiles of a matrix product, the exponential, softmax, norm.
+"""Tiles of a matrix product: a few rows times a few vectors of columns, sums in registers.
 
-For a CPU in float32 (numba). A tile multiplies a few rows by two vectors of columns and keeps its
-sums in registers; loops over tiles are matrix products without a call's price, which small batches
-cannot pay, and with whatever comes before and after joined on. A row's sums are made in the order
-of the inner axis, whatever rows are beside it.
+    C[r, :] = sum over k of A[r, k] B[k, :]        or that added to C
 
-Loops here and there run from 0 over slices: numba looks at every index that might be negative, and
-what it looks at is not computed many at a time.
-
-Functions using these are kept on disk by numba, which watches their own file only: after a change
-here, the `.nbi` and `.nbc` files in the `__pycache__` of the callers are to be removed.
-
-Not here: what is computed with them (`rollouts/kernels.py`, `policy/attention_kernels.py`).
+For a CPU in float32, in llvmlite. Loops over tiles are matrix products without a call's price,
+which small batches cannot pay, and with whatever comes before and after joined on. A row's sums are
+made in the order of the inner axis, whatever rows are beside it. Not here: whole matrices
+(`products.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-# Sums in any order. Not among them: that nothing is infinite or not a number; a model that diverged
-# must be seen to have.
-FREE = {"reassoc", "contract", "arcp", "nsz"}
-
-
-# A division by zero gives infinity, as everywhere else here: to ask each time costs the vectors.
-_FLAGS: dict[str, Any] = {"fastmath": FREE, "error_model": "numpy"}
-
-
-def compiled(function: Any) -> Any:
-    """numba's `njit`, without Python's lock, kept on disk where any place can be written."""
-    try:
-        return njit(cache=True, nogil=True, **_FLAGS)(function)
-    except RuntimeError:  # neither beside the file nor in the user's own cache
-        return njit(nogil=True, **_FLAGS)(function)
-
-
-def on_disk(function: Any) -> bool:
-    """Whether a compiled function needs no compiling, now or ever in this process."""
-    if function.signatures:
-        return True
-    place = function.stats.cache_path
-    name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}-*.nbi"
-    return place is not None and any(Path(place).glob(name))
-
-
-def inlined(function: Any) -> Any:
-    """A part of compiled functions, without a call of its own."""
-    return njit(inline="always", **_FLAGS)(function)
-
-
-def part(function: Any) -> Any:
-    """A part of compiled functions, compiled once for all constants that it is called with."""
-    made = njit(nogil=True, **_FLAGS)(function)
-    template = made.get_call_template
-    made.get_call_template = lambda args, kws: template([types.unliteral(a) for a in args], kws)
-    return made
+from oneshot_rlvr.kernels.compiling import part
 
 
 def _width() -> int:
@@ -206,44 +162,3 @@ def _copy(number: int) -> Any:
 
 copy_panel, copy_strip = _copy(PANEL), _copy(TALL)
 """Copies as many numbers as a panel is wide, or a tile tall."""
-
-
-def _float_of_bits(typing_context, x):  # type: ignore[no-untyped-def]
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.int32), code
-
-
-_bits_as_float: Any = intrinsic(_float_of_bits)
-
-ZERO, ONE, _HALF, TINIEST = (np.float32(x) for x in (0, 1, 0.5, -87.0))
-_LOG2_E, _LN2_HIGH, _LN2_LOW = (
-    np.float32(x) for x in (1.4426950408889634, 0.693359375, -2.12194440e-4)
-)
-# exp on [-ln 2 / 2, ln 2 / 2], as in the Cephes library: 2 units in the last place.
-_C5, _C4, _C3, _C2, _C1 = (
-    np.float32(x)
-    for x in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
-)
-_C6 = np.float32(1.9875691500e-4)
-_SHIFT, _BIAS = np.int32(23), np.int32(127)
-
-
-@inlined
-def exp(x):  # type: ignore[no-untyped-def]
-    """Of -87 <= x <= 88 (below that as at -87), without a branch: a loop of it is vectors."""
-    x = TINIEST if x < TINIEST else x
-    n = np.floor(x * _LOG2_E + _HALF)
-    r = x - n * _LN2_HIGH - n * _LN2_LOW
-    p = ((((_C6 * r + _C5) * r + _C4) * r + _C3) * r + _C2) * r + _C1
-    return (p * r * r + r + ONE) * _bits_as_float((np.int32(n) + _BIAS) << _SHIFT)
-
-
-@njit(fastmath={"nnan", "nsz"})  # else it is not computed many at a time
-def largest(x):  # type: ignore[no-untyped-def]
-    """Of x, which is not empty."""
-    best = x[0]
-    for t in range(len(x)):
-        best = max(best, x[t])
-    return best

@@ -7,38 +7,35 @@ keys and values are held once and multiplied with the queries of all rollouts th
 rollout's own are read where they lie. No row reads another: a rollout does not depend on what is
 decoded beside it. Calls hold no lock of Python's.
 
-What the tuples hold and how it is packed: `packed.py`. Pieces: `policy/compiled.py`, which says
-what to do when it changes.
+Per layer, for x the state of a token: x += a Wo with a what `attend` reads for norm(x) Wqkv, then
+x += (silu(g) u) Wd for norm(x) Wgu; logits are norm(x) W. Norms' weights lie in the maps that
+follow them. What the tuples hold: `packing.py`. Forward only: training has `layer.py`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import (
-    ONE,
+from oneshot_rlvr.kernels.compiling import compiled, part
+from oneshot_rlvr.kernels.drawing import draw_one, parts_of
+from oneshot_rlvr.kernels.elementary import ONE, ZERO, exp, largest
+from oneshot_rlvr.kernels.mlp import silu
+from oneshot_rlvr.kernels.norm import norm_alone
+from oneshot_rlvr.kernels.packing import OWN
+from oneshot_rlvr.kernels.tiles import (
     PANEL,
     TALL,
-    TINIEST,
     WIDTH,
-    ZERO,
     columns_1,
     columns_2,
     columns_2_add,
     columns_4,
     columns_4_add,
-    compiled,
-    exp,
-    largest,
-    part,
 )
 
-_PART = 64  # logits whose weights are added up before it is asked where a token falls
 # A batch is compacted when this share of it has ended: moving the survivors' keys then costs
 # at most 1 / _GONE times what was already saved, so compaction stays cheap however it goes.
 _GONE = 0.125
-OWN = 4 * WIDTH
-"""Positions of a block of a rollout's own keys."""
 
 
 @part
@@ -70,17 +67,6 @@ def _shift(c, rows, biases, layer):  # type: ignore[no-untyped-def]
         row = c[r]
         for i in range(len(bias)):
             row[i] += bias[i]
-
-
-@part
-def _norm(x, epsilon, out):  # type: ignore[no-untyped-def]
-    """Root-mean-square norm of x without its weight, as long as `out` is."""
-    square = ZERO
-    for i in range(len(out)):
-        square += x[i] * x[i]
-    scale = ONE / np.sqrt(square / np.float32(len(out)) + epsilon)
-    for i in range(len(out)):
-        out[i] = x[i] * scale
 
 
 @part
@@ -207,9 +193,7 @@ def _mlp(n, layer, weights, own):  # type: ignore[no-untyped-def]
         for j in range(m):
             gates, ups = own.hidden[j, :inner], own.hidden[j, inner:]
             for i in range(count):
-                gate = gates[i]
-                gate = TINIEST if gate < TINIEST else gate  # silu of that is 0
-                gates[i] = gate / (ONE + exp(-gate)) * ups[i]
+                gates[i] = silu(gates[i]) * ups[i]
         _plus(own.hidden, m, weights.down, layer, count, own.x, r)
     _shift(own.x, n, weights.down_bias, layer)
 
@@ -226,7 +210,7 @@ def _forward(n, filled, tokens, weights, prompts, own):  # type: ignore[no-untyp
             x[i] = token[i]
     for layer in range(layers):
         for r in range(n):
-            _norm(own.x[r], weights.epsilons[layer, 0], own.normed[r])
+            norm_alone(own.x[r], weights.epsilons[layer, 0], own.normed[r])
         _times(own.normed, 0, n, weights.qkv, layer, width, own.qkv)
         _shift(own.qkv, n, weights.qkv_bias, layer)
         if weights.head_norms.shape[1] > 0:
@@ -235,70 +219,19 @@ def _forward(n, filled, tokens, weights, prompts, own):  # type: ignore[no-untyp
                     which = 0 if h < heads else 1
                     weight = weights.head_norms[layer, which]
                     x = own.qkv[r, h * size : (h + 1) * size]
-                    _norm(x, weights.epsilons[layer, 2 + which], x)
+                    norm_alone(x, weights.epsilons[layer, 2 + which], x)
                     for i in range(size):
                         x[i] *= weight[i]
         attend(layer, n, filled, factor, prompts, own)
         _plus(own.mixed, n, weights.out, layer, heads * size, own.x, 0)
         _shift(own.x, n, weights.out_bias, layer)
         for r in range(n):
-            _norm(own.x[r], weights.epsilons[layer, 1], own.normed[r])
+            norm_alone(own.x[r], weights.epsilons[layer, 1], own.normed[r])
         _mlp(n, layer, weights, own)
     for r in range(n):
-        _norm(own.x[r], weights.epsilons[layers, 0], own.normed[r])
+        norm_alone(own.x[r], weights.epsilons[layers, 0], own.normed[r])
     _times(own.normed, 0, n, weights.head, 0, width, own.logits)
     _shift(own.logits, n, weights.head_bias, 0)
-
-
-@part
-def _draw(row, vocabulary, uniform, temperature, weights, sums):  # type: ignore[no-untyped-def]
-    """A token by inversion, as `sampling.sample` does, and its log-prob; not a number where the
-    logits are no distribution.
-
-    Weights are added up in double precision, by parts, then within the part that is hit.
-    """
-    best = largest(row[:vocabulary]) / temperature
-    for i in range(vocabulary):
-        x = row[i] / temperature - best
-        weights[i] = ZERO if x < TINIEST else exp(x)
-    total = 0.0
-    for piece in range(len(sums)):
-        mass = 0.0
-        for i in range(piece * _PART, min((piece + 1) * _PART, vocabulary)):
-            mass += np.float64(weights[i])
-        sums[piece] = mass
-        total += mass
-    if not 0.5 < total < np.inf:  # the best alone weighs 1, give or take its rounding
-        return 0, np.nan
-    target = uniform * total
-    # The last part with mass that begins before the target, then the last token of non-zero
-    # weight that does: rounding may let the target fall behind all of them.
-    begins, before, found = 0, 0.0, 0.0
-    for piece in range(len(sums)):
-        if sums[piece] > 0.0 and before <= target:
-            begins, found = piece, before
-        before += sums[piece]
-    token = 0
-    for i in range(begins * _PART, min((begins + 1) * _PART, vocabulary)):
-        if weights[i] > ZERO and found <= target:
-            token = i
-        found += np.float64(weights[i])
-    return token, np.float64(row[token] / temperature - best) - np.log(total)
-
-
-@compiled
-def draw(logits, uniforms, temperature, tokens, logprobs):  # type: ignore[no-untyped-def]
-    """One token a row of logits (n, V), and its log-prob. False where a row is no distribution."""
-    vocabulary = logits.shape[1]
-    weights = np.empty(vocabulary, np.float32)
-    sums = np.empty((vocabulary + _PART - 1) // _PART, np.float64)
-    for r in range(logits.shape[0]):
-        tokens[r], logprobs[r] = _draw(
-            logits[r], vocabulary, uniforms[r], temperature, weights, sums
-        )
-        if np.isnan(logprobs[r]):
-            return False
-    return True
 
 
 @part
@@ -350,14 +283,14 @@ def decode(n, t, until, temperature, ends, drawn, weights, prompts, own):  # typ
     """
     vocabulary, places = weights.vocabulary[0], drawn.tokens.shape[0]
     masses = np.empty(vocabulary, np.float32)
-    sums = np.empty((vocabulary + _PART - 1) // _PART, np.float64)
+    sums = np.empty(parts_of(vocabulary), np.float64)
     tokens, slots = np.empty(n, np.int64), np.empty(n, np.int64)
     running, computed = np.ones(n, np.bool_), 0
     while True:
         going = 0
         for r in range(n):
             at = own.sequence[r]
-            token, logprob = _draw(
+            token, logprob = draw_one(
                 own.logits[r], vocabulary, drawn.uniforms[t, at], temperature, masses, sums
             )
             tokens[r] = token

@@ -4,8 +4,12 @@ Attention's loops are short: a few dozen numbers a call. The compiler makes vect
 of a loop and goes through the rest one by one, which in these loops is most of it. Here arrays are
 padded to whole vectors, and there is no rest.
 
-An array comes with where in it to begin. Not here: tiles (`compiled.py`), where these are used
-(`attention_kernels.py`).
+    top:    max_j s_j               weigh: p_j = exp(s_j - shift), and their sum
+    weigh_backward: p_j again, and ds_j = p_j (d_j - dot), dot = sum_j p_j d_j of the whole softmax
+    turn:   (a, b) -> (a c - b s, b c + a s), whose backward is the same with -s
+
+An array comes with where in it to begin. Not here: tiles (`tiles.py`), where these are used
+(`attention.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from oneshot_rlvr.policy.compiled import WIDTH
+from oneshot_rlvr.kernels.elementary import LN2_HIGH, LN2_LOW, LOG2_E, POLYNOMIAL
+from oneshot_rlvr.kernels.tiles import WIDTH
 
 _FLOAT, _INDEX = ir.FloatType(), ir.IntType(64)
 _VECTOR, _WHOLE = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(ir.IntType(32), WIDTH)
@@ -68,16 +73,16 @@ def _plus_product(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _exp(builder: Any, x: Any) -> Any:
-    """As `compiled.exp`, and 0 below -87."""
+    """As `elementary.exp`, and 0 below -87."""
     least = _constant(-87.0)
     low = builder.fcmp_ordered("<", x, least)
     x = builder.select(low, least, x)
-    n = _plus_product(builder, x, _constant(1.4426950408889634), _constant(0.5))
+    n = _plus_product(builder, x, _constant(LOG2_E), _constant(0.5))
     n = _called(builder, "floor", [n])
-    r = _plus_product(builder, n, _constant(-0.693359375), x)
-    r = _plus_product(builder, n, _constant(2.12194440e-4), r)
-    p = _constant(1.9875691500e-4)
-    for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+    r = _plus_product(builder, n, _constant(-LN2_HIGH), x)
+    r = _plus_product(builder, n, _constant(-LN2_LOW), r)
+    p = _constant(POLYNOMIAL[0])
+    for c in POLYNOMIAL[1:]:
         p = _plus_product(builder, p, r, _constant(c))
     p = _plus_product(builder, p, builder.fmul(r, r), builder.fadd(r, _constant(1.0)))
     power = builder.shl(builder.add(builder.fptosi(n, _WHOLE), _number(127)), _number(23))

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numba import njit
 
-from oneshot_rlvr.policy import compiled
-from oneshot_rlvr.policy.compiled import PANEL, TALL, WIDTH
+from oneshot_rlvr.kernels import elementary, tiles
+from oneshot_rlvr.kernels.tiles import PANEL, TALL, WIDTH
 
 VECTORS = {
-    1: (compiled.columns_1, compiled.columns_1_add),
-    2: (compiled.columns_2, compiled.columns_2_add),
-    4: (compiled.columns_4, compiled.columns_4_add),
+    1: (tiles.columns_1, tiles.columns_1_add),
+    2: (tiles.columns_2, tiles.columns_2_add),
+    4: (tiles.columns_4, tiles.columns_4_add),
 }
 
 
@@ -46,16 +46,16 @@ def test_columns_are_a_matrix_product(vectors, rows, adds, transposed):
 
 def test_a_sum_of_nothing_is_zero_or_what_was_there():
     c = np.full((3, PANEL), 7.0, np.float32)
-    call(compiled.columns_2_add, c, 0, 1, 1, 3, c, 0, 1, 0, c, 0, PANEL)
+    call(tiles.columns_2_add, c, 0, 1, 1, 3, c, 0, 1, 0, c, 0, PANEL)
     assert (c == 7).all()
-    call(compiled.columns_2, c, 0, 1, 1, 3, c, 0, 1, 0, c, 0, PANEL)
+    call(tiles.columns_2, c, 0, 1, 1, 3, c, 0, 1, 0, c, 0, PANEL)
     assert (c == 0).all()
 
 
 @njit
 def exp_of(x, out):
     for i in range(len(x)):
-        out[i] = compiled.exp(x[i])
+        out[i] = elementary.exp(x[i])
 
 
 def test_the_exponential_is_right_to_some_units_in_the_last_place():
@@ -80,13 +80,13 @@ def test_the_largest(length):
     x = random(length)
     for place in sorted({0, length // 2, length - 1}):
         x[place] = 100 + place
-        assert compiled.largest(x) == x[place]
+        assert elementary.largest(x) == x[place]
 
 
 def test_what_is_on_disk_is_known_before_the_first_call(tmp_path):
     module = tmp_path / "loops.py"
     module.write_text(
-        "from oneshot_rlvr.policy.compiled import compiled, on_disk\n"
+        "from oneshot_rlvr.kernels.compiling import compiled, on_disk\n"
         "@compiled\n"
         "def twice(x):\n"
         "    return 2 * x\n"

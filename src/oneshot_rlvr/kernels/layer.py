@@ -1,18 +1,25 @@
 """The two halves of a decoder layer around attention as compiled loops, forward and backward.
 
-For a CPU in float32 (numba), with the formulas of `blocks.py`. A pass goes through the tokens in
-blocks whose intermediate results stay in a core's cache; each weight is packed once for all blocks.
-Every function runs on the thread that calls it (`lanes.py`) and adds in a fixed order.
+For a CPU in float32 (numba). With x the layer's input and a what attention read,
 
-Not here: attention (`attention_kernels.py`), and autograd's side of it (`compiled_blocks.py`).
+    inputs:  q, k, v = n Wq^T + bq, n Wk^T + bk, n Wv^T + bv,   n = norm(x)
+    outputs: y = x + a Wo^T,   g, u = m Wg^T, m Wu^T,   m = norm(y),   out = y + (silu(g) u) Wd^T
+
+and backward of a map z = n W^T: dn = dz W, dW = dz^T n. A pass goes through the tokens in
+blocks whose intermediate results stay in a core's cache; each weight is packed once for all blocks.
+Every function runs on the thread that calls it (`policy/lanes.py`) and adds in a fixed order.
+
+Not here: attention (`attention.py`), and autograd's side of it (`policy/compiled_blocks.py`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from oneshot_rlvr.policy.compiled import ONE, PANEL, ZERO, compiled, exp, inlined, part
-from oneshot_rlvr.policy.products import (
+from oneshot_rlvr.kernels.compiling import compiled
+from oneshot_rlvr.kernels.mlp import activate, activate_backward
+from oneshot_rlvr.kernels.norm import norm, norm_backward
+from oneshot_rlvr.kernels.products import (
     add_transposed,
     multiply_packed,
     pack,
@@ -20,103 +27,12 @@ from oneshot_rlvr.policy.products import (
     packed_transposed,
     whole,
 )
+from oneshot_rlvr.kernels.rows import add, copy
+from oneshot_rlvr.kernels.tiles import PANEL
 
 # Tokens of a block. Fewer, and the sums of the weights' gradients are read and written more often
 # than they are worth; more, and the blocks leave the second-level cache.
 _BLOCK = 256
-_GREATEST = np.float32(88)  # of what exp takes
-
-
-@inlined
-def _row(x, begin, count):  # type: ignore[no-untyped-def]
-    """Loops over such a view are vectors; over computed places they are not."""
-    return x[begin : begin + count]
-
-
-@part
-def _norm(x, x0, rows, weight, epsilon, out):  # type: ignore[no-untyped-def]
-    """norm(x) w of some rows; see `norm.py`."""
-    width = weight.shape[0]
-    for r in range(rows):
-        x_row, out_row = _row(x, x0 + r * width, width), _row(out, r * width, width)
-        square = ZERO
-        for i in range(width):
-            square += x_row[i] * x_row[i]
-        scale = ONE / np.sqrt(square / np.float32(width) + epsilon)
-        for i in range(width):
-            out_row[i] = x_row[i] * scale * weight[i]
-
-
-@part
-def _norm_backward(grad, x, x0, rows, weight, epsilon, other, out, grad_weight):  # type: ignore[no-untyped-def]
-    """out = other + the gradient for x, where `other` is not empty; adds that for the weight."""
-    width = weight.shape[0]
-    for r in range(rows):
-        at = x0 + r * width
-        g, x_row, out_row = _row(grad, r * width, width), _row(x, at, width), _row(out, at, width)
-        square = ZERO
-        share = ZERO
-        for i in range(width):
-            square += x_row[i] * x_row[i]
-            share += g[i] * weight[i] * x_row[i]
-        scale = ONE / np.sqrt(square / np.float32(width) + epsilon)
-        share *= scale * scale * scale / np.float32(width)
-        for i in range(width):
-            grad_weight[i] += g[i] * x_row[i] * scale
-        for i in range(width):
-            out_row[i] = g[i] * weight[i] * scale - x_row[i] * share
-        if other.shape[0]:
-            _add(out, at, other, at, width)
-
-
-@part
-def _add(x, x0, y, y0, count):  # type: ignore[no-untyped-def]
-    x_part, y_part = _row(x, x0, count), _row(y, y0, count)
-    for i in range(count):
-        x_part[i] += y_part[i]
-
-
-@part
-def _copy(x, x0, y, count):  # type: ignore[no-untyped-def]
-    """y = x of that part of both."""
-    x_part, y_part = _row(x, x0, count), _row(y, x0, count)
-    for i in range(count):
-        y_part[i] = x_part[i]
-
-
-@inlined
-def _sigmoid(x):  # type: ignore[no-untyped-def]
-    negative = -x
-    negative = _GREATEST if negative > _GREATEST else negative
-    return ONE / (ONE + exp(negative))
-
-
-@part
-def _activate(gate_up, g0, middle, rows, hidden):  # type: ignore[no-untyped-def]
-    """hidden = silu(gate) up."""
-    for r in range(rows):
-        at = g0 + 2 * r * middle
-        gate, up = _row(gate_up, at, middle), _row(gate_up, at + middle, middle)
-        out = _row(hidden, r * middle, middle)
-        for i in range(middle):
-            out[i] = gate[i] * _sigmoid(gate[i]) * up[i]
-
-
-@part
-def _activate_backward(gate_up, g0, middle, rows, hidden, grads):  # type: ignore[no-untyped-def]
-    """The same again, and the gradients of gate and up from that of hidden, which lies where that
-    of up will."""
-    for r in range(rows):
-        at, b0 = g0 + 2 * r * middle, 2 * r * middle
-        gate, up = _row(gate_up, at, middle), _row(gate_up, at + middle, middle)
-        for_gate, for_up = _row(grads, b0, middle), _row(grads, b0 + middle, middle)
-        out = _row(hidden, r * middle, middle)
-        for i in range(middle):
-            given, share = for_up[i], _sigmoid(gate[i])
-            active = gate[i] * share
-            for_gate[i] = given * up[i] * (share + active * (ONE - share))
-            for_up[i] = given * active
-            out[i] = active * up[i]
 
 
 @compiled
@@ -130,14 +46,14 @@ def inputs(x, weight, epsilon, w_q, w_k, w_v, b_qkv, qkv):  # type: ignore[no-un
     normed = np.empty(_BLOCK * width, np.float32)
     for t in range(0, M, _BLOCK):
         rows = min(_BLOCK, M - t)
-        _norm(x_flat, t * width, rows, weight, epsilon, normed)
+        norm(x_flat, t * width, rows, weight, epsilon, normed)
         at = t * both
         multiply_packed(normed, 0, width, rows, p_q, n_q, width, out, at, both, False)
         multiply_packed(normed, 0, width, rows, p_k, n_k, width, out, at + n_q, both, False)
         multiply_packed(normed, 0, width, rows, p_v, n_v, width, out, at + n_q + n_k, both, False)
         if b_qkv.shape[0]:
             for r in range(rows):
-                _add(out, at + r * both, b_qkv, 0, both)
+                add(out, at + r * both, b_qkv, 0, both)
 
 
 @compiled
@@ -160,12 +76,12 @@ def inputs_backward(  # type: ignore[no-untyped-def]
     for t in range(0, M, _BLOCK):
         rows = min(_BLOCK, M - t)
         at = t * both
-        _norm(x_flat, t * width, rows, weight, epsilon, normed)
+        norm(x_flat, t * width, rows, weight, epsilon, normed)
         add_transposed(g_flat, at, both, both, normed, 0, width, width, rows, maps)
         for r in range(rows):
-            _add(grad_biases, 0, g_flat, at + r * both, grad_biases.shape[0])
+            add(grad_biases, 0, g_flat, at + r * both, grad_biases.shape[0])
         multiply_packed(g_flat, at, both, rows, panels, width, both, grad_normed, 0, width, False)
-        _norm_backward(
+        norm_backward(
             grad_normed, x_flat, t * width, rows, weight, epsilon, nothing, out, grad_weight
         )
 
@@ -186,16 +102,16 @@ def outputs(x, mixed, w_out, weight, epsilon, w_gate, w_up, w_down, y, gate_up, 
     for t in range(0, M, _BLOCK):
         rows = min(_BLOCK, M - t)
         at, g0 = t * width, 2 * t * middle
-        _copy(x_flat, at, y_flat, rows * width)
+        copy(x_flat, at, y_flat, rows * width)
         multiply_packed(mixed_flat, t * wide, wide, rows, p_out, width, wide,
                         y_flat, at, width, True)  # fmt: skip
-        _norm(y_flat, at, rows, weight, epsilon, normed)
+        norm(y_flat, at, rows, weight, epsilon, normed)
         multiply_packed(normed, 0, width, rows, p_gate, middle, width,
                         between, g0, 2 * middle, False)  # fmt: skip
         multiply_packed(normed, 0, width, rows, p_up, middle, width,
                         between, g0 + middle, 2 * middle, False)  # fmt: skip
-        _activate(between, g0, middle, rows, hidden)
-        _copy(y_flat, at, out_flat, rows * width)
+        activate(between, g0, middle, rows, hidden)
+        copy(y_flat, at, out_flat, rows * width)
         multiply_packed(hidden, 0, middle, rows, p_down, width, middle,
                         out_flat, at, width, True)  # fmt: skip
 
@@ -225,13 +141,13 @@ def outputs_backward(  # type: ignore[no-untyped-def]
         at, g0 = t * width, 2 * t * middle
         multiply_packed(g_flat, at, width, rows, p_down, middle, width,
                         both, middle, 2 * middle, False)  # fmt: skip
-        _activate_backward(kept, g0, middle, rows, hidden, both)
+        activate_backward(kept, g0, middle, rows, hidden, both)
         add_transposed(g_flat, at, width, width, hidden, 0, middle, middle, rows, sum_down)
-        _norm(y_flat, at, rows, weight, epsilon, normed)
+        norm(y_flat, at, rows, weight, epsilon, normed)
         add_transposed(both, 0, 2 * middle, 2 * middle, normed, 0, width, width, rows, sum_gate_up)
         multiply_packed(both, 0, 2 * middle, rows, p_gate_up, width, 2 * middle,
                         grad_normed, 0, width, False)  # fmt: skip
-        _norm_backward(grad_normed, y_flat, at, rows, weight, epsilon, g_flat, x_flat, grad_weight)
+        norm_backward(grad_normed, y_flat, at, rows, weight, epsilon, g_flat, x_flat, grad_weight)
         add_transposed(x_flat, at, width, width, mixed_flat, t * wide, wide, wide, rows, sum_out)
         multiply_packed(x_flat, at, width, rows, p_out, wide, width,
                         m_flat, t * wide, wide, False)  # fmt: skip
