@@ -31,6 +31,7 @@ from oneshot_rlvr.kernels import (
     mlp,
     norm,
     products,
+    rotation,
     rows,
     tiles,
     vectors,
@@ -178,6 +179,18 @@ def rotation_in_whole_vectors() -> None:
         back = np.empty_like(x)  # its transpose, which is the backward pass, turns it back
         _turn(out, back, half, c, -s)
         close(back, x)
+
+
+@twin("rotation.rotate", "rotation.factors_of")
+def rotation_of_any_head() -> None:
+    for half in ODD:
+        x, angle, factor = random(3, 2 * half), random(5, half), np.float32(0.7)
+        c, s = rotation.factors_of(np.cos(angle), np.sin(angle), factor)
+        out = np.empty_like(x)
+        rotation.rotate(x.reshape(-1), 2 * half, out.reshape(-1), 4 * half, half, (c, s), 3)
+        a, b = x[1, :half].astype(np.float64), x[1, half:].astype(np.float64)
+        cosine, sine = np.cos(angle[3]) * 0.7, np.sin(angle[3]) * 0.7
+        close(out[2], np.concatenate([a * cosine - b * sine, b * cosine + a * sine]))
 
 
 @twin("products.whole")

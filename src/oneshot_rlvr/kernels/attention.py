@@ -22,6 +22,7 @@ import numpy as np
 from oneshot_rlvr.kernels.compiling import compiled, part
 from oneshot_rlvr.kernels.elementary import ONE, ZERO
 from oneshot_rlvr.kernels.products import pack, whole
+from oneshot_rlvr.kernels.rotation import factors_of, rotate
 from oneshot_rlvr.kernels.tiles import (
     PANEL,
     WIDTH,
@@ -30,32 +31,13 @@ from oneshot_rlvr.kernels.tiles import (
     columns_2,
     columns_2_add,
 )
-from oneshot_rlvr.kernels.vectors import top, turn, weigh, weigh_backward
+from oneshot_rlvr.kernels.vectors import top, weigh, weigh_backward
 
 
 @part
 def _queries(per):  # type: ignore[no-untyped-def]
     """Of a block: with those of a group's heads enough for a product, few masked."""
     return 32 if per == 1 else 16
-
-
-@part
-def _turn(x, x0, out, out0, half, factors, t):  # type: ignore[no-untyped-def]
-    """A head rotated by the cosines and sines (positions * size / 2) of position t."""
-    cosines, sines = factors
-    at, vectors = t * half, half // WIDTH
-    turn(x, x0, out, out0, half, cosines, at, sines, at, vectors)
-    for i in range(vectors * WIDTH, half):
-        c, s = cosines[at + i], sines[at + i]
-        a, b = x[x0 + i], x[x0 + half + i]
-        out[out0 + i] = a * c - b * s
-        out[out0 + half + i] = b * c + a * s
-
-
-@part
-def _factors(cosine, sine, factor):  # type: ignore[no-untyped-def]
-    """For `_turn`, times a factor."""
-    return (cosine * factor).reshape(-1), (sine * factor).reshape(-1)
 
 
 @part
@@ -131,7 +113,7 @@ def _turned_queries(x, row, first, i0, rows, g, per, size, wide, factors, q):  #
         for r in range(rows):
             at = (h * rows + r) * wide
             source = (first + i0 + r) * row + (g * per + h) * size
-            _turn(x, source, q, at, size // 2, factors, i0 + r)
+            rotate(x, source, q, at, size // 2, factors, i0 + r)
             for i in range(size, wide):
                 q[at + i] = ZERO
 
@@ -152,7 +134,7 @@ def attend(qkv, starts, cosine, sine, keys, values, factor, out, logsums):  # ty
     own = whole(P, PANEL)  # where scores of own keys begin
     stride, each = own + whole(longest, PANEL), own * size
     x, o_flat = qkv.reshape(-1), out.reshape(-1)
-    for_q, for_k = _factors(cosine, sine, factor), _factors(cosine, sine, ONE)
+    for_q, for_k = factors_of(cosine, sine, factor), factors_of(cosine, sine, ONE)
     k_rows = np.empty(longest * size, np.float32)
     k_columns = np.empty(whole(longest, PANEL) * size, np.float32)
     v_rows = np.empty(longest * wide, np.float32)
@@ -166,7 +148,7 @@ def attend(qkv, starts, cosine, sine, keys, values, factor, out, logsums):  # ty
         for g in range(kv):
             k0 = first * row + (heads + g) * size
             for t in range(R):
-                _turn(x, k0 + t * row, k_rows, t * size, half, for_k, t)
+                rotate(x, k0 + t * row, k_rows, t * size, half, for_k, t)
             pack(k_rows, 0, 1, size, R, size, k_columns, 0, 0, size)
             _copy(x, k0 + kv * size, row, R, size, v_rows, 0, wide)
             for i0 in range(0, R, most):
@@ -212,8 +194,8 @@ def attend_backward(  # type: ignore[no-untyped-def]
     own = whole(P, PANEL)
     stride, each = own + whole(longest, PANEL), own * size
     x, g_flat, o_flat, dx = qkv.reshape(-1), grad.reshape(-1), out.reshape(-1), grad_qkv.reshape(-1)
-    for_q, for_k = _factors(cosine, sine, factor), _factors(cosine, sine, ONE)
-    for_dq, for_dk = _factors(cosine, -sine, factor), _factors(cosine, -sine, ONE)
+    for_q, for_k = factors_of(cosine, sine, factor), factors_of(cosine, sine, ONE)
+    for_dq, for_dk = factors_of(cosine, -sine, factor), factors_of(cosine, -sine, ONE)
     dk_prompt, dv_prompt = grad_keys.reshape(-1), grad_values.reshape(-1)
     k_rows = np.empty(longest * wide, np.float32)
     k_columns = np.empty(whole(longest, PANEL) * size, np.float32)
@@ -232,7 +214,7 @@ def attend_backward(  # type: ignore[no-untyped-def]
             k0 = first * row + (heads + g) * size
             v0, prompt0 = k0 + kv * size, g * P * wide
             for t in range(R):
-                _turn(x, k0 + t * row, k_rows, t * wide, half, for_k, t)
+                rotate(x, k0 + t * row, k_rows, t * wide, half, for_k, t)
                 for i in range(size, wide):
                     k_rows[t * wide + i] = ZERO
             pack(k_rows, 0, 1, wide, R, size, k_columns, 0, 0, size)
@@ -270,8 +252,8 @@ def attend_backward(  # type: ignore[no-untyped-def]
                 for h in range(per):
                     for r in range(rows):
                         at = (first + i0 + r) * row + (g * per + h) * size
-                        _turn(dq, (h * rows + r) * wide, dx, at, half, for_dq, i0 + r)
+                        rotate(dq, (h * rows + r) * wide, dx, at, half, for_dq, i0 + r)
             for t in range(R):
-                _turn(dk, t * wide, dx, k0 + t * row, half, for_dk, t)
+                rotate(dk, t * wide, dx, k0 + t * row, half, for_dk, t)
                 for i in range(size):
                     dx[v0 + t * row + i] = dv[t * wide + i]

@@ -18,10 +18,11 @@ import numpy as np
 
 from oneshot_rlvr.kernels.compiling import compiled, part
 from oneshot_rlvr.kernels.drawing import draw_one, parts_of
-from oneshot_rlvr.kernels.elementary import ONE, ZERO, exp, largest
+from oneshot_rlvr.kernels.elementary import ONE
 from oneshot_rlvr.kernels.mlp import silu
 from oneshot_rlvr.kernels.norm import norm_alone
 from oneshot_rlvr.kernels.packing import OWN
+from oneshot_rlvr.kernels.rotation import rotate
 from oneshot_rlvr.kernels.tiles import (
     PANEL,
     TALL,
@@ -32,6 +33,7 @@ from oneshot_rlvr.kernels.tiles import (
     columns_4,
     columns_4_add,
 )
+from oneshot_rlvr.kernels.vectors import top, weigh
 
 # A batch is compacted when this share of it has ended: moving the survivors' keys then costs
 # at most 1 / _GONE times what was already saved, so compaction stays cheap however it goes.
@@ -70,27 +72,6 @@ def _shift(c, rows, biases, layer):  # type: ignore[no-untyped-def]
 
 
 @part
-def _rotate(x, cosine, sine, factor, out):  # type: ignore[no-untyped-def]
-    half = len(cosine)
-    low, high, out_low, out_high = x[:half], x[half:], out[:half], out[half:]
-    for i in range(half):
-        a, b = low[i], high[i]
-        out_low[i] = (a * cosine[i] - b * sine[i]) * factor
-        out_high[i] = (b * cosine[i] + a * sine[i]) * factor
-
-
-@part
-def _weigh(s, best):  # type: ignore[no-untyped-def]
-    """Overwrites scores with exp(s - best); their sum."""
-    total = ZERO
-    for t in range(len(s)):
-        weight = exp(s[t] - best)
-        s[t] = weight
-        total += weight
-    return total
-
-
-@part
 def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-def]
     """What n new tokens read from their prompts and from their own rollouts so far.
 
@@ -110,6 +91,8 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
     s = np.empty(some * per * s_row, np.float32)
     o = np.empty(some * per * o_row, np.float32)
     turned, sums = np.empty(size, np.float32), np.empty(some * per, np.float32)
+    half, turns, flat = size // 2, prompts.turns.reshape(-1), own.qkv.reshape(-1)
+    cosines, sines = np.empty(half, np.float32), np.empty(half, np.float32)
     prompt_keys, prompt_values = prompts.keys.reshape(-1), prompts.values.reshape(-1)
     own_keys, own_values = own.keys.reshape(-1), own.values.reshape(-1)
     r = 0
@@ -120,12 +103,15 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
             m += 1
         p = prompts.lengths[b]
         mine = -(-p // PANEL) * PANEL  # where scores of own tokens begin
-        cosine, sine = prompts.turns[p + last, 0], prompts.turns[p + last, 1]
+        of_prompt, of_own = -(-p // WIDTH), -(-filled // WIDTH)  # vectors
+        place = 2 * (p + last)  # of its cosines; its sines lie behind them
+        for i in range(half):
+            cosines[i] = turns[place * half + i] * factor
+            sines[i] = turns[(place + 1) * half + i] * factor
         for g in range(kv):
             for j in range(m):
-                qkv = own.qkv[r + j]
-                x = qkv[(heads + g) * size : (heads + g + 1) * size]
-                _rotate(x, cosine, sine, ONE, turned)
+                qkv, x0 = own.qkv[r + j], (r + j) * own.qkv.shape[1]
+                rotate(flat, x0 + (heads + g) * size, turned, 0, half, (turns, turns[half:]), place)
                 column = own.keys[layer, r + j, g, block, :, lane]
                 for i in range(size):
                     column[i] = turned[i]
@@ -134,9 +120,8 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
                 for i in range(size):
                     value[i] = x[i]
                 for h in range(g * per, (g + 1) * per):
-                    x = qkv[h * size : (h + 1) * size]
                     to = (j * per + h - g * per) * size
-                    _rotate(x, cosine, sine, factor, q[to : to + size])
+                    rotate(flat, x0 + h * size, q, to, half, (cosines, sines), 0)
             for j in range(mine // PANEL):
                 at = (((layer * kv + g) * len(prompts.lengths) + b) * panels + j) * size * PANEL
                 columns_2(q, 0, size, 1, m * per, prompt_keys, at, PANEL, size, s, j * PANEL, s_row)
@@ -153,10 +138,9 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
                         columns_1(q, first, size, 1, per, own_keys, at, OWN, size, s, to, s_row)
             at = ((layer * kv + g) * len(prompts.lengths) + b) * longest * wide
             for h in range(m * per):
-                row = s[h * s_row : (h + 1) * s_row]
-                told, told_own = row[:p], row[mine : mine + filled]
-                best = max(largest(told), largest(told_own))
-                sums[h] = _weigh(told, best) + _weigh(told_own, best)
+                s0, s1 = h * s_row, h * s_row + mine
+                best = max(top(s, s0, of_prompt, p), top(s, s1, of_own, filled))
+                sums[h] = weigh(s, s0, of_prompt, p, best) + weigh(s, s1, of_own, filled, best)
             for i in range(0, wide, PANEL):
                 columns_2(s, 0, s_row, 1, m * per, prompt_values, at + i, wide, p, o, i, o_row)
             for j in range(m):

@@ -1,7 +1,7 @@
 """How new tokens read their prompts' keys and their rollouts' own, as matrix products.
 
 A prompt's keys have no rollout axis, and grouped heads stay as they are (Ainslie et al. 2023, arXiv
-2305.13245). No Python per rollout. Compiled loops have their own (`kernels.py`).
+2305.13245). No Python per rollout. Compiled loops have their own (`kernels/decoding.py`).
 """
 
 from __future__ import annotations
