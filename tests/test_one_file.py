@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -21,13 +20,8 @@ SEED = 6
 
 
 @pytest.fixture(scope="module")
-def twin() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("one_shot_in_one_file", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def twin(load_file) -> ModuleType:
+    return load_file(FILE)
 
 
 @pytest.fixture(scope="module")
