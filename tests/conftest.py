@@ -5,6 +5,7 @@ And one thread per test process; drawn examples that are the same every time.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import signal
 import socket
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -102,6 +104,37 @@ def data_dir() -> Path:
     if os.environ.get("ONESHOT_REQUIRE_DATA") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def load_file() -> Callable[[Path], ModuleType]:
+    """Imports a file that belongs to no package: a test's helper (tests are none), a script."""
+
+    def load(path: Path) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def synthetic(load_file: Callable[[Path], ModuleType]) -> ModuleType:
+    """Makes run directories without training: read by tests of the report and of analyses."""
+    return load_file(Path(__file__).parent / "report" / "synthetic_run.py")
+
+
+@pytest.fixture(scope="session")
+def build(synthetic: ModuleType) -> Callable[..., Path]:
+    return synthetic.build
+
+
+@pytest.fixture(scope="session")
+def finished_run(build: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("runs") / "finished")
 
 
 @pytest.fixture(scope="session")

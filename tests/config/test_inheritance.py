@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from oneshot_rlvr.config import load_recipe, packaged_recipes
 from oneshot_rlvr.errors import ConfigError
@@ -35,6 +36,41 @@ def test_a_base_may_have_a_base_and_may_be_packaged(tmp_path):
     write(tmp_path, "middle.toml", 'base = "tiny_one_shot"\nname = "middle"\n')
     recipe = load_recipe(write(tmp_path, "top.toml", 'base = "middle.toml"\n[train]\nseed = 7\n'))
     assert (recipe.name, recipe.model.path, recipe.train.seed) == ("middle", "tiny", 7)
+
+
+ITEMS = [{"question": "2 + 3?", "answer": "5"}]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "left"),
+    [
+        ("examples.path", "mine.jsonl", {"items": None, "path": "mine.jsonl"}),
+        ("examples.items", ITEMS, {"items": ITEMS, "path": None}),
+    ],
+)
+def test_a_source_of_examples_replaces_the_other_one(tmp_path, key, value, left):
+    other = {"examples.path": "tiny_one_shot", "examples.items": "paper_qwen25_math_1p5b_pi1"}[key]
+    before = load_recipe(other).examples
+    assert (before.items is None) is (key == "examples.items")
+    given = load_recipe(other, {key: value}).examples
+    assert {"items": given.items, "path": given.path} == left
+    name = key.partition(".")[2]
+    text = tomli_w.dumps({"base": other, "examples": {name: value}})
+    laid = load_recipe(write(tmp_path, "over.toml", text)).examples
+    assert laid == given
+
+
+def test_both_sources_of_examples_in_one_place_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"items and examples\.path are both set"):
+        load_recipe("tiny_one_shot", {"examples.items": ITEMS, "examples.path": "mine.jsonl"})
+    own = {"base": "tiny_one_shot", "examples": {"items": ITEMS, "path": "mine.jsonl"}}
+    with pytest.raises(ConfigError, match=r"items and examples\.path are both set"):
+        load_recipe(write(tmp_path, "over.toml", tomli_w.dumps(own)))
+
+
+def test_turning_one_source_off_leaves_the_other_alone():
+    recipe = load_recipe("tiny_one_shot", {"examples.path": None})
+    assert len(recipe.examples.items) == 1
 
 
 def test_the_base_can_be_replaced_from_outside():

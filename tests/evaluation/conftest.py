@@ -1,8 +1,8 @@
-"""The misbehaving server, by path: test folders are no packages."""
+"""The misbehaving server."""
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -10,10 +10,5 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def servers() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("servers", Path(__file__).with_name("servers.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def servers(load_file: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_file(Path(__file__).with_name("servers.py"))

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from oneshot_rlvr.config.recipe import Recipe
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.registry import nearest
 from oneshot_rlvr.settings import RecipeField, explain, fields_of, unknown_key
+
+_ONE_OF = ("examples.path", "examples.items")
+"""Two ways to one thing: whichever is laid over a recipe replaces the one that stands in it."""
 
 
 def recipes_directory() -> Path:
@@ -40,16 +43,18 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
     `path` is a TOML file or, where no such file exists, the name of a packaged recipe
     (`tiny_one_shot`, `recipes/tiny_one_shot.toml`). A recipe may name another as its `base`, over
-    which it is laid key by key; the override "base" replaces that name. Paths inside a recipe are
-    relative to the current directory, `base` to the file that names it. ConfigError for a missing
-    file, broken TOML (file and line), an unknown key (the nearest named) or a wrong value (key,
-    what came, what was wanted).
+    which it is laid key by key; the override "base" replaces that name. `examples.path` laid over
+    a recipe that has `examples.items` replaces them, and the other way round. Paths inside a recipe
+    are relative to the current directory, `base` to the file that names it. ConfigError for a
+    missing file, broken TOML (file and line), an unknown key (the nearest named) or a wrong value
+    (key, what came, what was wanted).
     """
     file, given = _recipe_file(Path(path)), dict(overrides or {})
     data = _tables(file)
     if "base" in given:
         data["base"] = given.pop("base")
     data = _over_base(data, file, [])
+    _make_way(data, [key for key, value in given.items() if value is not None])
     for key, value in given.items():
         _set_dotted(data, key, value)
     try:
@@ -126,7 +131,18 @@ def _over_base(data: dict[str, Any], file: Path, above: list[Path]) -> dict[str,
     if base.resolve() in chain:
         circle = " -> ".join(path.stem for path in [*chain, base])
         raise ConfigError(f"{file}: base leads back to a recipe above it ({circle}).")
-    return _merged(_over_base(_tables(base), base, chain), data)
+    under = _over_base(_tables(base), base, chain)
+    own = data.get("examples")
+    _make_way(under, [f"examples.{key}" for key in own] if isinstance(own, dict) else [])
+    return _merged(under, data)
+
+
+def _make_way(data: dict[str, Any], coming: Collection[str]) -> None:
+    """Drops the example source that stands in `data` where the other one comes (both: neither)."""
+    examples = data.get("examples")
+    for comes, stands in (_ONE_OF, _ONE_OF[::-1]):
+        if comes in coming and stands not in coming and isinstance(examples, dict):
+            examples.pop(stands.partition(".")[2], None)
 
 
 def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every metric a run logs, declared once: key, unit, meaning. Keys come from nowhere else.
+"""Every metric a run logs, declared once: key, unit, meaning, reading. Keys come from nowhere else.
 
 `docs/metrics.md` is printed from this table, and the loop refuses to log what it does not name.
 """
@@ -19,73 +19,210 @@ TERMS = {
 }
 """The terms of a loss, as its pieces in `algorithms/` name them."""
 
-METRICS: dict[str, tuple[str, str]] = {
-    "train/accuracy": ("share", "correct rollouts of the step, exact"),
-    "train/reward": ("reward", "mean reward of the step's rollouts"),
-    "train/zero_variance_share": ("share", "rows whose rollouts all got one reward: no advantage"),
-    "train/boxed_share": ("share", "rollouts with a complete \\boxed{}"),
-    "train/recheck_share": ("share", "rollouts that recheck, rethink or recalculate"),
-    "train/truncated_share": ("share", "rollouts cut at rollouts.max_new_tokens"),
-    "train/tokens": ("tokens", "generated in the step"),
-    "train/tokens_mean": ("tokens", "mean length of a rollout"),
-    "train/loss": ("loss", "the loss minimised, mean over the step's updates"),
-    "train/policy_loss": ("loss", "its policy term"),
+Declared = tuple[str, str, str]
+"""Unit, meaning, and how to read a value: what is usual, and when to worry."""
+
+_READ_REASON = {
+    Reason.CORRECT: "as train/accuracy",
+    Reason.MISMATCH: "an answer was read and is wrong; worry if the texts are right: look at the "
+    "gold and the verifier",
+    Reason.NO_ANSWER: "falls first, as the form is learned; near 1: the prompt asks for no form "
+    "that the verifier reads",
+    Reason.AMBIGUOUS: "several answers in one text; worry if it rises: the model hedges",
+    Reason.UNPARSEABLE: "rare; worry if it rises: a form that the verifier cannot read",
+    Reason.TIMEOUT: "0 but for code; worry above 0.01: raise reward.timeout_seconds, or texts are "
+    "built to be slow",
+    Reason.MEMORY: "0 but for code, as timeout",
+    Reason.ERROR: "0 but for code, where it is a program that raises; else a fault of the verifier",
+    Reason.OUTPUT_LIMIT: "0 but for code that prints without end",
+    Reason.CRASH: "0 but for code; else the grader died of a text: report it",
+}
+
+METRICS: dict[str, Declared] = {
+    "train/accuracy": (
+        "share",
+        "correct rollouts of the step, exact",
+        "0.2 to 0.8 at first teaches most; near 1: saturated, watch held-out accuracy instead; "
+        "0 for ten steps: nothing to learn from",
+    ),
+    "train/reward": (
+        "reward",
+        "mean reward of the step's rollouts",
+        "equals accuracy in the arm outcome without penalties; a control arm's says nothing of "
+        "right or wrong",
+    ),
+    "train/zero_variance_share": (
+        "share",
+        "rows whose rollouts all got one reward: no advantage",
+        "the part of the step that taught nothing; 1 early: the example is too hard or too easy; "
+        "1 late: saturated",
+    ),
+    "train/boxed_share": (
+        "share",
+        "rollouts with a complete \\boxed{}",
+        "rises faster than accuracy: much of the gain is format",
+    ),
+    "train/recheck_share": (
+        "share",
+        "rollouts that recheck, rethink or recalculate",
+        "often rises late; no worry either way",
+    ),
+    "train/truncated_share": (
+        "share",
+        "rollouts cut at rollouts.max_new_tokens",
+        "should fall; worry above 0.5, or where it rises: they ramble, or need more room",
+    ),
+    "train/tokens": ("tokens", "generated in the step", "the step's cost"),
+    "train/tokens_mean": (
+        "tokens",
+        "mean length of a rollout",
+        "drifts; worry below a quarter of the first steps': read whether they still reason",
+    ),
+    "train/loss": (
+        "loss",
+        "the loss minimised, mean over the step's updates",
+        "around 0 and of either sign; it does not fall as learning goes on: read accuracy",
+    ),
+    "train/policy_loss": (
+        "loss",
+        "its policy term",
+        "around 0: advantages of a group add up to 0; positive where right answers are the shorter",
+    ),
     "train/kl": (
         "nats",
         "estimate of the divergence from the reference (algorithm.kl_estimator), averaged",
+        "0 at first, then grows; worry if it jumps, or grows while held-out accuracy falls",
     ),
-    "train/entropy_nats": ("nats", "mean entropy of the next token at the rollout temperature"),
-    "train/ratio_max": ("ratio", "largest probability ratio of the step"),
-    "train/ratio_min": ("ratio", "smallest probability ratio of the step"),
-    "train/clip_share": ("share", "tokens at which clipping took effect"),
-    "train/gradient_norm": ("norm", "before clipping, mean over the step's updates"),
+    "train/entropy_nats": (
+        "nats",
+        "mean entropy of the next token at the rollout temperature",
+        "falls as the policy settles; below a fiftieth of the first steps': collapsed, rollouts "
+        "hardly differ; rising: towards gibberish",
+    ),
+    "train/ratio_max": (
+        "ratio",
+        "largest probability ratio of the step",
+        "exactly 1 with one update a step; with more, worry above 10",
+    ),
+    "train/ratio_min": (
+        "ratio",
+        "smallest probability ratio of the step",
+        "exactly 1 with one update a step; with more, worry below 0.1",
+    ),
+    "train/clip_share": (
+        "share",
+        "tokens at which clipping took effect",
+        "0 with one update a step; with more, worry above 0.1: updates too many or too large",
+    ),
+    "train/gradient_norm": (
+        "norm",
+        "before clipping, mean over the step's updates",
+        "always above optimizer.gradient_clip: the clip sets the rate; worry at jumps of ten times",
+    ),
     **{
-        f"train/gradient_norm/{term}": ("norm", f"of {words} alone, every train.term_norms_every")
+        f"train/gradient_norm/{term}": (
+            "norm",
+            f"of {words} alone, every train.term_norms_every",
+            "the largest term steers; worry if it is not the policy's before saturation",
+        )
         for term, words in TERMS.items()
     },
-    "train/critic_gradient_norm": ("norm", "the critic's, before clipping; ppo only"),
+    "train/critic_gradient_norm": (
+        "norm",
+        "the critic's, before clipping; ppo only",
+        "large at first, then falls",
+    ),
     "train/value_loss": (
         "loss",
         "the critic's term: half the squared error of its values; ppo only",
+        "falls below half the variance of the rewards (0.125 at most for rewards of 0 and 1)",
     ),
     "train/explained_variance": (
         "share",
         "1 - var(returns - values) / var(returns), before the step's updates; 1: the critic knows",
+        "rises from 0 or below; still below 0 after tens of steps: the critic harms",
     ),
     "train/entropy_coefficient": (
         "weight",
         "of the entropy bonus in the step; where algorithm.entropy_target is set",
+        "0 while entropy is above its target; stuck at the maximum: the target is out of reach",
     ),
     "train/overlong_penalty": (
         "reward",
         "mean deducted for lengths near the limit; where algorithm.overlong_buffer_share is set",
+        "falls to 0; lasting: raise rollouts.max_new_tokens",
     ),
     "train/resampled_rows": (
         "count",
         "rows of equal rewards that asked another prompt; where algorithm.dynamic_sampling is on",
+        "rises with accuracy; near the number of rows: the set has little left to teach",
     ),
-    "train/discarded_tokens": ("tokens", "generated for rows that were then replaced"),
-    "train/logprob_gap": ("nats", "largest difference of sampler's and trainer's log-probability"),
-    "train/skipped_updates": ("count", "updates left out for a loss or gradient not finite"),
-    "optimizer/learning_rate": ("rate", "of the step's last update"),
-    **{f"train/reason/{reason}": ("share", f"verdicts with reason {reason}") for reason in Reason},
+    "train/discarded_tokens": (
+        "tokens",
+        "generated for rows that were then replaced",
+        "the price of the line above",
+    ),
+    "train/logprob_gap": (
+        "nats",
+        "largest difference of sampler's and trainer's log-probability",
+        "below 0.001 in float32, below 1 in 16 bits; above: sampler and trainer are not one policy",
+    ),
+    "train/skipped_updates": (
+        "count",
+        "updates left out for a loss or gradient not finite",
+        "0; anything else is worth a look at the steps before",
+    ),
+    "optimizer/learning_rate": (
+        "rate",
+        "of the step's last update",
+        "as the recipe says: after optimizer.warmup_steps it is constant",
+    ),
+    **{
+        f"train/reason/{reason}": ("share", f"verdicts with reason {reason}", _READ_REASON[reason])
+        for reason in Reason
+    },
 }
 
-TIMINGS: dict[str, tuple[str, str]] = {
-    "generate_seconds": ("s", "sampling"),
-    "score_seconds": ("s", "grading"),
-    "resample_seconds": ("s", "rows asked again, where algorithm.dynamic_sampling is on"),
-    "update_seconds": ("s", "log-probabilities, loss, gradient, optimizer"),
-    "record_seconds": ("s", "writing records"),
-    "evaluate_seconds": ("s", "validation, at its steps; step 0 is the base model's"),
-    "checkpoint_seconds": ("s", "checkpoint, at its steps"),
-    "step_seconds": ("s", "the whole step: the sum of the above"),
+TIMINGS: dict[str, Declared] = {
+    "generate_seconds": ("s", "sampling", "most of a step; grows with the longest rollout"),
+    "score_seconds": (
+        "s",
+        "grading",
+        "small; worry if it nears sampling: slow verdicts, or too few reward.workers",
+    ),
+    "resample_seconds": (
+        "s",
+        "rows asked again, where algorithm.dynamic_sampling is on",
+        "the price of full batches",
+    ),
+    "update_seconds": (
+        "s",
+        "log-probabilities, loss, gradient, optimizer",
+        "grows with tokens; much above sampling: try a larger train.micro_batch_tokens",
+    ),
+    "record_seconds": ("s", "writing records", "small; worry above a tenth of the step: slow disk"),
+    "evaluate_seconds": (
+        "s",
+        "validation, at its steps; step 0 is the base model's",
+        "if it dominates: fewer questions or samples, a larger train.eval_every",
+    ),
+    "checkpoint_seconds": ("s", "checkpoint, at its steps", "grows with the model and its disk"),
+    "step_seconds": ("s", "the whole step: the sum of the above", "what a run costs, by the step"),
     "tokens_per_second": (
         "tokens/s",
         "generated tokens by the time of the step without validation and checkpoint",
+        "steady or rising as rollouts get shorter; worry at a lasting fall",
     ),
-    "memory_bytes": ("bytes", "resident memory of the process at the end of the step"),
-    "gpu_memory_bytes": ("bytes", "most that tensors have held on the GPU; on CUDA only"),
+    "memory_bytes": (
+        "bytes",
+        "resident memory of the process at the end of the step",
+        "level after the first steps; steady growth is a leak: report it",
+    ),
+    "gpu_memory_bytes": (
+        "bytes",
+        "most that tensors have held on the GPU; on CUDA only",
+        "near the card's size: a smaller train.micro_batch_tokens",
+    ),
 }
 
 
@@ -135,7 +272,9 @@ A share lies between 0 and 1.
 
 One JSON object a line, `step` first. Here stands what the same run would log again: no clocks.
 A term that is switched off has no key, and a number that is not finite is `null`. Accuracy on
-held-out sets stands in `evaluations/NAME-STEP.json`.
+held-out sets stands in `evaluations/NAME-STEP.json`. "Read it as" says what is usual in a run from
+one example and when to worry. Its limits are rules of thumb; those of which a run warns by itself
+stand in `train/health.py`.
 """
 
 _MIDDLE = """
@@ -145,9 +284,9 @@ Seconds and memory, which no second run repeats.
 """
 
 
-def _table(declared: Mapping[str, tuple[str, str]]) -> list[str]:
-    rows = [f"| `{key}` | {unit} | {meaning} |" for key, (unit, meaning) in declared.items()]
-    return ["| key | unit | meaning |", "|---|---|---|", *rows]
+def _table(declared: Mapping[str, Declared]) -> list[str]:
+    rows = [f"| `{key}` | {' | '.join(cells)} |" for key, cells in declared.items()]
+    return ["| key | unit | meaning | read it as |", "|---|---|---|---|", *rows]
 
 
 if __name__ == "__main__":
