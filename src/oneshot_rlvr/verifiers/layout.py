@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from oneshot_rlvr.verifiers.trailing_units import without_units
 from oneshot_rlvr.verifiers.words import Words, words
 
 MAX_DEPTH = 12  # of brackets inside brackets that are looked into
@@ -55,8 +56,9 @@ _RELATIONS = frozenset(
 )  # fmt: skip
 _MEMBER = frozenset({"\\in"})
 _UNION = frozenset({"\\cup"})
-_THOUSANDS = re.compile(r"[-+]?\s?\\?\$?\s?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_DECIMAL_COMMA = re.compile(r"([-+]?0),(\d{1,12})")
+_THOUSANDS = re.compile(r"[-+]?\s?\\?\$?\s?(?!0)\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+# 0,5 and 1000,99 are no lists: a comma that cannot part thousands, before decimals.
+_DECIMAL_COMMA = re.compile(r"([-+]?0),(\d{1,12})|([-+]?\d{4,}),(\d{1,2})")
 _WORD_BETWEEN = re.compile(r"(?<=[\s)\]}\d])(?:,\s?)?(?:and|or|OR|AND)(?=[\s(\[\\\d-])")
 _COMMA_WORD = re.compile(
     r",\s*(?:\\quad|\\qquad|,|\\(?:text|mbox|mathrm)\s?\{\s*(?:and|or)\s*\})\s*"
@@ -132,7 +134,7 @@ def _node(text: str, depth: int) -> Node | None:
         return Value(text.replace(",", ""))
     decimal = _DECIMAL_COMMA.fullmatch(text)
     if decimal:
-        return Value(f"{decimal[1]}.{decimal[2]}")
+        return Value(f"{decimal[1] or decimal[3]}.{decimal[2] or decimal[4]}")
     rows = split(text, frozenset({";"}))[0]
     if len(rows) > 1:
         return _sequence("", "", rows, depth)
@@ -180,6 +182,8 @@ def _bracketed(text: str, depth: int) -> Node | None:
         close = {"\\}": "}", "\\rangle": ">"}.get(last, last)
         if len(parts) > 1:
             return _sequence(mark, close, parts, depth)
+        if inside.lstrip().startswith("\\begin") and mark in "([":
+            return _node(inside, depth + 1)
         if mark != "(" and mark != "{" or first == "\\{":
             return _sequence(mark, close, parts, depth) if inside.strip() else Value(text)
         if mark == "(" and close == ")":
@@ -189,7 +193,7 @@ def _bracketed(text: str, depth: int) -> Node | None:
         plus = _PLUS_MINUS.sub(lambda m: "+" if m[1] == "pm" else "-", text)
         minus = _PLUS_MINUS.sub(lambda m: "-" if m[1] == "pm" else "+", text)
         return Sequence("", "", (Value(plus.lstrip("+ ")), Value(minus.lstrip("+ "))))
-    return Value(text)
+    return Value(without_units(text) if depth else text)
 
 
 def _matrix(body: str, depth: int) -> Node | None:

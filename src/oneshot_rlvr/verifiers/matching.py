@@ -6,7 +6,6 @@ words, as `oneshot verify --explain` does). Single expressions are compared in v
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence as Items
 
 from oneshot_rlvr.verifiers import values
@@ -311,5 +310,3 @@ def _approximates(exact: Node, rounded: Node) -> bool:
         )
     return False
 
-
-_SPACES = re.compile(r"\s+")

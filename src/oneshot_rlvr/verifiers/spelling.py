@@ -76,6 +76,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _BEFORE_UNITS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"\\\\(?=(?:left|right|frac|sqrt|pi|le|ge|text|cup|infty|times|cdot|circ|pm)(?![a-z]))", r"\\"),
+        (r"(?<=\d)\s?,\s?\\!\s*(?=\d{3}(?!\d))", ""),
         # Display mathematics inside a box, sizes, tags, end-of-proof squares, spaces of all kinds.
         (r"\\(?:[()]|[\[\]](?!\d*(?:pt|ex|em)))", ""),
         (r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|scriptstyle|limits)(?![A-Za-z])", ""),

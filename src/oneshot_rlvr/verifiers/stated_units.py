@@ -16,6 +16,7 @@ _SCALE = re.compile(
 )
 _ANGLE = re.compile(rf"{_DEGREE}\s*\$?\s*$")
 _RADIANS = re.compile(r"\brad(?:ians?)?\b")
+_HALF_DAY = re.compile(r"\d\s?(?:\\(?:text|mathrm|mbox)\s?\{)?[\s~]*([apAP])\.?\s?[mM]\b")
 _DOLLARS = re.compile(r"\\\$|^\s*\$\s?\d[\d.,]*\s*$|\bdollars?\b|\bUSD\b")
 _CENTS = re.compile(r"\bcents?\b|¢|\\cent(?![a-z])")
 
@@ -36,6 +37,9 @@ def _kind(text: str) -> str | None:
     scale = _SCALE.search(text)
     if scale:
         return scale[1]
+    half = _HALF_DAY.search(text)
+    if half and ":" in text:
+        return half[1].lower()
     if _ANGLE.search(text):
         return "degrees"
     for kind, pattern in (("radians", _RADIANS), ("cents", _CENTS), ("dollars", _DOLLARS)):

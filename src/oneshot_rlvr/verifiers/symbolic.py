@@ -9,7 +9,7 @@ Importing this imports sympy (a second); nothing here has a deadline: it runs in
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence as Items
 from functools import lru_cache
 
 import sympy
@@ -19,18 +19,19 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Reason, Verdict
 from oneshot_rlvr.verifiers import expressions, stated_units, unevaluated, values
 from oneshot_rlvr.verifiers.base import correct, shown, wrong
-from oneshot_rlvr.verifiers.layout import Node, Value, laid_out
+from oneshot_rlvr.verifiers.layout import Node, Relation, Sequence, Union, Value, laid_out
 from oneshot_rlvr.verifiers.matching import Matcher
 from oneshot_rlvr.verifiers.spelling import respelled
 from oneshot_rlvr.verifiers.words import Words, words
 
 _MEANINGFUL = re.compile(r"[^\W_]")  # a letter or a digit
+_OBJECTS = re.compile(r"\\(?:setminus|backslash|cap|cup|mathbb|begin)(?![A-Za-z])")
 _OR = re.compile(r"\\text\s?\{\s?OR\s?\}")
 
 
 def compare(
     answer: str,
-    golds: Sequence[str],
+    golds: Items[str],
     *,
     percent_asked: bool = False,
     simplified: bool = False,
@@ -48,7 +49,7 @@ def compare(
     rule = "unreadable"
     for gold in _alternatives(golds):
         wanted = _read(gold)
-        if wanted is None and not _MEANINGFUL.search(gold):
+        if not _MEANINGFUL.search(gold) and (wanted is None or not _has_meaning(wanted)):
             raise DataError(f"the gold {shown(gold)} cannot be read as a mathematical answer.")
         same, decided = _same(gold, answer, wanted, said, percent_asked)
         if same and simplified and not unevaluated.as_simple(said, wanted):
@@ -64,9 +65,10 @@ def compare(
 def _same(
     gold: str, answer: str, wanted: Node | None, said: Node | None, percent_asked: bool
 ) -> tuple[bool, str]:
+    if values.loose(gold) == values.loose(answer) != "":
+        return True, "same-text"
     if wanted is None or said is None:
-        loose = values.loose(gold)
-        return loose != "" and loose == values.loose(answer), "same-text"
+        return False, "unreadable"
     factor = stated_units.factor(gold, answer)
     if factor is None:
         return False, "stated-unit"
@@ -77,25 +79,24 @@ def _same(
     matcher = Matcher(percent_asked)
     if matcher.equal(wanted, said):
         return True, matcher.rule
-    if _same_sets(gold, answer):
+    if _same_objects(gold, answer):
         return True, "set"
     return False, matcher.rule
 
 
-def _same_sets(gold: str, answer: str) -> bool:
-    r"""Sets that are said in different ways: `\mathbb{R} \setminus \{2\}` is a union."""
-    if not any(
-        mark in text
-        for text in (gold, answer)
-        for mark in (r"\setminus", r"\cap", r"\mathbb", r"\cup", r"\backslash")
-    ):
+def _same_objects(gold: str, answer: str) -> bool:
+    r"""Sets and matrices that are said in different ways, as sympy has them.
+
+    `\mathbb{R} \setminus \{2\}` is a union, and a sum of matrices is a matrix.
+    """
+    if not _OBJECTS.search(gold) or not (_OBJECTS.search(answer)):
         return False
     wanted, said = (expressions.expression(_set_text(text)) for text in (gold, answer))
-    if not isinstance(wanted, sympy.Set) or not isinstance(said, sympy.Set):
-        return False
-    if isinstance(wanted, sympy.FiniteSet) or isinstance(said, sympy.FiniteSet):
-        return False
-    return bool(verify(wanted, said, timeout_seconds=None))
+    for kind in (sympy.Set, (sympy.MatrixBase, sympy.MatrixExpr)):
+        if isinstance(wanted, kind) and isinstance(said, kind):
+            finite = isinstance(wanted, sympy.FiniteSet) or isinstance(said, sympy.FiniteSet)
+            return not finite and bool(verify(wanted, said, timeout_seconds=None))
+    return False
 
 
 def _set_text(text: str) -> str:
@@ -115,7 +116,7 @@ def _read(text: str) -> Node | None:
     return laid_out(body) if body else None
 
 
-def _alternatives(golds: Sequence[str]) -> list[str]:
+def _alternatives(golds: Items[str]) -> list[str]:
     r"""Each gold, and each side of a `\text{ OR }` in one (DeepScaleR has such golds)."""
     return [part for gold in golds for part in _OR.split(gold)]
 
@@ -131,4 +132,10 @@ def _has_meaning(node: Node) -> bool:
         return True
     if isinstance(node, Value):
         return expressions.expression(values.core(node.latex)) is not None
-    return True
+    if isinstance(node, Relation):
+        return any(map(_has_meaning, node.sides))
+    if isinstance(node, Sequence):
+        return any(map(_has_meaning, node.items))
+    if isinstance(node, Union):
+        return any(map(_has_meaning, node.parts))
+    return _has_meaning(node.value)

@@ -22,13 +22,15 @@ _PERCENT = re.compile(
 )
 _SPACING = re.compile(r"\s|\\[,;:!> ]|(?<=[A-Za-z])\.(?![A-Za-z]{3})")
 _ONE_IN_BRACES = re.compile(r"\{([^{}\\])\}")
-_CASELESS = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z.])")
+_LONE_LETTER = re.compile(r"(?<![A-Za-z.])[A-Za-z](?![A-Za-z.])")
 _DECIMALS = re.compile(r"[-+]?\s?\d*\.?(\d*)")
 _APART = sympy.Float("1e-20")
 
 
 def text(node: Any) -> str:
-    """The text of a Value or of Words."""
+    """The text of a Value or of Words; of a sequence, its items'."""
+    if hasattr(node, "items"):
+        return ",".join(text(item) for item in node.items)
     return str(node.text if isinstance(node, Words) else node.latex)
 
 
@@ -109,7 +111,7 @@ def loose(latex: str) -> str:
     """As `canonical`, for texts that no grammar reads; without case where no single letter is."""
     told = re.sub(r"(?<=\d)\s+(?=\d)", "_", plain_text(latex))  # 1 2 is not 12
     bare = re.sub(r"[\s.]", "", told)
-    return bare.casefold() if not _CASELESS.search(told) else bare
+    return bare.casefold() if not _LONE_LETTER.search(told) else bare
 
 
 def is_constant(node: Any) -> bool:
