@@ -17,15 +17,18 @@ _WHOLE = re.compile(r"-?\d{1,12}")
 _FRACTION = re.compile(r"(-?)\\[dt]?frac\{(\d{1,6})\}\{(\d{1,6})\}")
 _TUPLE = re.compile(r"\(([^()\[\]]+)\)")
 _WORDY = re.compile(r"\\(?:text|mathrm|mbox|textbf|operatorname)")
+_BRACKETS = {"(": "[", "[": "("}
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
-_SYMMETRIC = re.compile(r"\\pm|\\infty|\\{|\||=|\\in|\\cup|[<>]|\\le|\\ge|\\equiv|\\text|[A-Za-z]{2}")
+_SYMMETRIC = re.compile(
+    r"\\pm|\\infty|\\{|\||=|\\in|\\cup|[<>]|\\le|\\ge|\\equiv|\\text|[A-Za-z]{2}"
+)
 
 
 def wrong(gold: str) -> Iterator[tuple[str, str]]:
     """(rule, text) of answers that differ from the gold."""
     gold = gold.strip()
-    digits = [m for m in re.finditer(r"\d", gold)]
+    digits = list(re.finditer(r"\d", gold))
     if digits and not _WORDY.search(gold):
         for place in {0, len(digits) // 2, len(digits) - 1}:
             match = digits[place]
@@ -34,10 +37,35 @@ def wrong(gold: str) -> Iterator[tuple[str, str]]:
                 yield "digit", gold[: match.start()] + other + gold[match.end() :]
     if _plain_value(gold) and not re.fullmatch(r"0(?:\.0+)?|0\^.*", gold):
         yield "sign", gold[1:].lstrip() if gold.startswith("-") else f"-({gold})"
+    scientific = re.fullmatch(r"[\d.]+[eE]-?\d+|\d+:\d+.*", gold)
     letters = [m for m in _LETTER.finditer(_blanked(gold)) if m[0] not in "iIdO"]
-    if letters and not _WORDY.search(gold) and "=" not in gold and len(gold) > 1:
+    if letters and not (_WORDY.search(gold) or scientific or "=" in gold or "\\in" in gold):
         match = letters[-1]
         yield "case", gold[: match.start()] + match[0].swapcase() + gold[match.end() :]
+    if "\\in" not in gold and not _WORDY.search(gold):
+        for here, there in (
+            ("\\cup", "\\cap"), ("\\sin", "\\cos"), ("\\pi", "e"), ("<", "\\le "), ("\\le ", "\\ge "),
+            ("\\ln", "\\log_{3}"), ("\\sqrt{", "{"), ("+", "-"),
+        ):  # fmt: skip
+            if here in gold and not (here == "\\sqrt{" and re.search(r"sqrt\{[01]\}", gold)):
+                yield "symbol", gold.replace(here, there, 1)
+        swapped = re.fullmatch(r"\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}", gold)
+        if swapped and swapped[1] != swapped[2]:
+            yield "inverted", rf"\frac{{{swapped[2]}}}{{{swapped[1]}}}"
+        ends = re.fullmatch(r"([(\[])([^()\[\]]*\\infty[^()\[\]]*)([)\]])", gold)
+        if ends:
+            left, right = ends[1], ends[3]
+            finite_left = "\\infty" not in ends[2].split(",")[0]
+            if finite_left:
+                yield "ends", _BRACKETS[left] + ends[2] + right
+            else:
+                yield "ends", left + ends[2] + {")": "]", "]": ")"}[right]
+    word = re.fullmatch(r"\\text\s?\{\s*([A-Za-z]{2,20})\s*\}|([A-Z][a-z]{1,20})", gold)
+    if word:
+        letters_of = word[1] or word[2]
+        yield "anagram", letters_of[::-1] if letters_of.lower() != letters_of.lower()[::-1] else "x"
+        yield "anagram", rf"\text{{{letters_of[1:] + letters_of[0]}}}"
+        yield "negated", rf"\text{{not {letters_of}}}"
     based = re.fullmatch(r"(-?\d+)_\{?(\d{1,2})\}?", gold)
     if based:
         yield "base", f"{based[1]}_{{{int(based[2]) + 1}}}"
@@ -45,15 +73,14 @@ def wrong(gold: str) -> Iterator[tuple[str, str]]:
     pair = _TUPLE.fullmatch(gold)
     if pair:
         items = [item.strip() for item in pair[1].split(",")]
-        if len(items) > 1 and len(set(items)) == len(items) and "\\frac" not in pair[1].split(",")[0][:0]:
+        if len(items) > 1 and len(set(items)) == len(items):
             yield "order", "(" + ",".join(items[::-1]) + ")"
             yield "brackets", "[" + ",".join(items) + "]"
             yield "brackets", "\\{" + ",".join(items) + "\\}"
     if _plain_value(gold):
         for left in ("x+y", "2x", "-x", "x^2", "x+5", "\\frac{x}{3}", "f(x)+1"):
-            if left != "x^2" or gold not in ("0", "1"):
-                if not (gold == "0" and left in ("2x", "-x", "\\frac{x}{3}")):
-                    yield "left-side", f"{left}={gold}"
+            if not (gold in ("0", "1") and left in ("x^2", "2x", "-x", "\\frac{x}{3}")):
+                yield "left-side", f"{left}={gold}"
         yield "left-side", rf"x \equiv {gold}"
         yield "relation", rf"x \ne {gold}"
         yield "relation", rf"x \ge {gold}"
@@ -79,7 +106,10 @@ def equivalent(gold: str) -> Iterator[tuple[str, str]]:
     if _plain_value(gold):
         yield "named", f"x = {gold}"
         yield "named", f"f(2) = {gold}"
-        yield "unit", rf"{gold}\ \text{{cm}}" if not re.search(r"[A-Za-z]$|\\%|circ|\\\$", gold) else gold
+        yield (
+            "unit",
+            rf"{gold}\ \text{{cm}}" if not re.search(r"[A-Za-z]$|\\%|circ|\\\$", gold) else gold,
+        )
         yield "braces", f"{{{gold}}}"
     if _WHOLE.fullmatch(gold):
         yield "decimal", f"{gold}.0"
@@ -109,7 +139,11 @@ def equivalent(gold: str) -> Iterator[tuple[str, str]]:
     if pair and "," in pair[1]:
         yield "spaced", "( " + " , ".join(pair[1].split(",")) + " )"
     bare = gold.split(",")
-    if 1 < len(bare) <= 6 and all(NUMBER.fullmatch(b.strip()) for b in bare) and not _is_grouped(gold):
+    if (
+        1 < len(bare) <= 6
+        and all(NUMBER.fullmatch(b.strip()) for b in bare)
+        and not _is_grouped(gold)
+    ):
         yield "reordered", ", ".join(b.strip() for b in bare[::-1])
         yield "and", ", ".join(bare[:-1]) + r" \text{ and } " + bare[-1]
         yield "set", r"\{" + ", ".join(bare) + r"\}"
@@ -117,9 +151,17 @@ def equivalent(gold: str) -> Iterator[tuple[str, str]]:
 
 def _plain_value(gold: str) -> bool:
     """A single value without anything that makes a sign or a left side ambiguous."""
-    return "," not in gold and not _SYMMETRIC.search(_COMMAND.sub("", gold).replace("{", "")) and not (
-        re.search(r"\\(?:pm|infty|in|cup|text|mathrm|le|ge|ne|begin|circ|mathbf|equiv|mid|angle|emptyset)|_|:", gold)
-    ) and bool(re.search(r"\d", gold))
+    return (
+        "," not in gold
+        and not _SYMMETRIC.search(_COMMAND.sub("", gold).replace("{", ""))
+        and not (
+            re.search(
+                r"\\(?:pm|infty|in|cup|text|mathrm|le|ge|ne|begin|circ|mathbf|equiv|mid|angle|emptyset)|_|:",
+                gold,
+            )
+        )
+        and bool(re.search(r"\d", gold))
+    )
 
 
 def _blanked(gold: str) -> str:
@@ -128,8 +170,11 @@ def _blanked(gold: str) -> str:
 
 def _is_silent(gold: str, place: int) -> bool:
     """Whether a digit may not matter: in a repeated list, after 0^, in a multiplied zero."""
-    return "..." in gold or "\\ldots" in gold or bool(re.search(r"(?<!\d)0(?![.\d])|\^0|1\^", gold)) or (
-        gold.count(",") > 0 and place < 0
+    return (
+        "..." in gold
+        or "\\ldots" in gold
+        or bool(re.search(r"(?<!\d)0(?![.\d])|\^0|1\^", gold))
+        or (gold.count(",") > 0 and place < 0)
     )
 
 

@@ -33,7 +33,7 @@ def numeral(text: str) -> tuple[int | None, int] | None:
         r"[^0-9a-z]|text|mathrm|mathbf|mbox|bf|tt(?=\{)", "", match["base"] or match["named"]
     )
     base = int(name) if name.isdigit() else _NAMES.get(name, 0)
-    if not 2 <= base <= 36 or not any(d.isdigit() for d in digits) and len(digits) < 2:
+    if not 2 <= base <= 36 or (not any(d.isdigit() for d in digits) and len(digits) < 2):
         return None
     try:
         value = int(digits, base)

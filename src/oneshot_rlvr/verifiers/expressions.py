@@ -42,7 +42,7 @@ _INVERSE = re.compile(
     r"(?<![A-Za-z\\])([fghFGH])(?:_\{?(\w{1,3})\}?)?\s?\^\s?\{\s?-\s?1\s?\}\s?(?=\()"
 )
 _TRANSPOSE = re.compile(
-    r"(?<![A-Za-z\\])([A-Z]|\\mathbf\{[A-Za-z]\})\^(?:T|\{T\}|\\top|\{\\top\})(?![A-Za-z])"
+    r"\^\s?(?:T(?![A-Za-z])|\{\s?T\s?\}|\\(?:top|intercal)(?![A-Za-z])|\{\s?\\top\s?\})"
 )
 _IMAGINARY_FONT = re.compile(r"\\(?:mathrm|text|mathit|rm)\s?\{\s?([ei])\s?\}|\\imath(?![A-Za-z])")
 _FONT = re.compile(
@@ -53,6 +53,8 @@ _DIFFERENTIAL = re.compile(r"\\(?:mathrm|text|rm)\s?\{\s?d\s?\}\s?(?=[A-Za-z])")
 _BARE_FRACTION = re.compile(r"\\[dtc]?frac\s?(?:(\d)|\{([^{}]*)\})\s?(?:(\d)|\{([^{}]*)\})")
 _OVER = re.compile(r"\{\s?([^{}]{1,60})\\over\s?([^{}]{1,60})\}")
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+# The grammar takes every \\gamma for the gamma function of what follows.
+_GAMMA = re.compile(r"\\gamma(?![A-Za-z])(?:\s?_\s?(?:\{(\w{1,8})\}|(\w)))?(?!\s?\()")
 _SINGLE_ACCENT = re.compile(r"\\(dot|ddot|hat|bar|vec|tilde)\s+([A-Za-z])(?![A-Za-z])")
 _CAPITALS = re.compile(r"(?<![A-Za-z\\_{])([A-Z]{2,4})(?![A-Za-z(])")
 
@@ -93,9 +95,10 @@ def marked(latex: str) -> str:
     text = _IMAGINARY_FONT.sub(lambda m: m[1] or "i", latex)
     text = _DIFFERENTIAL.sub("d", text)
     text = _FONT.sub(r"\1", text)
+    text = _GAMMA.sub(lambda m: f"g_{{gam{m[1] or m[2] or ''}}}", text)
     text = _SINGLE_ACCENT.sub(r"\\\1{\2}", text)
     text = _INVERSE.sub(lambda m: f"{m[1]}_{{{m[2] or ''}inv}}", text)
-    text = _TRANSPOSE.sub(r"\1_{tr}", text)
+    text = _TRANSPOSE.sub("^{T_{o}}", text)
     return _PRIMES.sub(_primed, text)
 
 
@@ -112,6 +115,8 @@ def equal(wanted: Any, said: Any) -> bool:
     proved = proof.equal(wanted, said)
     if proved is not None:
         return proved
+    if getattr(wanted, "is_Symbol", False) or getattr(said, "is_Symbol", False):
+        return bool(wanted == said)  # math-verify's rule for symbols folds their case
     # verify() is True or False for anything that was parsed; its own errors are False.
     return bool(verify(wanted, said, timeout_seconds=None)) and _agree(wanted, said)
 

@@ -67,6 +67,9 @@ _COLUMN = re.compile(r"\\begin\s?\{([bpvBV]?matrix|array)\}\s?(?:\{[clr|\s]{1,20
 _SET_BUILDER = re.compile(
     r"^\s*[A-Za-z](?:\\in\s?\\mathbb\s?\{?R\}?)?\s*(?:\\mid(?![A-Za-z])|\||:)\s*(.+)$"
 )
+_UNIT_VECTOR = re.compile(
+    r"\\(?:mathbf|hat|vec|boldsymbol|bm|widehat)\s?\{?\s?\\?([ijk])(?:math)?\s?\}?(?:\s?\})?(?![A-Za-z])"
+)
 _PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
 
 
@@ -184,16 +187,36 @@ def _bracketed(text: str, depth: int) -> Node | None:
             return _sequence(mark, close, parts, depth)
         if inside.lstrip().startswith("\\begin") and mark in "([":
             return _node(inside, depth + 1)
-        if mark != "(" and mark != "{" or first == "\\{":
+        if (mark != "(" and mark != "{") or first == "\\{":
             return _sequence(mark, close, parts, depth) if inside.strip() else Value(text)
         if mark == "(" and close == ")":
             inner = _node(inside, depth + 1)
             return inner if not isinstance(inner, Words) else Value(text)
+    vector = _unit_vectors(text)
+    if vector is not None:
+        return vector
     if _PLUS_MINUS.search(text):
         plus = _PLUS_MINUS.sub(lambda m: "+" if m[1] == "pm" else "-", text)
         minus = _PLUS_MINUS.sub(lambda m: "-" if m[1] == "pm" else "+", text)
         return Sequence("", "", (Value(plus.lstrip("+ ")), Value(minus.lstrip("+ "))))
     return Value(without_units(text) if depth else text)
+
+
+def _unit_vectors(text: str) -> Sequence | None:
+    r"""`3\mathbf{i} - 2\mathbf{j}` as the vector (3, -2)."""
+    if not _UNIT_VECTOR.search(text):
+        return None
+    parts = {"i": "0", "j": "0"}
+    start = 0
+    for unit in _UNIT_VECTOR.finditer(text):
+        share = text[start : unit.start()].strip().removeprefix("+").strip()
+        parts[unit[1]] = {"": "1", "-": "-1"}.get(share, share)
+        start = unit.end()
+        if split(share, frozenset({"+"}))[1] or "-" in share[1:]:
+            return None
+    if text[start:].strip():
+        return None
+    return Sequence("<", ">", tuple(Value(parts[name]) for name in "ijk" if name in parts))
 
 
 def _matrix(body: str, depth: int) -> Node | None:

@@ -279,7 +279,8 @@ def _bare(node: Node) -> bool:
 
 def _is_name(node: Node) -> bool:
     if isinstance(node, Sequence):
-        return node.opening == "(" and all(_is_name(item) for item in node.items)
+        area = node.opening == "[" and len(node.items) == 1  # [ABC], the area of a triangle
+        return (node.opening == "(" or area) and all(_is_name(item) for item in node.items)
     return isinstance(node, Words) or (isinstance(node, Value) and is_name(node.latex))
 
 
@@ -309,4 +310,3 @@ def _approximates(exact: Node, rounded: Node) -> bool:
             map(_approximates, exact.items, rounded.items)
         )
     return False
-

@@ -103,12 +103,19 @@ def _agree(wanted: Any, said: Any, points: Iterator[Any], agreed: int) -> bool |
         if left is None or right is None:
             continue
         positive = all(value > 0 for value in point.values())
-        if not positive and not (left.is_real and right.is_real):
+        if not positive and not (_real_inside(wanted, point) and _real_inside(said, point)):
             continue
         if bool(abs(left - right) > AGREE * (abs(left) + abs(right))):
             return False
         agreed += 1
     return True if agreed >= 3 else None
+
+
+def _real_inside(expression: Any, point: dict[Any, Any]) -> bool:
+    """Whether every root and logarithm in an expression is of a positive number at a point."""
+    roots = [p.base for p in expression.atoms(sympy.Pow) if not p.exp.is_integer]
+    inside = [*roots, *(log.args[0] for log in expression.atoms(sympy.log))]
+    return all(bool(part.subs(point).doit().evalf(DIGITS) > 0) for part in inside)
 
 
 def _points(symbols: list[Any]) -> Iterator[dict[Any, Any]]:
@@ -139,7 +146,6 @@ def _named(expression: Any) -> Any:
 def _fit(value: Any) -> bool:
     return (
         isinstance(value, sympy.Expr)
-        and not value.is_Symbol
         and not value.has(*_UNFIT)
         and value.count_ops() <= MAX_OPERATIONS
         and len(value.free_symbols) <= MAX_SYMBOLS

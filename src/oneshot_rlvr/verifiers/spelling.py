@@ -80,7 +80,7 @@ _BEFORE_UNITS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=\d)\s?,\s?\\!\s*(?=\d{3}(?!\d))", ""),
         # Display mathematics inside a box, sizes, tags, end-of-proof squares, spaces of all kinds.
         (r"\\(?:[()]|[\[\]](?!\d*(?:pt|ex|em)))", ""),
-        (r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|scriptstyle|limits)(?![A-Za-z])", ""),
+        (r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|scriptstyle|displaystyle|textstyle|limits)(?![A-Za-z])", ""),
         (r"\\(?:tag|label)\s?\{[^{}]{0,20}\}|\\(?:square|blacksquare|Box|qed)\s*$", ""),
         (r"\\(?:hspace|hskip|kern)\s?\*?\s?\{[^{}]{0,12}\}|\\(?:enspace|thinspace|medspace|nobreakspace)"
          r"(?![A-Za-z])", " "),
@@ -97,6 +97,7 @@ _BEFORE_UNITS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )  # fmt: skip
 _VULGAR = re.compile(r"(\d)?\s?([\u00bc-\u00be\u2150-\u215e])")
 _SUPERSCRIPTS = re.compile("[\u2070\u00b9\u2074-\u2079\u207b]+")
+_DEEPER = re.compile(r"^[^{]*\}")  # closes before it opens
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _END = re.compile(r"(?<!\\)(?:(?<!\.)\.|[,;])\s?$")
 _DOTS = re.compile(r"\.\.\.|…|\\[lc]?dots(?![a-z])")
@@ -114,6 +115,7 @@ def respelled(answer: str) -> str | None:
     body = _END.sub("", _DOLLAR.sub("", body).strip())
     for pattern, replacement in _BEFORE_UNITS:
         body = pattern.sub(replacement, body)
+    body = unbraced(body)
     body = _REPEATING.sub(_fraction, without_units(body))
     for pattern, replacement in _RULES:
         body = pattern.sub(replacement, body)
@@ -122,6 +124,17 @@ def respelled(answer: str) -> str | None:
     if _ADJACENT_NUMBERS.search(body) and "\\\\" not in body and "&" not in body:
         return None
     return body.strip() or None
+
+
+def unbraced(text: str) -> str:
+    """Without outer spaces and braces that hold the whole."""
+    text = text.strip()
+    while text.startswith("{") and text.endswith("}") and not text.endswith("\\}"):
+        inside = text[1:-1]
+        if _DEEPER.search(inside) or inside.count("{") != inside.count("}"):
+            break
+        text = inside.strip()
+    return text
 
 
 def _vulgar(match: re.Match[str]) -> str:

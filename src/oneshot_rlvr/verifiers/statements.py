@@ -22,16 +22,41 @@ _CALLED_WRONG = re.compile(
     r"|n't\b[^.!?\n]{0,20}$",
     re.IGNORECASE,
 )
-_DENIAL = re.compile(r"\b(?:wrong|incorrect|false|not|never|neither|nor|unless)\b|n't\b", re.IGNORECASE)
+_DENIAL = re.compile(
+    r"\b(?:wrong|incorrect|false|not|never|neither|nor|unless)\b|n't\b", re.IGNORECASE
+)
 _NOT_BUT = re.compile(r"^not\s[^.]{1,60}?\bbut\s+(?:rather\s+|instead\s+)?", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?](?=\s+[A-Z(]|\s*$)")
 _CONNECTED = re.compile(r"^[^.]{0,80}?\b(?:is|are)\s+(?=[-+\u2212$\\(\[{\d])")
 _EXPRESSION = re.compile(r"[-+\u2212$\\({\[]?[\s\d.,+\-*/^(){}\[\]\\$%=:a-zA-Z\u2212]{0,200}")
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{4,}")
 _PERCENT = re.compile(r"\s*(?:percent|per\s?cent|percentage|pct)$")
-_RELATION = re.compile(r"[=<>\u2248\u2260\u2264\u2265]|\\(?:n?eq|ne|[lg]eq?|[lg]t|approx|equiv|in)(?![A-Za-z])")
+_RELATION = re.compile(
+    r"[=<>\u2248\u2260\u2264\u2265]|\\(?:n?eq|ne|[lg]eq?|[lg]t|approx|equiv|in)(?![A-Za-z])"
+)
 _TOKEN = re.compile(r"\\[A-Za-z]+(?:\s?\{[^{}]{0,80}\})?|(?<![A-Za-z])[A-Za-z]{2,}")
-_MATHS_WORDS = frozenset("sin cos tan cot sec csc log ln exp sqrt pi and or mod infinity max min gcd".split())
+_MATHS_WORDS = frozenset(
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "ln",
+        "exp",
+        "sqrt",
+        "pi",
+        "and",
+        "or",
+        "mod",
+        "infinity",
+        "max",
+        "min",
+        "gcd",
+    ]
+)
 # Mathematics set off from the prose at the end of a text, with at most "is the answer" behind it.
 _SET_OFF = re.compile(
     r"(?:\$\$(?P<a>[^$]{1,300})\$\$|\$(?P<b>[^$\n]{1,300})\$|\\\((?P<c>[^\n]{1,300}?)\\\)"
@@ -40,12 +65,14 @@ _SET_OFF = re.compile(
     re.DOTALL,
 )
 _IS = re.compile(r"\b(?:is|are|equals|get|gives|obtain|by)\s+(?P<value>[^\s].{0,80})$")
-_HOPE = re.compile(r"\s*I hope (?:it|this) is correct\.?\s*$|\s*<\|[a-z_]{1,20}\|>\s?(?:user|assistant)?\s*$")
+_HOPE = re.compile(
+    r"\s*I hope (?:it|this) is correct\.?\s*$|\s*<\|[a-z_]{1,20}\|>\s?(?:user|assistant)?\s*$"
+)
 
 
 def announced_answer(text: str) -> str | None:
     """What follows the last `####`, or else the last "answer is", on its line or a last one."""
-    tail = text[-_TAIL_CHARS:]
+    tail = text
     ends = [match.end() for match in _HASHES.finditer(tail)]
     if not ends:
         ends = [
@@ -55,7 +82,7 @@ def announced_answer(text: str) -> str | None:
         ]
     if not ends:
         return None
-    line, _, below = tail[ends[-1] :].lstrip("*").partition("\n")
+    line, _, below = tail[ends[-1] : ends[-1] + _TAIL_CHARS].lstrip("*").partition("\n")
     if not line.strip() and len(below.strip().splitlines()) == 1:
         line = below.strip()  # nothing else follows: it is no list of options
     return _trimmed(_NOT_BUT.sub("", line[:MAX_STATEMENT_CHARS].lstrip()))
@@ -66,9 +93,9 @@ def stated_answer(text: str) -> str | None:
     tail = text[-_TAIL_CHARS:]
     for _ in range(3):
         tail = _HOPE.sub("", tail)
-    announced = announced_answer(tail)
+    announced = announced_answer(text)
     if announced is not None:
-        return _after_is(announced)
+        return _after_is(_HOPE.sub("", announced))
     lines = [line for line in tail.splitlines() if line.strip()]
     if not lines or _ANSWER_IS.search(lines[-1]):
         return None  # nothing, or an answer that is called wrong

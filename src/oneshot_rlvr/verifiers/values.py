@@ -111,7 +111,7 @@ def loose(latex: str) -> str:
     """As `canonical`, for texts that no grammar reads; without case where no single letter is."""
     told = re.sub(r"(?<=\d)\s+(?=\d)", "_", plain_text(latex))  # 1 2 is not 12
     bare = re.sub(r"[\s.]", "", told)
-    return bare.casefold() if not _LONE_LETTER.search(told) else bare
+    return bare if "\\" in told or _LONE_LETTER.search(told) else bare.casefold()
 
 
 def is_constant(node: Any) -> bool:

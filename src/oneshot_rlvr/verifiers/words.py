@@ -16,10 +16,71 @@ _WRAPPED = re.compile(rf"{_WRAPPER}\s?\{{([^{{}}]*)\}}")
 _WORDS = re.compile(r"[^\W\d_]+(?:[\s,'’/-]+[^\W\d_]+)*")
 _LETTER_IN_PARENTHESES = re.compile(r"\(([A-Za-z])\)")
 _ARTICLE = re.compile(r"^(?:an?|the)\s(?=[^\W\d_]{2})", re.IGNORECASE)
-_SHORT = frozenset("no on so us go do if in is it or of to we he me my by be am an as up".split())
+_SHORT = frozenset(
+    [
+        "no",
+        "on",
+        "so",
+        "us",
+        "go",
+        "do",
+        "if",
+        "in",
+        "is",
+        "it",
+        "or",
+        "of",
+        "to",
+        "we",
+        "he",
+        "me",
+        "my",
+        "by",
+        "be",
+        "am",
+        "an",
+        "as",
+        "up",
+    ]
+)
 _FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc log ln exp sqrt pi max min gcd lcm det arcsin arccos arctan sinh cosh "
-    "tanh infty infinity lim theta alpha beta gamma delta omega lambda sigma mu phi".split()
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "ln",
+        "exp",
+        "sqrt",
+        "pi",
+        "max",
+        "min",
+        "gcd",
+        "lcm",
+        "det",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "infty",
+        "infinity",
+        "lim",
+        "theta",
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "omega",
+        "lambda",
+        "sigma",
+        "mu",
+        "phi",
+    ]
 )
 _SAME = {
     "dne": "does not exist",
@@ -76,6 +137,6 @@ def is_word(plain: str) -> bool:
 def plain_text(text: str) -> str:
     r"""A text without dollar signs, `\text{}`, spacing commands and a final full stop."""
     plain = _WRAPPED.sub(lambda m: f" {m[1]} ", text.replace("$", ""))
-    for space in ("\\ ", "\\,", "\\;", "\\!", "~"):
+    for space in ("\\(", "\\)", "\\[", "\\]", "\\displaystyle", "\\ ", "\\,", "\\;", "\\!", "~"):
         plain = plain.replace(space, " ")
     return " ".join(plain.split()).rstrip(".").strip()
