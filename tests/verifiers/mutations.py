@@ -1,8 +1,8 @@
 r"""Wrong answers and equivalent rewritings made from published golds, each by a rule with a name.
 
 `wrong(gold)` yields texts that are not the gold: a changed digit, sign, letter case, base, order,
-bracket, left side or approximation. `equivalent(gold)` yields texts that are. Both are conservative:
-a rule that cannot be sure about a gold (an anagram of a product is the product) leaves it alone.
+bracket, left side or approximation. `equivalent(gold)` yields texts that are. Both are careful: a
+rule that cannot be sure about a gold (an anagram of a product is the product) leaves it alone.
 Not used by the verifier; pure text, so that no library that is under test decides what is wrong.
 """
 
@@ -44,7 +44,8 @@ def wrong(gold: str) -> Iterator[tuple[str, str]]:
         yield "case", gold[: match.start()] + match[0].swapcase() + gold[match.end() :]
     if "\\in" not in gold and not _WORDY.search(gold):
         for here, there in (
-            ("\\cup", "\\cap"), ("\\sin", "\\cos"), ("\\pi", "e"), ("<", "\\le "), ("\\le ", "\\ge "),
+            ("\\cup", "\\cap"), ("\\sin", "\\cos"), ("\\pi", "e"), ("<", "\\le "),
+            ("\\le ", "\\ge "),
             ("\\ln", "\\log_{3}"), ("\\sqrt{", "{"), ("+", "-"),
         ):  # fmt: skip
             if here in gold and not (here == "\\sqrt{" and re.search(r"sqrt\{[01]\}", gold)):

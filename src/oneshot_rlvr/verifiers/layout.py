@@ -1,8 +1,8 @@
 r"""How an answer is laid out: lists, brackets, relations, unions, read from its text alone.
 
 `laid_out` turns a respelled answer (spelling.py) into a tree whose leaves are single expressions
-(`Value`) or words. The LaTeX grammar sees leaves only: it reads `(8,-2)` and `\{8,-2\}` into objects
-that math-verify compares as equal, and takes every equation for its right side.
+(`Value`) or words. The LaTeX grammar sees leaves only: it reads `(8,-2)` and `\{8,-2\}` into
+objects that math-verify compares as equal, and takes every equation for its right side.
 Not here: what an expression means (values.py), what equals what (matching.py).
 """
 

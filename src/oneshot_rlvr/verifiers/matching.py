@@ -160,9 +160,8 @@ class Matcher:
             if _plain_name(said.sides[-1]) and len(said.sides) == 2:
                 return self.equal(wanted, Relation(said.sides[::-1], said.marks))  # 5 = x
             return self._chain(last, said)
-        if len(said.sides) == 2 and len(wanted.sides) == 2:
-            if self._by("equation", self._same_relation(wanted, said)):
-                return True
+        if self._by("equation", self._same_relation(wanted, said)):
+            return True
         function = (
             named
             and _is_name(said.sides[0])
@@ -238,6 +237,8 @@ def _interval(node: Relation) -> tuple[str, Sequence] | None:
     if not all(m in _LESS for m in marks):
         return None
     low, high = Value("-\\infty"), Value("\\infty")
+    name: Node
+    ends: tuple[Node, str, str, Node]
     if len(sides) == 2 and _is_name(sides[0]):
         name, ends = sides[0], (low, "<", marks[0], sides[1])
     elif len(sides) == 2 and _is_name(sides[1]):

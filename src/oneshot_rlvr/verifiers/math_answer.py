@@ -98,7 +98,7 @@ class MathAnswer(Verifier):
 
 
 def evaluated(example: Example) -> str:
-    """The option `evaluated`: whether an answer may leave arithmetic undone. DataError for others."""
+    """The option `evaluated`: may an answer leave arithmetic undone? DataError for others."""
     value = option(example, "evaluated", str, "any")
     if value not in EVALUATED:
         raise DataError(

@@ -12,10 +12,16 @@ _LETTER = (
     r"|nu|xi|rho|sigma|tau|upsilon|phi|varphi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Xi|Sigma|Phi"
     r"|Psi|Omega|ell)(?![A-Za-z])|[A-Za-z])"
 )
-_FONT = r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it|cal|bb|sf)|mbox|boldsymbol|bm|operatorname|vec|hat|bar|tilde|overline|overrightarrow|dot|ddot|widehat)"
+_FONT = (
+    r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it|cal|bb|sf)|mbox|boldsymbol|bm|"
+    r"operatorname|vec|hat|bar|tilde|overline|overrightarrow|dot|ddot|widehat)"
+)
 _WRAPPED = rf"{_FONT}\s?\{{[^{{}}]{{1,60}}\}}"
 _SUB = r"(?:\s?_\s?(?:\{[^{}]{1,40}(?:\{[^{}]{0,20}\})?[^{}]{0,20}\}|\\?\w+?))?"
-_MARKS = r"(?:'{1,3}|\^\s?\{?\s?(?:\\prime\s?){1,3}\}?|\^\s?\*|\^\s?\{\s?(?:-\s?1|\*|\(\w\))\s?\}(?=\s?\())?"
+_MARKS = (
+    r"(?:'{1,3}|\^\s?\{?\s?(?:\\prime\s?){1,3}\}?|\^\s?\*"
+    r"|\^\s?\{\s?(?:-\s?1|\*|\(\w\))\s?\}(?=\s?\())?"
+)
 _ARGUMENTS = r"(?:\s?(?:\((?:[^()]|\([^()]*\)){1,60}\)|\[[^\[\]=]{1,40}\])){0,2}"
 _CAPITALS = r"[A-Z]{2,6}"
 _ONE = (
@@ -23,7 +29,10 @@ _ONE = (
     rf"(?:\{{[A-Z]{{1,6}}\}}|[A-Z]{{1,4}}'?|[a-z])|{_CAPITALS}|{_LETTER}|\\(?:Pr|det|deg|dim|max|min|gcd|lcm)"
     rf"(?=\s?[({{(]|\s?$)){_SUB}{_MARKS}{_SUB}{_ARGUMENTS})"
 )
-_SIZE = r"(?:\||\\lvert\s?|\\left\|)\s?(?:[A-Z]{1,3}|\\(?:vec|overline|overrightarrow)\s?\{[A-Za-z]{1,2}\})\s?(?:\||\\rvert|\\right\|)"
+_SIZE = (
+    r"(?:\||\\lvert\s?)\s?(?:[A-Z]{1,3}|\\(?:vec|overline|overrightarrow)\s?\{[A-Za-z]{1,2}\})"
+    r"\s?(?:\||\\rvert)"
+)
 _SEGMENT = rf"(?:{_CAPITALS}(?:_\{{?\w{{1,8}}\}}?)?|[A-Z](?:_\{{?\w{{1,8}}\}}?)?|{_SIZE})"
 _NAME = re.compile(
     rf"(?:\\(?:text|mbox)\s?\{{[^{{}}\d]{{0,60}}\}}\s?)?(?:{_ONE}|{_SIZE}|\[[A-Z]{{3,6}}\]"

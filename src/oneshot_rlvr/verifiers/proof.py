@@ -121,14 +121,14 @@ def _real_inside(expression: Any, point: dict[Any, Any]) -> bool:
 def _points(symbols: list[Any]) -> Iterator[dict[Any, Any]]:
     """Points of rational coordinates: positive, small, then of mixed signs, then large."""
     yield {s: sympy.Rational(17 + 6 * i, 7 + 2 * i) for i, s in enumerate(symbols)}
-    yield {s: sympy.Rational(3 + i, 11 + 5 * i) for i, s in enumerate(symbols)}
+    yield {s: sympy.Rational(3 + i, 11 + 5 * i) * 9 ** (i % 3) for i, s in enumerate(symbols)}
     for flip in (-1, 0, 1):
         yield {
             s: sympy.Rational(29 + 4 * i, 19 + 3 * i) * (-1 if flip < 0 or (i + flip) % 2 else 1)
             for i, s in enumerate(symbols)
         }
     yield {s: -sympy.Rational(2 + i, 13 + 7 * i) for i, s in enumerate(symbols)}
-    yield {s: sympy.Rational(41 + 8 * i, 2 + i) for i, s in enumerate(symbols)}
+    yield {s: sympy.Rational(41 + 8 * i, 2 + i) * 8 ** (i % 4) for i, s in enumerate(symbols)}
     yield {s: sympy.Rational(5 + i, 6 + 7 * i) for i, s in enumerate(symbols)}
 
 

@@ -76,11 +76,18 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _BEFORE_UNITS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\\\\(?=(?:left|right|frac|sqrt|pi|le|ge|text|cup|infty|times|cdot|circ|pm)(?![a-z]))", r"\\"),
+        (
+            r"\\\\(?=(?:left|right|frac|sqrt|pi|le|ge|text|cup|infty|times|cdot|circ|pm)(?![a-z]))",
+            r"\\",
+        ),
         (r"(?<=\d)\s?,\s?\\!\s*(?=\d{3}(?!\d))", ""),
         # Display mathematics inside a box, sizes, tags, end-of-proof squares, spaces of all kinds.
         (r"\\(?:[()]|[\[\]](?!\d*(?:pt|ex|em)))", ""),
-        (r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|scriptstyle|displaystyle|textstyle|limits)(?![A-Za-z])", ""),
+        (
+            r"\\(?:tiny|small|normalsize|[lL]arge|LARGE|[hH]uge|scriptstyle|displaystyle|textstyle"
+            r"|limits)(?![A-Za-z])",
+            "",
+        ),
         (r"\\(?:tag|label)\s?\{[^{}]{0,20}\}|\\(?:square|blacksquare|Box|qed)\s*$", ""),
         (r"\\(?:hspace|hskip|kern)\s?\*?\s?\{[^{}]{0,12}\}|\\(?:enspace|thinspace|medspace|nobreakspace)"
          r"(?![A-Za-z])", " "),

@@ -3,7 +3,8 @@ r"""Stated final answers outside a box, for lenient reading: "the answer is 5", 
 Lenient is not generous: a number somewhere in the prose is no final answer. In order: the last
 `#### X`; the last "answer is X" or "Answer: X" that is not called wrong; then the last line, where
 it is one expression, ends in a relation (the whole of it: `2x = 5` states no 5), in mathematics
-set off as such (`$...$`, `\[...\]`), or in "is X". A last line that denies something states nothing.
+set off as such (`$...$`, `\[...\]`), or in "is X". A last line that denies something states
+nothing.
 """
 
 from __future__ import annotations
@@ -35,28 +36,8 @@ _RELATION = re.compile(
     r"[=<>\u2248\u2260\u2264\u2265]|\\(?:n?eq|ne|[lg]eq?|[lg]t|approx|equiv|in)(?![A-Za-z])"
 )
 _TOKEN = re.compile(r"\\[A-Za-z]+(?:\s?\{[^{}]{0,80}\})?|(?<![A-Za-z])[A-Za-z]{2,}")
-_MATHS_WORDS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "log",
-        "ln",
-        "exp",
-        "sqrt",
-        "pi",
-        "and",
-        "or",
-        "mod",
-        "infinity",
-        "max",
-        "min",
-        "gcd",
-    ]
-)
+_MATHS_TEXT = "sin cos tan cot sec csc log ln exp sqrt pi and or mod infinity max min gcd"
+_MATHS_WORDS = frozenset(_MATHS_TEXT.split())
 # Mathematics set off from the prose at the end of a text, with at most "is the answer" behind it.
 _SET_OFF = re.compile(
     r"(?:\$\$(?P<a>[^$]{1,300})\$\$|\$(?P<b>[^$\n]{1,300})\$|\\\((?P<c>[^\n]{1,300}?)\\\)"

@@ -1,4 +1,4 @@
-r"""Single values: what is stated beside an expression (a percent sign, a base), then the expression.
+r"""Single values: what stands beside an expression (a percent sign, a base), then the expression.
 
 `equal` says whether two values are the same and which rule said so. Importing this imports sympy.
 """
@@ -123,7 +123,7 @@ def is_constant(node: Any) -> bool:
 
 
 def multiple(wanted: list[str], said: list[str]) -> int | None:
-    """The sign of c where (left - right) of one relation is c times that of the other; 0 or None."""
+    """The sign of c where left - right of one relation is c times the other's; 0 or None."""
     sides = [expressions.expression(side) for side in (*wanted, *said)]
     if any(side is None or not isinstance(side, sympy.Expr) for side in sides):
         return None

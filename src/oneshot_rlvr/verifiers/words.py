@@ -16,72 +16,14 @@ _WRAPPED = re.compile(rf"{_WRAPPER}\s?\{{([^{{}}]*)\}}")
 _WORDS = re.compile(r"[^\W\d_]+(?:[\s,'’/-]+[^\W\d_]+)*")
 _LETTER_IN_PARENTHESES = re.compile(r"\(([A-Za-z])\)")
 _ARTICLE = re.compile(r"^(?:an?|the)\s(?=[^\W\d_]{2})", re.IGNORECASE)
-_SHORT = frozenset(
-    [
-        "no",
-        "on",
-        "so",
-        "us",
-        "go",
-        "do",
-        "if",
-        "in",
-        "is",
-        "it",
-        "or",
-        "of",
-        "to",
-        "we",
-        "he",
-        "me",
-        "my",
-        "by",
-        "be",
-        "am",
-        "an",
-        "as",
-        "up",
-    ]
+_SHORT_TEXT = "no on so us go do if in is it or of to we he me my by be am an as up "
+_SHORT = frozenset(_SHORT_TEXT.split())
+_FUNCTIONS_TEXT = (
+    "sin cos tan cot sec csc log ln exp sqrt pi max min gcd lcm det arcsin arccos arctan "
+    "sinh cosh tanh infty infinity lim theta alpha beta gamma delta omega lambda sigma mu "
+    "phi "
 )
-_FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "log",
-        "ln",
-        "exp",
-        "sqrt",
-        "pi",
-        "max",
-        "min",
-        "gcd",
-        "lcm",
-        "det",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "infty",
-        "infinity",
-        "lim",
-        "theta",
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "omega",
-        "lambda",
-        "sigma",
-        "mu",
-        "phi",
-    ]
-)
+_FUNCTIONS = frozenset(_FUNCTIONS_TEXT.split())
 _SAME = {
     "dne": "does not exist",
     "the limit does not exist": "does not exist",
