@@ -1,4 +1,4 @@
-"""Verdicts and speed of math_answer beside math-verify, mathruler and verl's math_dapo, in one run.
+"""Verdicts and speed of math_answer beside math-verify, mathruler and verl's math_dapo.
 
     python benchmarks/verifiers.py [--data DIR] [--workers 2] [--no-speed] [--out results.json]
 
@@ -9,11 +9,12 @@ read, or the grader raised or took more than two seconds), milliseconds a verdic
 not installed is left out by name. Lenient rows are shown to ours alone: the others know no such
 reading.
 
-Speed: `Scorer` beside math-verify called in a plain loop. Two loads. `repeats`: 1,024 rollouts of one problem, as a one-shot batch has them (few distinct
-answers, most of them plain numbers). `different`: 1,000 answers of which no two are alike, a third
-of them plain numbers, the rest expressions. The workers are started and warm before the clock
-starts, as in the second and every later step of a run; `cold` tells the first. math-verify is
-warmed up likewise. Verdicts must be identical.
+Speed: `Scorer` beside math-verify called in a plain loop. Two loads. `repeats`: 1,024 rollouts of
+one problem, as a one-shot batch has them (few distinct answers, most of them plain numbers).
+`different`: 1,000 answers of which no two are alike, a third of them plain numbers, the rest
+expressions. The workers are started and warm before the clock starts, as in the second and every
+later step of a run; `cold` tells the first. math-verify is warmed up likewise. Verdicts on these
+two loads must be identical.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ def graders() -> dict[str, Grader]:
         from verl.utils.reward_score.math_dapo import compute_score
 
         def math_dapo(gold: str, text: str, options: dict[str, object]) -> bool | None:
-            told = compute_score(text, gold, strict_box_verify=True)
+            told = compute_score(text, gold)  # its default, as verl's recipes call it
             return None if told["pred"] in (None, "[INVALID]") else bool(told["acc"])
 
         found["verl math_dapo"] = math_dapo

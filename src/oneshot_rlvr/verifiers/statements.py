@@ -20,11 +20,11 @@ _ANSWER_IS = re.compile(
 )
 _CALLED_WRONG = re.compile(
     r"\b(?:wrong|incorrect|false|mistaken|bad|invalid|rejected|tempting|not|never|no)\b[^.!?\n]{0,30}$"
-    r"|n't\b[^.!?\n]{0,20}$",
+    r"|n['’]t\b[^.!?\n]{0,20}$",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(
-    r"\b(?:wrong|incorrect|false|not|never|neither|nor|unless)\b|n't\b", re.IGNORECASE
+    r"\b(?:wrong|incorrect|false|not|cannot|never|neither|nor|unless)\b|n['’]t\b", re.IGNORECASE
 )
 _NOT_BUT = re.compile(r"^not\s[^.]{1,60}?\bbut\s+(?:rather\s+|instead\s+)?", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?](?=\s+[A-Z(]|\s*$)")
