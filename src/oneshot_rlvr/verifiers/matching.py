@@ -155,18 +155,14 @@ class Matcher:
             return self.equal(last, Relation(said.sides, said.marks) if named else said.sides[-1])
         if named and values.is_constant(last):
             other = said.sides[0]
-            if _plain_name(first) and _plain_name(other):
+            if _names_conflict(first, other):
                 return self._by("left-side", False)  # x = 5 and y = 5 are two answers
             if _plain_name(said.sides[-1]) and len(said.sides) == 2:
                 return self.equal(wanted, Relation(said.sides[::-1], said.marks))  # 5 = x
             return self._chain(last, said)
         if self._by("equation", self._same_relation(wanted, said)):
             return True
-        function = (
-            named
-            and _is_name(said.sides[0])
-            and not (_plain_name(first) and _plain_name(said.sides[0]))
-        )
+        function = named and _is_name(said.sides[0]) and not _names_conflict(first, said.sides[0])
         return self.equal(last, said.sides[-1]) if function else self._by("equation", False)
 
     def _same_relation(self, wanted: Relation, said: Relation) -> bool:
@@ -287,6 +283,14 @@ def _is_name(node: Node) -> bool:
 
 def _plain_name(node: Node) -> bool:
     return isinstance(node, (Words, Value)) and is_plain(values.text(node))
+
+
+def _names_conflict(wanted: Node, said: Node) -> bool:
+    """Whether both sides name, and not the same: x and y, f(x) and g(x); y may stand for f(x)."""
+    if _plain_name(wanted) and _plain_name(said):
+        return True
+    heads = [values.canonical(values.text(node)).partition("(") for node in (wanted, said)]
+    return all(mark for _, mark, _ in heads) and heads[0][0] != heads[1][0]
 
 
 def _same_text(left: Node, right: Node) -> bool:

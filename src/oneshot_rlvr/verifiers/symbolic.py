@@ -89,7 +89,7 @@ def _same_objects(gold: str, answer: str) -> bool:
 
     `\mathbb{R} \setminus \{2\}` is a union, and a sum of matrices is a matrix.
     """
-    if not _OBJECTS.search(gold) or not (_OBJECTS.search(answer)):
+    if not (_OBJECTS.search(gold) or _OBJECTS.search(answer)):
         return False
     wanted, said = (expressions.expression(_set_text(text)) for text in (gold, answer))
     for kind in (sympy.Set, (sympy.MatrixBase, sympy.MatrixExpr)):
