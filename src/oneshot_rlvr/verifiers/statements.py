@@ -19,8 +19,8 @@ _ANSWER_IS = re.compile(
     re.IGNORECASE,
 )
 _CALLED_WRONG = re.compile(
-    r"\b(?:wrong|incorrect|false|mistaken|bad|invalid|rejected|tempting|not|never|no)\b[^.!?\n]{0,30}$"
-    r"|n['’]t\b[^.!?\n]{0,20}$",
+    r"\b(?:wrong|incorrect|false|mistaken|bad|invalid|rejected|tempting|not|never)\b[^.!?,;:\n]{0,30}$"
+    r"|n['’]t\b[^.!?,;:\n]{0,20}$",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(
@@ -46,6 +46,12 @@ _SET_OFF = re.compile(
     re.DOTALL,
 )
 _IS = re.compile(r"\b(?:is|are|equals|get|gives|obtain|by)\s+(?P<value>[^\s].{0,80})$")
+_TASK = re.compile(
+    r"\W{0,4}(?:(?:please|now|then|next)\W\s?)?(?:find|compute|calculate|evaluate|determine|simplify|"
+    r"express|solve|prove|show|state|give|write|what|how|which|who|when|where|if|let|suppose|given|"
+    r"assume|consider|is|are|do|does|can|note|enter|round|for what|for which)\b(?!,)",
+    re.IGNORECASE,
+)
 _HOPE = re.compile(
     r"\s*I hope (?:it|this) is correct\.?\s*$|\s*<\|[a-z_]{1,20}\|>\s?(?:user|assistant)?\s*$"
 )
@@ -69,8 +75,11 @@ def announced_answer(text: str) -> str | None:
     return _trimmed(_NOT_BUT.sub("", line[:MAX_STATEMENT_CHARS].lstrip()))
 
 
-def stated_answer(text: str) -> str | None:
-    """The final answer that the text states without a box, or None."""
+def stated_answer(text: str, question: str = "") -> str | None:
+    """The final answer that the text states without a box, or None.
+
+    A last line that asks, tells to find, supposes, or repeats the question states nothing.
+    """
     tail = text[-_TAIL_CHARS:]
     for _ in range(3):
         tail = _HOPE.sub("", tail)
@@ -83,7 +92,7 @@ def stated_answer(text: str) -> str | None:
     last = lines[-1].strip().strip("*").strip()
     if len(last) > MAX_STATEMENT_CHARS:
         last = _last_sentence(last)
-    if _DENIAL.search(last):
+    if _DENIAL.search(last) or _asks(last) or _is_echo(last, question):
         return None
     set_off = _SET_OFF.search(tail, max(0, len(tail) - MAX_STATEMENT_CHARS))
     if set_off:
@@ -100,6 +109,19 @@ def stated_answer(text: str) -> str | None:
     if re.search(r"\d", value) and not _WORD.search(_PERCENT.sub("", value)):
         return _trimmed(value)
     return None
+
+
+def _asks(line: str) -> bool:
+    """Whether the last sentence of a line is a question, a task or a supposition."""
+    sentence = _last_sentence(line)
+    return sentence.rstrip("*\"')$ ").endswith("?") or bool(_TASK.match(sentence))
+
+
+def _is_echo(line: str, question: str) -> bool:
+    """Whether a line of prose stands in the question."""
+    if not question or not _WORD.search(line):
+        return False
+    return " ".join(_last_sentence(line).split()) in " ".join(question.split())
 
 
 def _after_is(statement: str) -> str:
