@@ -16,13 +16,14 @@ import sympy
 from latex2sympy2_extended import latex2sympy
 from math_verify import parse, verify
 
+left, right = r"$m(\gamma^{2}-1)$", r"$m(\gamma^{2}-5)$"
 told = [
     f"gamma {latex2sympy(chr(92) + 'gamma^{2}-1').has(sympy.zoo)}",
     f"base {latex2sympy('2516_{9}')}",
     f"power {latex2sympy('x^{T}')}",
     f"prime {latex2sympy(chr(102) + chr(39) + '(x)')}",
     f"case {latex2sympy('R-r').doit()}",
-    f"verify {verify(parse(r'$m(\gamma^{2}-1)$'), parse(r'$m(\gamma^{2}-5)$'))}",
+    f"verify {verify(parse(left), parse(right))}",
 ]
 print("; ".join(told))
 PY

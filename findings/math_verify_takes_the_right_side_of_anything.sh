@@ -1,9 +1,9 @@
 #!/bin/bash
 # math-verify 0.9.0 compares a bare gold with the right side of whatever equation the answer is, and
 # with the left of an approximation: for the gold 5 it accepts x+y=5, 2x=5, x^2=5 and the congruence
-# x \equiv 5; for 12 it accepts 12 \approx 13. It does so in its default, "strict" mode; the gold
-# x+y=5 does refuse the answer 5, so one would expect the reverse to be refused as well.
-# Seen: "True True True True True False".
+# x \equiv 5; for 12 it accepts 12 \approx 13; and for the gold x+y=5 it accepts 5. It does so in its
+# default, "strict" mode, in which one would expect an equation to be more than its right side.
+# Seen: "True True True True True True".
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -19,4 +19,4 @@ print(*(verify(parse(f"${gold}$"), parse(f"${said}$")) for gold, said in pairs))
 PY
 )
 echo "$seen"
-test "$seen" = "True True True True True False"
+test "$seen" = "True True True True True True"
