@@ -1,23 +1,37 @@
-"""Grading speed: `Scorer` beside math-verify called in a plain loop, on the same texts, in one run.
+"""Verdicts and speed of math_answer beside math-verify, mathruler and verl's math_dapo.
 
-    python benchmarks/verifiers.py [--workers 2] [--out results.json]
+    python benchmarks/verifiers.py [--data DIR] [--workers 2] [--no-speed] [--out results.json]
 
-Two loads. `repeats`: 1,024 rollouts of one problem, as a one-shot batch has them (few distinct
-answers, most of them plain numbers). `different`: 1,000 answers of which no two are alike, a third
-of them plain numbers, the rest expressions. The workers are started and warm before the clock
-starts, as in the second and every later step of a run; `cold` tells the first. math-verify is
-warmed up likewise. Verdicts must be identical.
+Verdicts: every mathematical row of tests/verifiers/cases.jsonl and, where the published files are
+at hand (`--data` or $ONESHOT_DATA_DIR), mutations and equivalent rewritings of their golds
+(tests/verifiers/mutations.py), by family: wrong accepted, right refused, undecided (nothing was
+read, or the grader raised or took more than two seconds), milliseconds a verdict. A grader that is
+not installed is left out by name. Lenient rows are shown to ours alone: the others know no such
+reading.
+
+Speed: `Scorer` beside math-verify called in a plain loop. Two loads. `repeats`: 1,024 rollouts of
+one problem, as a one-shot batch has them (few distinct answers, most of them plain numbers).
+`different`: 1,000 answers of which no two are alike, a third of them plain numbers, the rest
+expressions. The workers are started and warm before the clock starts, as in the second and every
+later step of a run; `cold` tells the first. math-verify is warmed up likewise. Verdicts on these
+two loads must be identical.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
 import random
+import signal
 import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 
 from oneshot_rlvr.config import RewardConfig
 from oneshot_rlvr.rewards import Scorer
@@ -111,6 +125,183 @@ def measure(
     }
 
 
+TESTS = Path(__file__).parents[1] / "tests" / "verifiers"
+MUTATIONS, REWRITINGS = 5000, 2000
+LONGEST_SECONDS = 2
+MATHS = ("dsr_sub", "math500", "aime24", "aime25", "amc23", "minerva_math", "olympiadbench")
+Case = tuple[str, str, str, bool, dict[str, object]]  # family, gold, text, wanted, options
+Grader = Callable[[str, str, dict[str, object]], bool | None]
+
+
+def cases(data: Path | None) -> Iterator[Case]:
+    """The handed rows, then mutated and rewritten published golds."""
+    for line in (TESTS / "cases.jsonl").read_text("utf-8").splitlines():
+        row = json.loads(line)
+        if row["kind"] == "math_answer":
+            options = {"extraction": row.get("extraction", "strict")}
+            yield row["family"], row["gold"], row["text"], row["expected"], options
+    if data is None:
+        return
+    golds, mutations = _module("golds"), _module("mutations")
+    found = [e for name in MATHS for e in golds.read(data, name) if e.id not in golds.BROKEN]
+    texts = list(dict.fromkeys(e.answer for e in found))
+    rng = random.Random(0)
+    for make, expected, count in (
+        (mutations.wrong, False, MUTATIONS),
+        (mutations.equivalent, True, REWRITINGS),
+    ):
+        made = [(rule, gold, said) for gold in texts for rule, said in make(gold)]
+        name = "rewriting" if expected else "mutation"
+        for rule, gold, said in rng.sample(made, min(count, len(made))):
+            yield f"{name}: {rule}", gold, f"\\boxed{{{said}}}", expected, {}
+    for gold in texts:
+        yield "published gold", gold, f"\\boxed{{{gold}}}", True, {}
+
+
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, TESTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def graders() -> dict[str, Grader]:
+    """The graders that are installed, by name. Each says right, wrong or None for undecided."""
+    from oneshot_rlvr.types import Reason
+    from oneshot_rlvr.verifiers import get_verifier
+
+    kind = get_verifier("math_answer")
+
+    def ours(gold: str, text: str, options: dict[str, object]) -> bool | None:
+        verdict = kind.check(text, Example("x", "", gold, extra=options))
+        undecided = verdict.reason in (Reason.UNPARSEABLE, Reason.NO_ANSWER)
+        return None if undecided else verdict.correct
+
+    found: dict[str, Grader] = {"oneshot": ours}
+    try:
+        from math_verify import parse, verify
+
+        def by_math_verify(gold: str, text: str, options: dict[str, object]) -> bool | None:
+            said = parse(text, parsing_timeout=None)
+            wanted = parse(f"\\boxed{{{gold}}}", parsing_timeout=None)
+            return bool(verify(wanted, said, timeout_seconds=None)) if said and wanted else None
+
+        found["math-verify"] = by_math_verify
+    except ImportError:
+        print("math-verify is not installed")
+    try:
+        from mathruler.grader import extract_boxed_content, grade_answer
+
+        def mathruler(gold: str, text: str, options: dict[str, object]) -> bool | None:
+            said = extract_boxed_content(text)
+            return None if said == "None" else bool(grade_answer(said, gold))
+
+        found["mathruler"] = mathruler
+    except ImportError:
+        print("mathruler is not installed")
+    try:
+        from verl.utils.reward_score.math_dapo import compute_score
+
+        def math_dapo(gold: str, text: str, options: dict[str, object]) -> bool | None:
+            told = compute_score(text, gold)  # its default, as verl's recipes call it
+            return None if told["pred"] in (None, "[INVALID]") else bool(told["acc"])
+
+        found["verl math_dapo"] = math_dapo
+    except ImportError:
+        print("verl is not installed")
+    return found
+
+
+def _overdue(*_: object) -> None:
+    raise TimeoutError
+
+
+def judged(grader: Grader, gold: str, text: str, options: dict[str, object]) -> bool | None:
+    """The verdict, or None where the grader raised or took too long."""
+    signal.signal(signal.SIGALRM, _overdue)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST_SECONDS)
+    try:
+        return grader(gold, text, options)
+    except Exception:
+        return None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def verdict_table(data: Path | None) -> list[dict[str, object]]:
+    """One row a family and grader; the last rows are the totals."""
+    families: dict[str, list[Case]] = defaultdict(list)
+    for case in cases(data):
+        families[case[0]].append(case)
+    rows: list[dict[str, object]] = []
+    totals: dict[str, list[float]] = {}
+    for name, grader in graders().items():
+        judged(grader, "2", "\\boxed{1+1}", {})  # imports and tables
+        for family, members in families.items():
+            lenient = any(options.get("extraction") == "lenient" for *_, options in members)
+            if lenient and name != "oneshot":
+                continue
+            start = time.perf_counter()
+            told = [judged(grader, gold, text, options) for _, gold, text, _, options in members]
+            spent = time.perf_counter() - start
+            counts = [
+                len(members),
+                sum(v is True and not m[3] for v, m in zip(told, members, strict=True)),
+                sum(v is not True and m[3] for v, m in zip(told, members, strict=True)),
+                sum(v is None for v in told),
+                1000 * spent,
+            ]
+            rows.append(_row(family, name, counts))
+            if not lenient:
+                totals[name] = [
+                    a + b for a, b in zip(totals.get(name, [0] * 5), counts, strict=True)
+                ]
+    return rows + [_row("all strict families", name, counts) for name, counts in totals.items()]
+
+
+def _row(family: str, grader: str, counts: list[float]) -> dict[str, object]:
+    texts = int(counts[0])
+    return {
+        "family": family,
+        "grader": grader,
+        "texts": texts,
+        "wrong_accepted": int(counts[1]),
+        "right_refused": int(counts[2]),
+        "undecided": int(counts[3]),
+        "milliseconds": round(counts[4] / texts, 2),
+    }
+
+
+def print_table(rows: list[dict[str, object]]) -> None:
+    """Markdown: a line a family; for each grader accepted wrong / refused right / undecided, ms."""
+    names = list(dict.fromkeys(str(row["grader"]) for row in rows))
+    families = list(dict.fromkeys(str(row["family"]) for row in rows))
+    print("| family | texts | " + " | ".join(names) + " |")
+    print("|---|---|" + "---|" * len(names))
+    for family in families:
+        cells = {row["grader"]: row for row in rows if row["family"] == family}
+        told = [
+            "{wrong_accepted} / {right_refused} / {undecided}, {milliseconds} ms".format(**cells[n])
+            if n in cells
+            else ""
+            for n in names
+        ]
+        texts = next(iter(cells.values()))["texts"]
+        print(f"| {family} | {texts} | " + " | ".join(told) + " |")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("math-verify", "mathruler", "verl", "sympy", "antlr4-python3-runtime"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
 def _timed(work: object) -> tuple[float, list[bool]]:
     best, result = float("inf"), []
     for _ in range(3):
@@ -121,21 +312,25 @@ def _timed(work: object) -> tuple[float, list[bool]]:
 
 
 def main() -> int:
-    """Print one JSON object a load; exit code 1 if a verdict differs or a target is missed."""
+    """Print the table, then one JSON object a load; exit code 1 if a target of speed is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--data", type=Path, default=os.environ.get("ONESHOT_DATA_DIR"))
+    parser.add_argument("--no-speed", action="store_true", help="the table of verdicts alone")
     args = parser.parse_args()
+    table = verdict_table(Path(args.data) if args.data else None)
+    print_table(table)
+    print(json.dumps(_versions()))
     targets = {"repeats": 20.0, "different": 1.5}
-    results = [
-        measure(name, *make(random.Random(0)), args.workers)
-        for name, make in (("repeats", repeats), ("different", different))
-    ]
+    loads = () if args.no_speed else (("repeats", repeats), ("different", different))
+    results = [measure(name, *make(random.Random(0)), args.workers) for name, make in loads]
     for result in results:
         print(json.dumps(result))
     if args.out:
-        machine = {"cores": os.cpu_count(), "python": platform.python_version()}
-        args.out.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+        machine = {"cores": os.cpu_count(), "python": platform.python_version(), **_versions()}
+        told = {"machine": machine, "verdicts": table, "speed": results}
+        args.out.write_text(json.dumps(told, indent=1) + "\n")
     missed = [r for r in results if r["times_faster"] < targets[str(r["load"])]]  # type: ignore[operator]
     return 1 if missed or any(r["differing_verdicts"] for r in results) else 0
 

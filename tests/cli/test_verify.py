@@ -21,6 +21,27 @@ def test_one_text_tells_verdict_and_exit_code(capsys):
     assert json.loads(out) == {"correct": False, "reason": "mismatch", "extracted": "0.6"}
 
 
+def test_explain_tells_the_rule_that_decided(capsys):
+    arguments = [
+        "--kind",
+        "math_answer",
+        "--gold",
+        "2516_8",
+        "--text",
+        r"\boxed{2516_9}",
+        "--explain",
+    ]
+    code, out, _ = verify(capsys, *arguments)
+    assert code == 1
+    assert "rule base: A stated base" in out
+    out = verify(capsys, *arguments, "--json")[1]
+    assert json.loads(out)["details"] == {"rule": "base"}
+    assert json.loads(out)["explanation"].startswith("rule base: ")
+    # A kind that names no rule says so.
+    row = ["--kind", "exact_match", "--gold", "a", "--text", "b", "--explain"]
+    assert "rule" in verify(capsys, *row)[1]
+
+
 def test_reading_is_lenient_unless_told_otherwise(capsys):
     arguments = ["--kind", "math_answer", "--gold", "5", "--text", "The answer is 5."]
     assert verify(capsys, *arguments)[0] == 0

@@ -31,8 +31,6 @@ MATHS_EQUAL = [
     (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{bmatrix}1&2\\3&4\end{bmatrix}"),
     (r"20\%", "20%"),
     (r"20\%", "0.2"),
-    ("20", r"20\%"),
-    ("12.5", r"12.5\%"),
     (r"12.5\%", "12.5"),
     (r"\frac{1}{8}", r"12.5\%"),
     ("90", r"90^\circ"),
@@ -87,7 +85,6 @@ MATHS_EQUAL = [
     ("10", r"10 \text{ m} \cdot \text{s}^{-1}"),
     ("3200", r"3200 \mathrm{~cm}^{3}"),
     ("25", r"25^{\circ} \mathrm{C}"),
-    ("204", r"4 \text{ hours} = 204 \text{ minutes}"),
     ("3, 4", r"3 \text{ cm}, 4 \text{ cm}"),
     (r"2\sqrt{3}", r"2\sqrt{3} \text{ cm}"),
     ("115", "115 people"),
@@ -197,6 +194,55 @@ def test_different_mathematics_is_wrong(gold, answer):
     assert verdict.reason in (Reason.MISMATCH, Reason.UNPARSEABLE)
 
 
+def test_a_percentage_answers_a_bare_gold_only_where_the_question_asks_for_one():
+    kind = get_verifier("math_answer")
+    for gold, said in (("20", r"\boxed{20\%}"), ("12.5", r"\boxed{12.5\%}")):
+        assert kind.check(said, Example("x", "What percent of them are red?", gold)).correct
+        assert not kind.check(said, Example("x", "How many of them are red?", gold)).correct
+
+
+def test_an_empty_box_after_a_good_one_takes_nothing_back():
+    assert check("math_answer", "5", r"\boxed{5} and so \boxed{}").correct
+    assert check("math_answer", "5", r"\boxed{}").reason is Reason.NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "done"),
+    [
+        ("12", "12", True),
+        ("12", "3*4", False),
+        ("12", r"\sqrt{144}", False),
+        ("12", "10+2", False),
+        ("3/2", r"\frac{3}{2}", True),
+        ("3/2", r"\frac{6}{4}", False),
+        (r"2\sqrt{3}", r"2\sqrt{3}", True),
+        ("2^{2020}", "2^{2020}", True),  # the gold leaves it so
+        ("x^2+1", "1+x^2", True),
+        ("5", "x = 5", True),
+        ("120", "5!", False),
+        ("6.02e23", r"6.02 \times 10^{23}", True),
+    ],
+)
+def test_simplified_asks_for_arithmetic_that_is_carried_out(gold, answer, done):
+    text = rf"\boxed{{{answer}}}"
+    assert check("math_answer", gold, text).correct
+    verdict = check("math_answer", gold, text, evaluated="simplified")
+    assert verdict.correct is done
+    assert done or verdict.details["rule"] == "unevaluated"
+
+
+def test_an_unknown_policy_is_an_error():
+    with pytest.raises(DataError, match="evaluated"):
+        check("math_answer", "5", r"\boxed{5}", evaluated="often")
+
+
+def test_every_rule_that_decides_is_told_in_words():
+    kind = get_verifier("math_answer")
+    for gold, answer in [*MATHS_EQUAL, *MATHS_DIFFERENT]:
+        verdict = check("math_answer", gold, rf"\boxed{{{answer}}}")
+        assert verdict.details["rule"] in kind.rules, verdict
+
+
 def test_a_list_of_boxes_is_one_answer_and_only_a_list_answer_equals_it():
     assert check("math_answer", "1, 2", r"$\boxed{1}$ and $\boxed{2}$").correct
     assert not check("math_answer", "2", r"$\boxed{1}$ and $\boxed{2}$").correct
@@ -211,6 +257,6 @@ def test_any_of_several_golds_is_right():
 def test_two_unparseable_texts_are_never_equal(answer):
     # One that cannot be read is told from one that is merely wrong; as a gold it is an error.
     assert check("math_answer", "5", rf"\boxed{{{answer}}}").correct is False
-    if "w" not in answer and not any(c.isalnum() for c in answer):
+    if not any(c.isalnum() for c in answer):
         with pytest.raises(DataError):
             get_verifier("math_answer").check_gold(Example("x", "q", answer))

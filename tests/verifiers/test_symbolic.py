@@ -9,8 +9,9 @@ import sympy
 from latex2sympy2_extended.latex2sympy2 import _Latex2Sympy
 from math_verify import verify
 
-from oneshot_rlvr.verifiers import proof, symbolic
-from oneshot_rlvr.verifiers.grammar import _Fast
+from oneshot_rlvr.verifiers import expressions, proof
+from oneshot_rlvr.verifiers.expressions import expression, marked
+from oneshot_rlvr.verifiers.grammar import _CONFIG, _Fast
 from oneshot_rlvr.verifiers.spelling import respelled
 
 _spec = importlib.util.spec_from_file_location("golds", Path(__file__).with_name("golds.py"))
@@ -20,14 +21,16 @@ _spec.loader.exec_module(golds)
 
 def _parsed_by(kind, latex):
     try:
-        return sympy.srepr(kind({}, True, False).parse(latex))
+        return sympy.srepr(kind({}, True, False, _CONFIG).parse(latex))
     except Exception:
         return None
 
 
 def test_where_the_fast_grammar_reads_it_reads_what_the_full_one_does(data_dir):
     texts = [respelled(e.answer) for n in ("math500", "dsr_sub") for e in golds.read(data_dir, n)]
-    normal = [symbolic.normalize_latex(t, symbolic._NORMALIZATION) for t in texts if t]
+    normal = [
+        expressions.normalize_latex(marked(t), expressions._NORMALIZATION) for t in texts if t
+    ]
     read = 0
     for latex in random.Random(0).sample(normal, 400):
         fast = _parsed_by(_Fast, latex)
@@ -41,7 +44,7 @@ def test_a_proof_never_contradicts_the_slow_comparison(data_dir):
     rng = random.Random(1)
     texts = [e.answer for n in ("math500", "olympiadbench") for e in golds.read(data_dir, n)]
     hard = [t for t in texts if any(c in t for c in "\\^nx")]
-    values = [v for t in rng.sample(hard, 150) if (v := symbolic._parsed(t)) is not None]
+    values = [v for t in rng.sample(hard, 150) if (v := expression(respelled(t) or "")) is not None]
     proved = 0
     for value in values:
         for other in (value, rng.choice(values)):
@@ -63,12 +66,15 @@ x, y = sympy.symbols("x y", real=True)
         (sympy.sqrt(8), 2 * sympy.sqrt(2), True),
         (sympy.pi, sympy.Rational(22, 7), False),
         (1 / sympy.factorial(100), 2 / sympy.factorial(100), False),  # tiny, and not equal
-        (x, y, None),  # symbols have rules of their own
+        (x, y, False),
         (sympy.Float("0.333333"), sympy.Rational(1, 3), None),  # rounding decides
         (sympy.Float("12.8"), 8 * sympy.cbrt(4), False),
         (sympy.Float("0.5"), sympy.Rational(1, 2), None),
         (sympy.oo, sympy.oo, None),
-        (sympy.sin(x) ** 2 + sympy.cos(x) ** 2, sympy.Integer(1), None),  # equal, but not expanded
+        (sympy.sin(x) ** 2 + sympy.cos(x) ** 2, sympy.Integer(1), True),  # at every point
+        (sympy.Abs(x), x, False),  # at a negative one
+        (sympy.sqrt(1 / x), 1 / sympy.sqrt(x), True),  # where both are defined
+        (sympy.sqrt(2) * 2**2020, sympy.sqrt(2) * (2**2020 + 1), None),  # 30 digits do not tell
     ],
 )
 def test_what_is_proved_and_what_is_left_open(left, right, expected):

@@ -47,6 +47,9 @@ def add_parser(subparsers: Any) -> Parser:
         default="{}",
         help='the kind\'s options, such as {"rel_tol": 0.01} (default: %(default)s)',
     )
+    parser.add_argument(
+        "--explain", action="store_true", help="tell which rule decided each verdict"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument(
         "--workers", type=int, default=1, help="grading processes (default: %(default)s)"
@@ -84,11 +87,13 @@ def run(args: argparse.Namespace) -> int:
         row = {**options, "kind": args.kind, "gold": args.gold, "text": text}
         (answer,) = _graded(scorer, [row])
         if args.json:
-            _print_json(answer)
+            _print_json(answer, args.kind if args.explain else None)
         elif answer["correct"] is None:
             raise DataError(answer["error"])
         else:
             print(_told(answer, args.gold))
+            if args.explain:
+                print("  " + _explained(answer, args.kind))
         return 0 if answer["correct"] else 1
 
 
@@ -102,10 +107,13 @@ def _grade_file(scorer: Scorer, args: argparse.Namespace, options: dict[str, Any
             reasons[answer["reason"]] += 1
             ungraded += answer["correct"] is None
             if args.json:
-                _print_json(answer)
+                kind = row.get("kind") if isinstance(row, Mapping) and args.explain else None
+                _print_json(answer, kind)
             else:
                 gold = row.get("gold", "") if isinstance(row, Mapping) else ""
                 print(f"{number}: {_told(answer, gold)}")
+                if args.explain and isinstance(row, Mapping):
+                    print("  " + _explained(answer, row.get("kind")))
         sys.stdout.flush()
     if not args.json:
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
@@ -231,7 +239,30 @@ def _told(answer: Mapping[str, Any], gold: Any) -> str:
     return f"{answer['reason']}: read {read}, gold {gold!r}"
 
 
-def _print_json(answer: Mapping[str, Any]) -> None:
+def _explained(answer: Mapping[str, Any], kind: Any) -> str:
+    """The rule that decided, in its kind's words; the verdict's reason where it names none."""
+    from oneshot_rlvr.errors import OneshotError
+    from oneshot_rlvr.verifiers import get_verifier
+
+    rule = answer.get("details", {}).get("rule")
+    if rule is None:
+        return f"rule: none named ({answer['reason']})"
+    try:
+        told = get_verifier(kind).rules.get(rule, "") if isinstance(kind, str) else ""
+    except OneshotError:
+        told = ""
+    return f"rule {rule}: {told}".rstrip(": ")
+
+
+def _print_json(answer: dict[str, Any], explained_kind: Any = None) -> None:
+    """One object a line; the rule that decided only where an explanation is asked for."""
+    if explained_kind is not None:
+        answer = {**answer, "explanation": _explained(answer, explained_kind)}
+    else:
+        details = {k: v for k, v in answer.get("details", {}).items() if k != "rule"}
+        answer = {k: v for k, v in answer.items() if k != "details"}
+        if details:
+            answer["details"] = details
     # ASCII only: a model's text may hold what no terminal or pipe can encode.
     print(json.dumps(answer))
 

@@ -9,6 +9,7 @@ once; `compare` may be slow, may import sympy, and is what a killable worker run
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from oneshot_rlvr.errors import DataError
@@ -24,6 +25,9 @@ class Verifier(ABC):
 
     options: ClassVar[frozenset[str]] = frozenset()
     """Keys of `example.extra` that this kind reads."""
+
+    rules: ClassVar[Mapping[str, str]] = {}
+    """What each `details["rule"]` of this kind's verdicts means, in one sentence."""
 
     @abstractmethod
     def extract(self, text: str, example: Example) -> str | Verdict:

@@ -56,6 +56,8 @@ def last_boxes(text: str) -> tuple[str, ...]:
     A run that repeats one and the same content is that content once.
     """
     found = boxes(text)
+    while len(found) > 1 and not found[-1].content.strip():
+        found.pop()  # an empty box after a good one states nothing new
     if not found:
         return ()
     run = [found[-1]]

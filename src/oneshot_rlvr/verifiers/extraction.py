@@ -37,5 +37,5 @@ def final_answer(text: str, example: Example) -> str | None:
     lenient = is_lenient(example)
     answer = last_box(text)
     if answer is None and lenient:
-        answer = stated_answer(text)
+        answer = stated_answer(text, example.question)
     return answer.strip() if answer is not None else None

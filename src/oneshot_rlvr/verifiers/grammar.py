@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from antlr4.atn.PredictionMode import PredictionMode
-from latex2sympy2_extended.latex2sympy2 import _Latex2Sympy
-from math_verify.grader import should_treat_as_complex
-from math_verify.parser import get_last_eq
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig, _Latex2Sympy
+
+# The library's default folds the case of letters, by which R - r is r - R.
+_CONFIG = ConversionConfig(lowercase_symbols=False)
 
 
 class _Fast(_Latex2Sympy):
@@ -22,25 +23,15 @@ class _Fast(_Latex2Sympy):
         return parser
 
 
-def read(latex: str) -> Any:
-    """The sympy object that a normalised LaTeX text spells, as math-verify 0.9 reads it.
+def read(latex: str, degrees: bool = False) -> Any:
+    r"""The sympy object that a normalised LaTeX text spells; symbols are real.
 
+    degrees: `50^\\circ` is 5 pi / 18, as inside a sine; else it is 50.
     Raises whatever the grammar raises on text that it does not know.
     """
     try:
-        return _read(latex)
-    except Exception:
-        last = get_last_eq(latex)  # a = b = c is c
-        if last == latex:
-            raise
-        return _read(last)
-
-
-def _read(latex: str) -> Any:
-    is_real = not should_treat_as_complex(latex)
-    try:
-        return _Fast({}, is_real, False).parse(latex)
+        return _Fast({}, True, degrees, _CONFIG).parse(latex)
     except MemoryError:
         raise
     except Exception:
-        return _Latex2Sympy({}, is_real, False).parse(latex)
+        return _Latex2Sympy({}, True, degrees, _CONFIG).parse(latex)

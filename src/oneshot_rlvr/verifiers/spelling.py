@@ -8,6 +8,7 @@ Not here: what an expression means.
 from __future__ import annotations
 
 import re
+import unicodedata
 from fractions import Fraction
 
 from oneshot_rlvr.verifiers.trailing_units import without_units
@@ -72,6 +73,38 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=\d)\.(?![\d.])", ""),
     )
 )
+_BEFORE_UNITS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (
+            r"\\\\(?=(?:left|right|frac|sqrt|pi|le|ge|text|cup|infty|times|cdot|circ|pm)(?![a-z]))",
+            r"\\",
+        ),
+        (r"(?<=\d)\s?,\s?\\!\s*(?=\d{3}(?!\d))", ""),
+        # Display mathematics inside a box, sizes, tags, end-of-proof squares, spaces of all kinds.
+        (r"\\(?:[()]|[\[\]](?!\d*(?:pt|ex|em)))", ""),
+        (
+            r"\\(?:tiny|small|normalsize|[lL]arge|LARGE|[hH]uge|scriptstyle|displaystyle|textstyle"
+            r"|limits)(?![A-Za-z])",
+            "",
+        ),
+        (r"\\(?:tag|label)\s?\{[^{}]{0,20}\}|\\(?:square|blacksquare|Box|qed)\s*$", ""),
+        (r"\\(?:hspace|hskip|kern)\s?\*?\s?\{[^{}]{0,12}\}|\\(?:enspace|thinspace|medspace|nobreakspace)"
+         r"(?![A-Za-z])", " "),
+        (r"(?<!\\)\\(?=\s|$)", ""),
+        (r"\{?\\(?:rm|sf|tt|it)\s+([A-Za-z][A-Za-z/ ]{0,30})\}?", r"\\text{ \1}"),
+        (r"\\(?:nicefrac|sfrac|cfrac|tfrac|dfrac|xfrac|flatfrac)(?![A-Za-z])", r"\\frac"),
+        (r"\\frac\s+(\d)\s*(?:(\d)(?!\d)|(?=\{))", r"\\frac{\1}\2"),
+        (r"\\frac(\s?\{[^{}]*\})\s?(\d)", r"\\frac\1{\2}"),
+        (r"(?:\\(?:text|mathrm|mbox)\s?\{\s?)?\b(?:per\s?cent|percentage|pct)\b\s?\}?", r"\\%"),
+        # A number with its unit inside one \text{}.
+        (r"\\(?:text(?:bf|it|rm)?|mathrm|mbox)\s?\{\s?([-+]?\$?\d[\d.,/]*)(\s[A-Za-z][^{}]*|\s?%)\}",
+         r"\1\\text{\2}"),
+    )
+)  # fmt: skip
+_VULGAR = re.compile(r"(\d)?\s?([\u00bc-\u00be\u2150-\u215e])")
+_SUPERSCRIPTS = re.compile("[\u2070\u00b9\u2074-\u2079\u207b]+")
+_DEEPER = re.compile(r"^[^{]*\}")  # closes before it opens
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _END = re.compile(r"(?<!\\)(?:(?<!\.)\.|[,;])\s?$")
 _DOTS = re.compile(r"\.\.\.|…|\\[lc]?dots(?![a-z])")
@@ -85,7 +118,11 @@ _ADJACENT_NUMBERS = re.compile(r"(?<![\d._])\d+(?:\.\d+)?\s+\d+(?!\s*/|\d)")
 
 def respelled(answer: str) -> str | None:
     """The answer as the grammar should read it; None for one that it must not read at all."""
-    body = _END.sub("", _DOLLAR.sub("", answer.translate(_SYMBOLS)).strip())
+    body = _SUPERSCRIPTS.sub(_power, _VULGAR.sub(_vulgar, answer)).translate(_SYMBOLS)
+    body = _END.sub("", _DOLLAR.sub("", body).strip())
+    for pattern, replacement in _BEFORE_UNITS:
+        body = pattern.sub(replacement, body)
+    body = unbraced(body)
     body = _REPEATING.sub(_fraction, without_units(body))
     for pattern, replacement in _RULES:
         body = pattern.sub(replacement, body)
@@ -94,6 +131,26 @@ def respelled(answer: str) -> str | None:
     if _ADJACENT_NUMBERS.search(body) and "\\\\" not in body and "&" not in body:
         return None
     return body.strip() or None
+
+
+def unbraced(text: str) -> str:
+    """Without outer spaces and braces that hold the whole."""
+    text = text.strip()
+    while text.startswith("{") and text.endswith("}") and not text.endswith("\\}"):
+        inside = text[1:-1]
+        if _DEEPER.search(inside) or inside.count("{") != inside.count("}"):
+            break
+        text = inside.strip()
+    return text
+
+
+def _vulgar(match: re.Match[str]) -> str:
+    top, _, bottom = unicodedata.normalize("NFKC", match[2]).partition("\u2044")
+    return rf"{match[1] or ''}\frac{{{top}}}{{{bottom}}}"
+
+
+def _power(match: re.Match[str]) -> str:
+    return f"^{{{unicodedata.normalize('NFKC', match[0]).replace(chr(0x2212), '-')}}}"
 
 
 def _fraction(repeating: re.Match[str]) -> str:

@@ -1,8 +1,10 @@
 r"""Stated final answers outside a box, for lenient reading: "the answer is 5", "#### 5".
 
 Lenient is not generous: a number somewhere in the prose is no final answer. In order: the last
-`#### X`; the last "answer is X" or "Answer: X"; a last line that is nothing but one expression or
-that ends in `= X`.
+`#### X`; the last "answer is X" or "Answer: X" that is not called wrong; then the last line, where
+it is one expression, ends in a relation (the whole of it: `2x = 5` states no 5), in mathematics
+set off as such (`$...$`, `\[...\]`), or in "is X". A last line that denies something states
+nothing.
 """
 
 from __future__ import annotations
@@ -16,43 +18,134 @@ _ANSWER_IS = re.compile(
     r"\banswers?\b\s{0,2}\**\s{0,2}(?:is|are|was|equals|:|=)[ \t]{0,2}:?[ \t]{0,2}\**[ \t]{0,4}",
     re.IGNORECASE,
 )
-_LINE_EQUALS = re.compile(r"=\s*([^=]{1,200})$")
+_CALLED_WRONG = re.compile(
+    r"\b(?:wrong|incorrect|false|mistaken|bad|invalid|rejected|tempting|not|never)\b[^.!?,;:\n]{0,30}$"
+    r"|n['’]t\b[^.!?,;:\n]{0,20}$",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(
+    r"\b(?:wrong|incorrect|false|not|cannot|never|neither|nor|unless)\b|n['’]t\b", re.IGNORECASE
+)
+_NOT_BUT = re.compile(r"^not\s[^.]{1,60}?\bbut\s+(?:rather\s+|instead\s+)?", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?](?=\s+[A-Z(]|\s*$)")
+_CONNECTED = re.compile(r"^[^.]{0,80}?\b(?:is|are)\s+(?=[-+\u2212$\\(\[{\d])")
 _EXPRESSION = re.compile(r"[-+\u2212$\\({\[]?[\s\d.,+\-*/^(){}\[\]\\$%=:a-zA-Z\u2212]{0,200}")
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{4,}")
+_PERCENT = re.compile(r"\s*(?:percent|per\s?cent|percentage|pct)$")
+_RELATION = re.compile(
+    r"[=<>\u2248\u2260\u2264\u2265]|\\(?:n?eq|ne|[lg]eq?|[lg]t|approx|equiv|in)(?![A-Za-z])"
+)
+_TOKEN = re.compile(r"\\[A-Za-z]+(?:\s?\{[^{}]{0,80}\})?|(?<![A-Za-z])[A-Za-z]{2,}")
+_MATHS_TEXT = "sin cos tan cot sec csc log ln exp sqrt pi and or mod infinity max min gcd"
+_MATHS_WORDS = frozenset(_MATHS_TEXT.split())
+# Mathematics set off from the prose at the end of a text, with at most "is the answer" behind it.
+_SET_OFF = re.compile(
+    r"(?:\$\$(?P<a>[^$]{1,300})\$\$|\$(?P<b>[^$\n]{1,300})\$|\\\((?P<c>[^\n]{1,300}?)\\\)"
+    r"|\\\[(?P<d>(?:(?!\\\[).){1,300}?)\\\])\s?(?P<unit>%|percent|pct)?"
+    r"(?:\s+(?:is|are)\s+(?:the|our)\s+(?:final\s+)?(?:solution|answer)s?)?\s*[.,!]?\s*$",
+    re.DOTALL,
+)
+_IS = re.compile(r"\b(?:is|are|equals|get|gives|obtain|by)\s+(?P<value>[^\s].{0,80})$")
+_TASK = re.compile(
+    r"\W{0,4}(?:(?:please|now|then|next)\W\s?)?(?:find|compute|calculate|evaluate|determine|simplify|"
+    r"express|solve|prove|show|state|give|write|what|how|which|who|when|where|if|let|suppose|given|"
+    r"assume|consider|is|are|do|does|can|note|enter|round|for what|for which)\b(?!,)",
+    re.IGNORECASE,
+)
+_HOPE = re.compile(
+    r"\s*I hope (?:it|this) is correct\.?\s*$|\s*<\|[a-z_]{1,20}\|>\s?(?:user|assistant)?\s*$"
+)
 
 
 def announced_answer(text: str) -> str | None:
     """What follows the last `####`, or else the last "answer is", on its line or a last one."""
+    tail = text
+    ends = [match.end() for match in _HASHES.finditer(tail)]
+    if not ends:
+        ends = [
+            match.end()
+            for match in _ANSWER_IS.finditer(tail)
+            if not _CALLED_WRONG.search(tail, max(0, match.start() - 60), match.start())
+        ]
+    if not ends:
+        return None
+    line, _, below = tail[ends[-1] : ends[-1] + _TAIL_CHARS].lstrip("*").partition("\n")
+    if not line.strip() and len(below.strip().splitlines()) == 1:
+        line = below.strip()  # nothing else follows: it is no list of options
+    return _trimmed(_NOT_BUT.sub("", line[:MAX_STATEMENT_CHARS].lstrip()))
+
+
+def stated_answer(text: str, question: str = "") -> str | None:
+    """The final answer that the text states without a box, or None.
+
+    A last line that asks, tells to find, supposes, or repeats the question states nothing.
+    """
     tail = text[-_TAIL_CHARS:]
-    for pattern in (_HASHES, _ANSWER_IS):
-        ends = [match.end() for match in pattern.finditer(tail)]
-        if ends:
-            line, _, below = tail[ends[-1] :].lstrip("*").partition("\n")
-            if not line.strip() and len(below.strip().splitlines()) == 1:
-                line = below.strip()  # nothing else follows: it is no list of options
-            return _trimmed(line[:MAX_STATEMENT_CHARS])
-    return None
-
-
-def stated_answer(text: str) -> str | None:
-    """The final answer that the text states without a box, or None."""
+    for _ in range(3):
+        tail = _HOPE.sub("", tail)
     announced = announced_answer(text)
     if announced is not None:
-        return announced
-    tail = text[-_TAIL_CHARS:]
+        return _after_is(_HOPE.sub("", announced))
     lines = [line for line in tail.splitlines() if line.strip()]
-    if not lines:
-        return None
+    if not lines or _ANSWER_IS.search(lines[-1]):
+        return None  # nothing, or an answer that is called wrong
     last = lines[-1].strip().strip("*").strip()
     if len(last) > MAX_STATEMENT_CHARS:
+        last = _last_sentence(last)
+    if _DENIAL.search(last) or _asks(last) or _is_echo(last, question):
         return None
-    equals = _LINE_EQUALS.search(last)
-    if equals:
-        return _trimmed(equals[1])
-    if _EXPRESSION.fullmatch(last) and re.search(r"\d", last) and not _WORD.search(last):
-        return _trimmed(last)
+    set_off = _SET_OFF.search(tail, max(0, len(tail) - MAX_STATEMENT_CHARS))
+    if set_off:
+        inside = next(part for part in set_off.group("a", "b", "c", "d") if part is not None)
+        return _trimmed(f"{inside} \\%" if set_off["unit"] else inside)
+    relation = _relation(last)
+    if relation is not None:
+        return _trimmed(relation)
+    bare = _PERCENT.sub(r" \\%", last)
+    if _EXPRESSION.fullmatch(bare) and re.search(r"\d", bare) and not _WORD.search(bare):
+        return _trimmed(bare)
+    ends = list(_IS.finditer(_last_sentence(last).rstrip(" .!")))
+    value = ends[-1]["value"].rpartition(" is ")[2] if ends else ""
+    if re.search(r"\d", value) and not _WORD.search(_PERCENT.sub("", value)):
+        return _trimmed(value)
     return None
+
+
+def _asks(line: str) -> bool:
+    """Whether the last sentence of a line is a question, a task or a supposition."""
+    sentence = _last_sentence(line)
+    return sentence.rstrip("*\"')$ ").endswith("?") or bool(_TASK.match(sentence))
+
+
+def _is_echo(line: str, question: str) -> bool:
+    """Whether a line of prose stands in the question."""
+    if not question or not _WORD.search(line):
+        return False
+    return " ".join(_last_sentence(line).split()) in " ".join(question.split())
+
+
+def _after_is(statement: str) -> str:
+    """X of a statement "the volume of the box is X"; any other as it is."""
+    if "$" not in statement[:1] and _WORD.search(statement) and not _DENIAL.search(statement):
+        return _CONNECTED.sub("", statement)
+    return statement
+
+
+def _relation(line: str) -> str | None:
+    """The relation that ends a line, from the last word of prose before its marks on."""
+    marks = list(_RELATION.finditer(line))
+    if not marks or len(_WORD.findall(line, marks[-1].end())) > 3:
+        return None
+    start = 0
+    for token in _TOKEN.finditer(line, 0, marks[-1].start()):
+        if not token[0].startswith("\\") and token[0].lower() not in _MATHS_WORDS:
+            start = token.end()
+    return line[start:].strip().lstrip(",:;").strip()
+
+
+def _last_sentence(line: str) -> str:
+    ends = [m.end() for m in _SENTENCE_END.finditer(line.rstrip()[:-1])]
+    return line[ends[-1] :].strip() if ends else line[-MAX_STATEMENT_CHARS:]
 
 
 def _trimmed(statement: str) -> str | None:

@@ -15,7 +15,10 @@ _OTHER_WORDS = (
     "or and to plus minus times not than if but except more less least most over mod base dozen "
     "hundred thousand million billion trillion percent pct half quarter third squared cubed choose "
     "root by into divided multiplied between through until when where for is are no none either "
-    "neither both only sin cos tan csc cot log ln exp sqrt max gcd lcm"
+    "neither both only factorial tenth tenths hundredth hundredths thousandth thousandths halves "
+    "thirds fourths quarters fifths sixths sevenths eighths ninths twelfths dozens hundreds "
+    "thousands millions billions maybe perhaps wrong incorrect false below above under greater "
+    "fewer away negative sin cos tan csc cot log ln exp sqrt max gcd lcm"
 )
 _NOT_UNITS = frozenset(_OTHER_WORDS.split())
 _UNIT_LETTERS = frozenset("msghlLNJWVAKCF")  # inside \text{}; no e, i, d or T, which are not units

@@ -1,0 +1,79 @@
+r"""math-verify's own test suite, graded by math_answer in its lenient reading.
+
+    python benchmarks/math_verify_suite.py PATH/TO/Math-Verify/tests [--show]
+
+The suite is not ours and not shipped: clone github.com/huggingface/Math-Verify and pass its tests
+folder. Every parametrised (gold, pred, expected) is read from the sources' syntax trees, nothing of
+it is run. A gold is its last box, else the mathematics between its dollar signs. Prints how many
+verdicts are as the suite wants them and how many answers are accepted that it wants refused; --show
+lists the rest, among them verdicts that math_answer does not share (`z = 3+3 = 2` for 2).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from oneshot_rlvr.types import Example
+from oneshot_rlvr.verifiers import get_verifier
+from oneshot_rlvr.verifiers.boxed import last_box
+from oneshot_rlvr.verifiers.statements import stated_answer
+
+
+def rows(folder: Path) -> Iterator[tuple[str, str, bool]]:
+    """(gold, text, wanted) of every parametrised test that is written out in literals."""
+    for path in sorted(folder.glob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            for call in getattr(node, "decorator_list", []):
+                if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "parametrize":
+                    yield from _parametrised(call)
+
+
+def _parametrised(call: ast.Call) -> Iterator[tuple[str, str, bool]]:
+    try:
+        names = [name.strip() for name in ast.literal_eval(call.args[0]).split(",")]
+        found = ast.literal_eval(call.args[1])
+    except (ValueError, AttributeError):
+        return  # computed, not written out
+    wanted = "expected" if "expected" in names else "result"
+    if {"gold", "pred", wanted} <= set(names):
+        for values in found:
+            row = dict(zip(names, values, strict=True))
+            yield row["gold"], row["pred"], bool(row[wanted])
+
+
+def gold_of(text: str) -> str:
+    """What a gold of the suite states."""
+    box = last_box(text)
+    if box is not None:
+        return box
+    text = text.strip()
+    if text.startswith("$") and text.endswith("$"):
+        return text.strip("$")
+    return stated_answer(text) or text
+
+
+def main() -> int:
+    """Print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("tests", type=Path)
+    parser.add_argument("--show", action="store_true", help="list the verdicts that differ")
+    args = parser.parse_args()
+    kind = get_verifier("math_answer")
+    total = as_wanted = accepted = 0
+    for gold, text, wanted in rows(args.tests):
+        example = Example("x", "", gold_of(gold), extra={"extraction": "lenient"})
+        verdict = kind.check(text, example)
+        total += 1
+        as_wanted += verdict.correct is wanted
+        accepted += verdict.correct and not wanted
+        if args.show and verdict.correct is not wanted:
+            print(f"wanted {wanted}: gold {gold[-80:]!r}, text {text[-120:]!r}, {verdict}")
+    print(f"{as_wanted} of {total} as wanted; {accepted} accepted that should not be")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
