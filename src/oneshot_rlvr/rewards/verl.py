@@ -5,7 +5,8 @@
 `ground_truth` is the gold, or a worked solution that ends in it. `extra_info["verifier"]` names the
 kind (default: the keyword `verifier`, math_answer); the kind's options stand in `extra_info` (a
 table, or JSON text of one) under their own names, or as keywords
-(`reward.custom_reward_function.reward_kwargs`). Grading runs in killable processes, so it works from verl's threads and Ray workers, where SIGALRM does not.
+(`reward.custom_reward_function.reward_kwargs`). Grading runs in killable
+processes, so it works from verl's threads and Ray workers, where SIGALRM does not.
 """
 
 from __future__ import annotations
