@@ -244,6 +244,20 @@ def test_all_three_doors_give_equal_rewards(arm):
     assert by_verl == expected
 
 
+def test_the_score_is_the_reward_at_all_doors_under_its_arm():
+    row = (r"\boxed{kitten}", "sitting", "exact_match", {"score": "edit"})
+    expected = pytest.approx(1 - 3 / 7)
+    door = TrlReward(RewardConfig(arm="score", workers=0))
+    text, gold, kind, extra = row
+    assert door(completions=[text], solution=[gold], verifier=[kind], extra=[extra]) == [expected]
+    assert door.__name__ == "oneshot_score"
+    info = {"verifier": kind, **extra}
+    by_verl = compute_score("data", text, gold, info, arm="score")
+    assert by_verl == {"score": expected, "acc": 0.0, "verdict_score": expected}
+    by_verl = compute_score("data", text, gold, info)
+    assert by_verl == {"score": 0.0, "acc": 0.0, "verdict_score": expected}
+
+
 def test_trl_gives_chats_options_in_columns_and_the_step():
     door = TrlReward(RewardConfig(workers=0), verifier="numeric")
     rewards = door(

@@ -39,7 +39,7 @@ def compute_score(
     arm: str = "outcome",
     **options: Any,
 ) -> dict[str, float]:
-    """{"score": the arm's reward, "acc": 1 for a right answer} of one response.
+    """{"score": the arm's reward, "acc": 1 for a right answer, "verdict_score": 0..1}.
 
     Errors: DataError for a bad gold or option; never for the response.
     """
@@ -60,7 +60,11 @@ def compute_score(
     rollout = Rollout(0, 0, identity, (), (), (), solution_str, True)
     scorer = _scorer(RewardConfig(arm=arm, timeout_seconds=timeout_seconds))
     (graded,) = scorer.score([rollout], {identity: example}, step=0)
-    return {"score": graded.reward, "acc": float(graded.verdict.correct)}
+    return {
+        "score": graded.reward,
+        "acc": float(graded.verdict.correct),
+        "verdict_score": graded.verdict.score,
+    }
 
 
 def _scorer(config: RewardConfig) -> Scorer:

@@ -21,6 +21,11 @@ TERMS = {
 
 METRICS: dict[str, tuple[str, str]] = {
     "train/accuracy": ("share", "correct rollouts of the step, exact"),
+    "train/score": (
+        "score",
+        "mean score of the step's verdicts, 0..1; equals accuracy where kinds say yes or no",
+    ),
+    "train/score_best": ("score", "highest score of the step's verdicts"),
     "train/reward": ("reward", "mean reward of the step's rollouts"),
     "train/zero_variance_share": ("share", "rows whose rollouts all got one reward: no advantage"),
     "train/boxed_share": ("share", "rollouts with a complete \\boxed{}"),
@@ -99,6 +104,8 @@ def rollout_metrics(graded: Sequence[Graded]) -> dict[str, float]:
 
     return {
         "train/accuracy": share([item.verdict.correct for item in graded]),
+        "train/score": sum(item.verdict.score for item in graded) / count,
+        "train/score_best": max(item.verdict.score for item in graded),
         "train/reward": sum(item.reward for item in graded) / count,
         "train/boxed_share": share([last_box(item.rollout.text) is not None for item in graded]),
         "train/recheck_share": share([rechecks(item.rollout.text) for item in graded]),
