@@ -52,7 +52,10 @@ class ModelConfig(Section):
 class ExamplesConfig(Section):
     """What to train on: a file, a hub data set, or examples written into the recipe."""
 
-    path: str | None = Field(None, description="JSONL, Parquet, CSV file, or a hub data set")
+    path: str | None = Field(
+        None,
+        description="JSONL, Parquet, CSV file, hub data set, or reasoning_gym:NAME?seed=0&size=100",
+    )
     items: list[dict[str, Any]] | None = Field(
         None, description="inline examples: [{question, answer, ...}]; instead of path"
     )

@@ -40,6 +40,12 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 """What other data sets call a required column; used in advice only, never guessed."""
 
+OPTIONS_SAY_IT = frozenset(
+    {"python_code", "json_answer", "chess_move", "any_of", "all_of", "custom", "reasoning_gym"}
+)
+"""Kinds whose gold may be blank (not missing), because options say what is right: tests, parts, a
+schema, a function. Their gold checks refuse it where they do not."""
+
 _SPELT_CHAT = re.compile(r"\s*\[\s*\{\s*'(?:role|content)'\s*:")
 
 _COMMON = ("id", "verifier", "domain", "family")
@@ -240,6 +246,8 @@ def gold_of(where: str, column: str, value: Any, verifier: str) -> str:
             "answer equals. Give the answer alone, or a solution that ends in \\boxed{answer}, "
             '"#### answer" or <answer>answer</answer>.'
         ) from None
+    if gold is None and value is not None and verifier in OPTIONS_SAY_IT:
+        return ""
     if gold is None:
         raise DataError(
             f'{where} has no gold in "{column}"; every example needs a verified answer.'
