@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneshot_rlvr.config import RewardConfig
+from oneshot_rlvr.config import RewardConfig, load_recipe
 from oneshot_rlvr.errors import DataError, GraderError
+from oneshot_rlvr.examples import load_examples
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Example, Reason, Rollout, Verdict
 from oneshot_rlvr.verifiers import get_verifier
+from oneshot_rlvr.verifiers.open_problems import golomb_marks
 from oneshot_rlvr.verifiers.scoring import (
     edit_distance,
     edit_similarity,
@@ -233,6 +235,32 @@ def test_a_program_that_returns_a_number_scores_by_its_direction(open_problem):
 def test_a_direction_without_its_ends_is_refused(open_problem, options):
     with pytest.raises(DataError, match="options direction, worst and best"):
         get_verifier("custom").check_gold(open_problem(**options))
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        ("0, 1, 4, 6", 4),  # the optimal ruler of 4: distances 1 to 6, each once
+        ("0 1 4 9 15 22 32 34 0", 8),  # the optimal ruler of 8; a mark said twice is one
+        ("1, 2, 3, 9", 2),  # 3 - 2 = 2 - 1
+        ("5 61 7", 1),  # beyond the length
+        ("0 1 55 60 59", 4),
+        ("no number", None),
+    ],
+)
+def test_marks_on_a_golomb_ruler(text, marks):
+    assert golomb_marks(text, example("custom", length=60)) == marks
+
+
+def test_the_recipe_of_the_open_problem_is_scored_by_its_program():
+    recipe = load_recipe("tiny_open_problem")
+    (asked,) = load_examples(recipe.examples)
+    text = "0 1 6 10 23 26 34 41 53 55"  # the optimal ruler of 10 marks
+    rollouts = [Rollout(0, i, asked.id, (), (), (), t, True) for i, t in enumerate((text, "4 5 7"))]
+    with Scorer(recipe.reward, seed=0) as scorer:
+        scorer.check_golds([asked])
+        graded = scorer.score(rollouts, {asked.id: asked}, step=1)
+    assert [(g.verdict.correct, g.reward) for g in graded] == [(True, 1.0), (False, 0.3)]
 
 
 # Combinations, and the whole way through a worker.
