@@ -6,6 +6,7 @@ first in `policy/`, never here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -56,12 +57,24 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a verifier says of one text. `correct` holds exactly when `reason` is CORRECT."""
+    """What a verifier says of one text. `correct` holds exactly when `reason` is CORRECT.
+
+    `score` says how good the answer is, 0..1; where a kind does not say, 1 for a right answer and
+    0 for any other. What is counted (accuracy, saturation, tables) is `correct`; an arm may reward
+    the score. ValueError for a score outside.
+    """
 
     correct: bool
     reason: Reason
     extracted: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    score: float = math.nan  # nan: as `correct` says
+
+    def __post_init__(self) -> None:
+        score = float(self.correct) if math.isnan(self.score) else float(self.score)
+        if not 0 <= score <= 1:
+            raise ValueError(f"a verdict's score is {score}; wanted 0 to 1")
+        object.__setattr__(self, "score", score)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oneshot_rlvr.algorithms.advantages import group_normalized, zero_variance
+from oneshot_rlvr.algorithms.advantages import (
+    group_centred,
+    group_normalized,
+    leave_one_out,
+    zero_variance,
+)
 from oneshot_rlvr.algorithms.averaging import AVERAGING, fixed_length, sequence_mean, token_mean
 from oneshot_rlvr.algorithms.objectives import clipped_surrogate
 from oneshot_rlvr.algorithms.regularizers import k3_kl
@@ -48,6 +53,28 @@ class TestAdvantages:
         expected = [-0.005, -0.005, -0.005, 0.015, 1.5, -0.5, -0.5, -0.5]
         assert got.flatten().tolist() == pytest.approx(expected, rel=1e-4)
         assert group_normalized(rewards, 1e-6)[0].abs().max() > 1.4  # without it: blown up to 1.5
+
+    def test_scores_between_0_and_1_by_hand(self):
+        # mean 1/2, unbiased variance (1/4 + 0 + 1/4 + 0) / 3 = 1/6
+        rewards = torch.tensor([[0.0, 0.5, 1.0, 0.5]], dtype=DOUBLE)
+        got = group_normalized(rewards, 0.0)[0].tolist()
+        assert got == pytest.approx([-(1.5**0.5), 0.0, 1.5**0.5, 0.0])
+        # A floor above the spread scales all alike: (r - 1/2) / 0.8.
+        floored = group_normalized(rewards, 0.0, floor=0.8)[0].tolist()
+        assert floored == pytest.approx([-0.625, 0.0, 0.625, 0.0])
+        assert group_centred(rewards)[0].tolist() == [-0.5, 0.0, 0.5, 0.0]
+        # RLOO: r minus the mean of the others; 0 - 2/3, 1/2 - 1/2, 1 - 1/3, 1/2 - 1/2.
+        assert leave_one_out(rewards)[0].tolist() == pytest.approx([-2 / 3, 0.0, 2 / 3, 0.0])
+
+    @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+    def test_scores_that_differ_by_rounding_alone_are_equal(self, dtype):
+        sums = [0.1 + 0.2, 0.3, 3 * 0.1, 1 - 0.7]
+        assert len(set(sums)) > 1
+        rewards = torch.tensor([sums, [0.3, 0.3, 0.3, 0.3 + 1e-5]], dtype=dtype)
+        assert zero_variance(rewards).tolist() == [True, False]
+        advantages = group_normalized(rewards, 1e-9)
+        assert not advantages[0].any()
+        assert advantages[1, 3] == pytest.approx(1.5, rel=0.05)
 
     def test_each_row_is_its_own_group(self):
         rewards = torch.tensor([[1.0, 0.0], [1.0, 1.0], [5.0, 1.0]], dtype=DOUBLE)

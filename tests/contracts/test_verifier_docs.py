@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oneshot_rlvr.cli import main
+from oneshot_rlvr.rewards import ARMS
 from oneshot_rlvr.types import Reason
 from oneshot_rlvr.verifiers import VERIFIERS, get_verifier
 from oneshot_rlvr.verifiers.sandbox import confine
@@ -30,6 +31,8 @@ def test_the_examples_of_a_page_are_accepted_and_rejected_as_it_says(
         pytest.skip(str(confine.unusable()))
     if kind == "chess_move":
         pytest.importorskip("chess", reason="the extra `chess` (GPL-3) is not installed")
+    if kind == "reasoning_gym":
+        pytest.importorskip("reasoning_gym", reason="its extra is not installed")
     page = (PAGES / f"{kind}.md").read_text("utf-8")
     for name, source in re.findall(r"```python\n# (\w+)\.py\n(.*?)```", page, re.DOTALL):
         (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
@@ -48,3 +51,19 @@ def test_the_examples_of_a_page_are_accepted_and_rejected_as_it_says(
     options = get_verifier(kind).options
     told = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     assert options - {"sandbox"} <= told | {"isolation"}
+
+
+def test_the_scores_on_the_page_of_rewards_are_those_that_verify_gives(capsys, tmp_path):
+    page = (PAGES.parent / "rewards.md").read_text("utf-8")
+    rows = [
+        json.loads(line) for line in re.search(r"```jsonl\n(.*?)\n```", page, re.S)[1].split("\n")
+    ]
+    expected = [row.pop("score_is") for row in rows]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    main(["verify", "--file", str(path), "--json", "--timeout", "20"])
+    verdicts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [v["score"] for v in verdicts] == pytest.approx(expected, abs=1e-4)
+    assert len(expected) >= 5
+    for name in ARMS:
+        assert f"`{name}`" in page

@@ -57,6 +57,14 @@ EXAMPLES = {
         {"parts": [{"verifier": "numeric"}, {"verifier": "regex_match", "answer": "[0-9]"}]},
     ),
     "custom": (f"What is 2 + 3? {BOX}", "5", {"function": "contract_grader:grade"}),
+    "reasoning_gym": (
+        f"What is 2 + 3? {BOX}",
+        "5",
+        {
+            "generator": "chain_sum",
+            "entry": '{"question": "What is 2 + 3?", "answer": "5", "metadata": {}}',
+        },
+    ),
 }
 # Every possible answer at once, where a kind has a few.
 ALL_AT_ONCE = {
@@ -71,6 +79,7 @@ ALL_AT_ONCE = {
     "all_of": r"\boxed{1, 2, 3, 4, 5}",
     "regex_match": r"\boxed{2024-01-01 2025-01-01}",
     "custom": r"\boxed{1} \boxed{2}",
+    "reasoning_gym": r"\boxed{1, 2, 3, 4, 6}",
 }
 
 
@@ -95,6 +104,8 @@ def example(request):
         pytest.skip(str(confine.unusable()))
     if kind == "chess_move":
         pytest.importorskip("chess", reason="the extra `chess` (GPL-3) is not installed")
+    if kind == "reasoning_gym":
+        pytest.importorskip("reasoning_gym", reason="its extra is not installed")
     question, gold, extra = EXAMPLES[kind]
     return Example(f"{kind}-1", question, gold, kind, extra=extra)
 

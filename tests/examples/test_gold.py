@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oneshot_rlvr.examples import gold
 from oneshot_rlvr.examples.gold import (
     FORMS,
     after_hashes,
@@ -84,3 +87,62 @@ def test_the_first_of_a_list_of_golds_counts():
 def test_no_form_raises_on_text_or_numbers(form, value):
     gold = FORMS[form](value)
     assert gold is None or gold.strip()
+
+
+GSM8K = (
+    "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n"
+    "Natalia sold 48+24 = <<48+24=72>>72 clips altogether in April and May.\n#### 72"
+)
+
+
+@pytest.mark.parametrize(
+    ("published", "verifier", "answer"),
+    [
+        (GSM8K, "math_answer", "72"),
+        (GSM8K, "numeric", "72"),
+        (GSM8K, "exact_match", "72"),
+        ("So it is 10 more.\n#### 1,234", "math_answer", "1234"),
+        ("They meet twice.\n#### 1, 2", "math_answer", "1, 2"),  # a list keeps its comma
+        ("<think>2 + 2</think> <answer>4</answer>", "math_answer", "4"),
+        ("<answer>3</answer> no, <answer>\\boxed{4}</answer>", "numeric", "4"),
+        ("We add the two numbers and find $2+2=\\boxed{4}$.", "math_answer", "4"),
+        ("The correct option is \\boxed{B}.", "multiple_choice", "B"),
+        # Not worked solutions, but answers of their own kind.
+        ("\\text{Monday and Tuesday}", "math_answer", "\\text{Monday and Tuesday}"),
+        ("x \\text{ is even}", "math_answer", "x \\text{ is even}"),
+        (
+            "\\begin{cases}\n x & x > 0 \\\\\n -x & x < 0\n\\end{cases}",
+            "math_answer",
+            "\\begin{cases}\n x & x > 0 \\\\\n -x & x < 0\n\\end{cases}",
+        ),
+        ("the cat is on the mat", "exact_match", "the cat is on the mat"),
+        ("def f():\n    #### 5\n    return 5", "python_code", "def f():\n    #### 5\n    return 5"),
+        ("\\boxed\\{[0-9]+\\}", "regex_match", "\\boxed\\{[0-9]+\\}"),
+        (np.float64(27.0), "numeric", "27"),
+        (np.int64(27), "numeric", "27"),
+    ],
+)
+def test_the_answer_is_taken_out_of_a_worked_solution(published, verifier, answer):
+    assert gold.answer_of(published, verifier) == answer
+
+
+@pytest.mark.parametrize("verifier", ["math_answer", "numeric"])
+@pytest.mark.parametrize(
+    "prose",
+    [
+        GSM8K.rpartition("\n")[0],
+        "The answer is 72.",
+        "Natalia sold 72 clips.\nThat is all.",
+        "<answer>Therefore we have 5 apples</answer>",
+    ],
+)
+def test_prose_is_no_gold_of_a_number(prose, verifier):
+    with pytest.raises(gold.ProseError):
+        gold.answer_of(prose, verifier)
+
+
+def test_no_published_gold_of_the_paper_s_pool_is_changed_or_refused(data_dir):
+    rows = pd.read_parquet(data_dir / "one_shot_rlvr" / "dsr_sub.parquet")["reward_model"]
+    golds = [row["ground_truth"] for row in rows if row["ground_truth"].strip()]
+    assert len(golds) == 1208
+    assert [gold.answer_of(g, "math_answer") for g in golds] == [g.strip() for g in golds]

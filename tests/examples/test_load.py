@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from oneshot_rlvr.config import ExamplesConfig
@@ -114,7 +115,7 @@ def test_the_suffix_is_appended_once_to_every_layout_s_last_user_turn():
         (example,) = items(verl(0, question, "4"), prompt_suffix=SUFFIX)
         assert example.question == example.messages[-1]["content"] == asked
     assert items(verl(0, "2 + 2?", "4"))[0].question == "2 + 2?"
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    turns = [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]
     (example,) = items({"prompt": turns, "solution": "4"}, prompt_suffix=SUFFIX)
     assert [turn["content"] for turn in example.messages] == [f"a {SUFFIX}", "b"]
 
@@ -246,3 +247,84 @@ def test_a_verl_row_without_gold_is_told():
 def test_fields_that_are_not_text_are_told(row, said):
     with pytest.raises(DataError, match=r"examples\.items\[0\].*" + said):
         items(row)
+
+
+# Golds that would train on nothing, and tables that came as text.
+
+WORKED = "She makes 9 * 2 = 18 dollars every day.\n#### 18"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "How much?", "answer": WORKED},
+        {"prompt": "How much?", "solution": WORKED},
+        verl(0, "How much?", WORKED),
+        {"question": "How much?", "answer": "So we get \\boxed{18}."},
+    ],
+)
+def test_a_worked_solution_gives_its_answer_in_every_layout(row):
+    assert items(row)[0].answer == "18"
+
+
+def test_a_gold_that_is_prose_is_refused_by_the_name_of_its_row(tmp_path):
+    path = write(tmp_path / "p.jsonl", [ITEM, {"question": "a", "answer": "The answer is 72."}])
+    with pytest.raises(DataError, match=r'p\.jsonl, line 2, field "answer", is prose .*boxed'):
+        load_file(path)
+    assert load_file(path, verifier="exact_match")[1].answer == "The answer is 72."
+
+
+@pytest.mark.parametrize("gold", [["4", "5"], {"a": 4}, np.array(["4", "5"])])
+@pytest.mark.parametrize("layout", ["own", "trl", "verl"])
+def test_a_list_or_a_table_is_no_gold(layout, gold):
+    rows = {
+        "own": {"question": "q", "answer": gold},
+        "trl": {"prompt": "q", "solution": gold},
+        "verl": verl(0, "q", gold),
+    }
+    with pytest.raises(DataError, match="wanted the gold as text or a number"):
+        items(rows[layout])
+
+
+USER, SAID = {"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}
+
+
+@pytest.mark.parametrize("column", ["messages", "prompt"])
+def test_a_chat_stops_at_the_last_user_turn_so_that_no_prompt_holds_the_solution(column):
+    gold = "answer" if column == "messages" else "solution"
+    (example,) = items({column: [USER, SAID], gold: "4"})
+    assert example.chat() == [USER]
+    again = {"role": "user", "content": "and twice that?"}
+    (example,) = items({column: [USER, SAID, again, SAID], gold: "8"})
+    assert example.chat() == [USER, SAID, again]
+    assert example.question == "and twice that?"
+
+
+def test_json_text_of_a_chat_and_of_options_is_read(tmp_path):
+    row = verl(7, "2 + 2?", "4", ability="sums")
+    texts = {k: json.dumps(row[k]) for k in ("prompt", "reward_model")}
+    texts["extra_info"] = json.dumps({"index": 7, "verifier": "numeric", "rel_tol": 0.1})
+    (example,) = items(row | texts)
+    assert example.chat() == [USER]
+    assert (example.id, example.verifier, example.answer) == ("7", "numeric", "4")
+    assert dict(example.extra) == {"rel_tol": 0.1}
+    # A question may look like JSON and be none, or no chat.
+    assert items({"prompt": "[1, 2] sorted?", "solution": "4"})[0].question == "[1, 2] sorted?"
+    assert items({"prompt": "[1, 2]", "solution": "4"})[0].question == "[1, 2]"
+
+
+def test_options_that_are_no_table_are_refused_instead_of_dropped():
+    with pytest.raises(DataError, match=r'field "extra_info", is text; wanted a table'):
+        items(verl(0, "2 + 2?", "4") | {"extra_info": "index=0"})
+    with pytest.raises(DataError, match=r"a chat that Python has printed"):
+        items({"prompt": "[{'role': 'user', 'content': 'a'}]", "solution": "4"})
+
+
+def test_arrays_as_options_become_lists():
+    row = {"question": "q", "answer": "B", "verifier": "multiple_choice"}
+    (example,) = items(row | {"choices": np.array(["x", "y"])})
+    assert example.extra == {"choices": ["x", "y"]}
+    info = {"index": 0, "verifier": "multiple_choice", "choices": np.array(["x", "y"])}
+    (example,) = items(verl(0, "q", "B") | {"extra_info": info})
+    assert example.extra == {"choices": ["x", "y"]}
+    assert type(example.extra["choices"]) is list

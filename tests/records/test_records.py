@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from oneshot_rlvr.errors import OneshotError, RecordsError, RunError
@@ -320,3 +321,29 @@ def test_run_json_tells_its_schema_version(directory):
 def test_reading_records_needs_no_torch():
     code = "import sys, oneshot_rlvr.records; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_scores_stand_beside_right_and_wrong(directory):
+    part = Graded(graded().rollout, Verdict(False, Reason.MISMATCH, "5", score=0.25), 0.25)
+    with RunWriter.create(directory, {}) as writer:
+        writer.rollouts(1, [part, graded(0, 1)], [-1.0, 1.0])
+        writer.evaluation("test", 0, [sample(score=0.5, correct=False), sample("q2")], {})
+    run = Run(directory)
+    assert run.rollouts()[["correct", "score"]].values.tolist() == [[False, 0.25], [True, 1.0]]
+    assert run.samples("test", 0, ["score"])["score"].tolist() == [0.5, 1.0]
+
+
+def test_a_run_from_before_scores_reads_with_those_of_yes_and_no(directory):
+    with RunWriter.create(directory, {}) as writer:
+        write_steps(writer, range(1, 2))
+        writer.evaluation("test", 0, [sample(), sample("q2", correct=False)], {})
+    for path in (directory / "rollouts" / "step-000001.parquet", directory / "evaluations"):
+        path = next(path.glob("*.parquet")) if path.is_dir() else path
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns(["score"]), path)
+    run = Run(directory)
+    assert run.rollouts()["score"].tolist() == [1.0, 0.0]
+    assert run.rollouts(columns=["score"]).columns.tolist() == ["score"]
+    assert run.rollouts(columns=["score", "text", "correct"])["score"].tolist() == [1.0, 0.0]
+    assert run.samples("test", 0, ["example_id", "score"])["score"].tolist() == [1.0, 0.0]
+    assert "score" not in run.samples("test", 0)  # as it was written

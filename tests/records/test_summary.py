@@ -100,3 +100,15 @@ def test_no_samples_and_missing_columns_are_refused():
 )
 def test_rechecking_is_the_three_words_of_the_paper(text, told):
     assert rechecks(text) is told
+
+
+def test_the_mean_score_stands_in_a_summary_where_scores_say_more_than_yes_and_no():
+    samples = [
+        sample("q1", True, score=1.0),
+        sample("q1", False, score=0.5),
+        sample("q2", False, score=0.25),
+    ]
+    # Of questions, as avg@K: (3/4 + 1/4) / 2.
+    assert summarise(samples, **META)["overall"]["score"] == pytest.approx(0.5)
+    plain = [sample("q1", True, score=1.0), sample("q2", False, score=0.0), sample("q3", True)]
+    assert "score" not in summarise(plain, **META)["overall"]

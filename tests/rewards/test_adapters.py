@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import psutil
 import pytest
 
@@ -243,6 +244,20 @@ def test_all_three_doors_give_equal_rewards(arm):
     assert by_verl == expected
 
 
+def test_the_score_is_the_reward_at_all_doors_under_its_arm():
+    row = (r"\boxed{kitten}", "sitting", "exact_match", {"score": "edit"})
+    expected = pytest.approx(1 - 3 / 7)
+    door = TrlReward(RewardConfig(arm="score", workers=0))
+    text, gold, kind, extra = row
+    assert door(completions=[text], solution=[gold], verifier=[kind], extra=[extra]) == [expected]
+    assert door.__name__ == "oneshot_score"
+    info = {"verifier": kind, **extra}
+    by_verl = compute_score("data", text, gold, info, arm="score")
+    assert by_verl == {"score": expected, "acc": 0.0, "verdict_score": expected}
+    by_verl = compute_score("data", text, gold, info)
+    assert by_verl == {"score": 0.0, "acc": 0.0, "verdict_score": expected}
+
+
 def test_trl_gives_chats_options_in_columns_and_the_step():
     door = TrlReward(RewardConfig(workers=0), verifier="numeric")
     rewards = door(
@@ -341,3 +356,49 @@ def test_the_real_trl_trainer_takes_a_step_with_our_rewards(tmp_path):
     assert rewards == [float(v.correct) for v in verdicts]
     by_verl = [compute_score("d", text, gold, options)["score"] for text in completions]
     assert rewards == by_verl
+
+
+WORKED = "She makes 9 * 2 = <<9*2=18>>18 dollars.\n#### 18"
+
+
+def _by_trl(gold, **columns):
+    door = TrlReward(RewardConfig(workers=0))
+    try:
+        return door(completions=[r"\boxed{18}", r"\boxed{19}"], solution=[gold] * 2, **columns)
+    finally:
+        door.close()
+
+
+def _by_verl(gold, info=None):
+    return [
+        compute_score("data", text, gold, info)["score"] for text in (r"\boxed{18}", r"\boxed{19}")
+    ]
+
+
+@pytest.mark.parametrize("door", [_by_trl, _by_verl])
+@pytest.mark.parametrize("gold", [WORKED, "<answer>18</answer>", np.int64(18), 18.0])
+def test_a_worked_solution_is_a_gold_at_the_doors(door, gold):
+    assert door(gold) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("door", [_by_trl, _by_verl])
+@pytest.mark.parametrize("gold", ["She makes 18 dollars and we are done.", ["18"], {"a": 18}])
+def test_prose_lists_and_tables_are_no_golds_at_the_doors(door, gold):
+    with pytest.raises(DataError, match=r"row .*(solution|ground_truth).*(prose|wanted the gold)"):
+        door(gold)
+
+
+def test_options_come_as_tables_json_text_or_arrays():
+    extra = {"rel_tol": 0.1}
+    for told in (extra, json.dumps(extra)):
+        assert _by_trl("18", extra=[told] * 2, verifier=["numeric"] * 2) == [1.0, 1.0]
+        info = {"verifier": "numeric", **extra}
+        info = info if told is extra else json.dumps(info)
+        assert _by_verl("18", info) == [1.0, 1.0]
+    column = np.array([0.1, 0.1])
+    assert _by_trl("18", rel_tol=column, verifier=["numeric"] * 2) == [1.0, 1.0]
+    choices = np.array(["18", "19"])
+    info = {"verifier": "multiple_choice", "choices": choices}
+    assert compute_score("data", r"\boxed{A}", "A", info)["score"] == 1.0
+    with pytest.raises(DataError, match="wanted a table of options"):
+        _by_verl("18", "rel_tol=0.1")

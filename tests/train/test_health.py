@@ -45,6 +45,8 @@ def test_steps_in_a_row_without_success_are_told():
     assert after_a_good_start(FRUITLESS_STEPS - 1, accuracy=0.0) == []
     (told,) = after_a_good_start(FRUITLESS_STEPS, accuracy=0.0)
     assert told.startswith(f"step {WINDOW + FRUITLESS_STEPS}: no rollout was right in 10 steps")
+    # A score is rewarded although nothing is right: an open problem.
+    assert after_a_good_start(FRUITLESS_STEPS, accuracy=0.0, reward=0.3) == []
 
 
 @pytest.mark.parametrize(

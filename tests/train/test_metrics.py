@@ -32,6 +32,8 @@ def test_a_steps_rollouts_by_hand():
     reasons = {key: value for key, value in metrics.items() if "/reason/" in key}
     assert {key: value for key, value in metrics.items() if key not in reasons} == {
         "train/accuracy": 0.25,
+        "train/score": 0.25,
+        "train/score_best": 1.0,
         "train/reward": 0.375,
         "train/boxed_share": 0.5,
         "train/recheck_share": 0.25,

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from oneshot_rlvr.estimators import EQUAL_REWARDS_WITHIN
+
 _WHITEN_EPSILON = 1e-8  # added to a variance; that of verl's and TRL's PPO
 
 
@@ -52,8 +54,12 @@ def batch_centred(rewards_P_G: Tensor) -> Tensor:
 
 
 def zero_variance(rewards_P_G: Tensor) -> Tensor:
-    """Which groups (P, bool) have equal rewards, hence nothing to compare."""
-    return rewards_P_G.amax(1) == rewards_P_G.amin(1)
+    """Which groups (P, bool) have equal rewards, hence nothing to compare.
+
+    Equal up to `EQUAL_REWARDS_WITHIN`: scores that are sums and shares differ by rounding, which a
+    division by the group's std would make into a signal.
+    """
+    return rewards_P_G.amax(1) - rewards_P_G.amin(1) <= EQUAL_REWARDS_WITHIN
 
 
 def rewards_to_go(rewards_N_T: Tensor, mask_N_T: Tensor, gamma: float) -> Tensor:

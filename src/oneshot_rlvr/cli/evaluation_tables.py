@@ -71,6 +71,8 @@ def _print_overall(console: Console, summary: Part) -> None:
         )
     for k, value in overall.get("pass_at_k", {}).items():
         table.add_row(f"pass@{k}: at least one of {k} is right", percent(Estimate.from_dict(value)))
+    if "score" in overall:
+        table.add_row("mean score: how good the answers are, of 100", share(overall["score"]))
     table.add_row("says that it rechecks", share(overall["recheck_share"]))
     console.print(table)
     reasons = ", ".join(f"{reason} {count}" for reason, count in overall["reasons"].items())

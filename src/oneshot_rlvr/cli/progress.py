@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # held-out accuracy is measured every few steps only.
 COLUMNS = (
     ("train/accuracy", "train", "{:.2f}"),
+    ("train/score", "score", "{:.2f}"),
     ("validation/accuracy", "held-out", "{:.2f}"),
     ("train/entropy_nats", "entropy", "{:.2f}"),
     ("tokens_per_second", "tokens/s", "{:,.0f}"),
@@ -64,6 +65,8 @@ class Progress:
         if self._first is None:
             self._first = (step, now)
         known = {key for key, _, _ in COLUMNS}
+        if metrics.get("train/score") == metrics.get("train/accuracy"):
+            known.discard("train/score")  # verdicts of yes and no
         self._latest.update({k: v for k, v in metrics.items() if k in known and math.isfinite(v)})
         line = self._line(step, now)
         if self._bar is not None and self._task is not None:

@@ -223,6 +223,8 @@ def _answer(verdict: Verdict) -> dict[str, Any]:
         "reason": str(verdict.reason),
         "extracted": verdict.extracted,
     }
+    if verdict.score != float(verdict.correct):  # the kind says more than yes or no
+        answer["score"] = verdict.score
     if verdict.details:
         answer["details"] = dict(verdict.details)
     return answer

@@ -52,7 +52,10 @@ class ModelConfig(Section):
 class ExamplesConfig(Section):
     """What to train on: a file, a hub data set, or examples written into the recipe."""
 
-    path: str | None = Field(None, description="JSONL, Parquet, CSV file, or a hub data set")
+    path: str | None = Field(
+        None,
+        description="JSONL, Parquet, CSV file, hub data set, or reasoning_gym:NAME?seed=0&size=100",
+    )
     items: list[dict[str, Any]] | None = Field(
         None, description="inline examples: [{question, answer, ...}]; instead of path"
     )
@@ -75,9 +78,9 @@ class ExamplesConfig(Section):
 
 
 class RewardConfig(Section):
-    """How a verdict becomes a reward; the arms other than `outcome` are controls."""
+    """How a verdict becomes a reward; the arms other than `outcome` and `score` are controls."""
 
-    arm: str = Field("outcome", description="outcome, format_only, random or wrong_label")
+    arm: str = Field("outcome", description="outcome, score, format_only, random or wrong_label")
     random_share: Share = Field(0.5, description="arm random: share of rewards that are 1")
     wrong_label: str | None = Field(None, description="arm wrong_label: the gold to use instead")
     timeout_seconds: float = Field(5.0, gt=0, description="deadline of one verdict")

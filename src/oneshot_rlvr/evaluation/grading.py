@@ -76,6 +76,7 @@ def graded(
             "correct": verdict.correct,
             "reason": str(verdict.reason),
             "extracted": verdict.extracted,
+            "score": verdict.score,
             "boxed": last_box(answer.text) is not None,
             "strict": readings["strict"][number],
             "lenient": readings["lenient"][number],

@@ -3,10 +3,12 @@
 own   `question` (or a chat in `messages`), `answer`; optional `id`, `verifier`, `domain`, `family`
 verl  `prompt` (chat or text), `reward_model.ground_truth`; optional `data_source`, `ability`,
       `extra_info` (its `index` is the id)
-TRL   `prompt` (chat or text), `solution` (an answer, or a worked solution that ends in a box)
+TRL   `prompt` (chat or text), `solution`
 
-Every other column goes to `Example.extra`, where verifiers look for their options. Not here:
-reading files (readers.py), ids and duplicates (load.py), whether a verifier exists.
+A gold may be a worked solution in one of the known forms (gold.py); chats and tables may be JSON
+text. A chat ends with its last user turn: what an assistant says behind it is the solution. Every
+other column goes to `Example.extra`, where verifiers look for their options. Not here: reading
+files (readers.py), ids and duplicates (load.py), whether a verifier exists.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from oneshot_rlvr.errors import DataError
-from oneshot_rlvr.examples.gold import boxed_or_plain, plain
+from oneshot_rlvr.examples.gold import NO_PROSE, ProseError, answer_of, plain, undollared
 from oneshot_rlvr.examples.readers import Row
+from oneshot_rlvr.examples.values import decoded, native
 from oneshot_rlvr.types import Example, Message
 
 LAYOUTS: dict[str, tuple[str, str]] = {
@@ -36,6 +39,14 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "reward_model": ("ground_truth", "answer", "solution"),
 }
 """What other data sets call a required column; used in advice only, never guessed."""
+
+OPTIONS_SAY_IT = frozenset(
+    {"python_code", "json_answer", "chess_move", "any_of", "all_of", "custom", "reasoning_gym"}
+)
+"""Kinds whose gold may be blank (not missing), because options say what is right: tests, parts, a
+schema, a function. Their gold checks refuse it where they do not."""
+
+_SPELT_CHAT = re.compile(r"\s*\[\s*\{\s*'(?:role|content)'\s*:")
 
 _COMMON = ("id", "verifier", "domain", "family")
 
@@ -65,7 +76,7 @@ def to_example(row: Row, layout: str, *, verifier: str, prompt_suffix: str = "")
     a space, unless the turn ends with it already (verl's published prompts do). DataError names
     the place and the field of what is missing or is not text.
     """
-    draft = _BUILDERS[layout](row)
+    draft = _BUILDERS[layout](Row(row.where, native(row.fields)), verifier)
     chat, answer, extra = draft["chat"], draft["answer"], draft["extra"]
     if isinstance(chat, str):
         question = _suffixed(chat, prompt_suffix)
@@ -103,38 +114,49 @@ def _renamed_fields(fields: Mapping[str, Any], rename: Mapping[str, str]) -> dic
     return stay | moved
 
 
-def _own(row: Row) -> dict[str, Any]:
+def _own(row: Row, verifier: str) -> dict[str, Any]:
     fields = row.fields
+    named = _named(row)
     column = "question" if fields.get("question") is not None else "messages"
     if fields.get(column) is None:
         raise DataError(f'{row.where} has no "question"; every example needs one.')
     return {
         "chat": _prompt(row, column, fields[column]),
-        "answer": _gold(row, "answer", fields.get("answer"), plain),
+        "answer": gold_of(row.where, "answer", fields.get("answer"), named["verifier"] or verifier),
         "extra": _rest(fields, {"question", "messages", "answer"}),
-        **{name: _text(row, name, fields.get(name)) for name in _COMMON},
+        **named,
     }
 
 
-def _trl(row: Row) -> dict[str, Any]:
+def _trl(row: Row, verifier: str) -> dict[str, Any]:
     fields = row.fields
+    named = _named(row)
+    kind = named["verifier"] or verifier
+    gold = gold_of(row.where, "solution", fields.get("solution"), kind)
     return {
         "chat": _prompt(row, "prompt", fields.get("prompt")),
-        "answer": _gold(row, "solution", fields.get("solution"), boxed_or_plain),
+        "answer": (undollared(gold) or gold) if kind in NO_PROSE else gold,
         "extra": _rest(fields, {"prompt", "solution"}),
-        **{name: _text(row, name, fields.get(name)) for name in _COMMON},
+        **named,
     }
 
 
-def _verl(row: Row) -> dict[str, Any]:
+def _verl(row: Row, verifier: str) -> dict[str, Any]:
     fields = row.fields
-    reward_model, info = fields.get("reward_model"), fields.get("extra_info")
+    reward_model, info = decoded(fields.get("reward_model")), decoded(fields.get("extra_info"))
     if not isinstance(reward_model, Mapping):
         raise DataError(
             f'{row.where}, field "reward_model", is {_kind(reward_model)}; wanted '
             "{ground_truth: the gold} (verl's columns)."
         )
-    info = info if isinstance(info, Mapping) else {}
+    if info is None:
+        info = {}
+    if not isinstance(info, Mapping):
+        raise DataError(
+            f'{row.where}, field "extra_info", is {_kind(info)}; wanted a table of options, or '
+            "JSON text of one (verl's columns)."
+        )
+    kind = _text(row, "verifier", fields.get("verifier") or info.get("verifier"))
     gold = reward_model.get("ground_truth")
     index = info.get("index")
     name, own_id = ("id", fields.get("id")) if index is None else ("extra_info.index", index)
@@ -144,23 +166,37 @@ def _verl(row: Row) -> dict[str, Any]:
         # is kept, so that the pool stays whole; no verifier accepts it when golds are checked.
         "answer": ""
         if isinstance(gold, str) and not gold.strip()
-        else _gold(row, "reward_model.ground_truth", gold, plain),
+        else gold_of(row.where, "reward_model.ground_truth", gold, kind or verifier),
         "extra": _rest(fields, {"prompt", "reward_model", "extra_info", "data_source", "ability"})
         | {k: v for k, v in info.items() if k not in ("index", "verifier") and v is not None},
         "id": _text(row, name, own_id),
         # verl hands `extra_info` to the reward alone, so that is where its files name the kind.
-        "verifier": _text(row, "verifier", fields.get("verifier") or info.get("verifier")),
+        "verifier": kind,
         "domain": _text(row, "domain", fields.get("domain", fields.get("ability"))),
         "family": _text(row, "family", fields.get("family", fields.get("data_source"))),
     }
 
 
-_BUILDERS: dict[str, Callable[[Row], dict[str, Any]]] = {"own": _own, "trl": _trl, "verl": _verl}
+_BUILDERS: dict[str, Callable[[Row, str], dict[str, Any]]] = {
+    "own": _own, "trl": _trl, "verl": _verl,
+}  # fmt: skip
+
+
+def _named(row: Row) -> dict[str, str | None]:
+    return {name: _text(row, name, row.fields.get(name)) for name in _COMMON}
 
 
 def _prompt(row: Row, column: str, value: Any) -> str | tuple[Message, ...]:
-    """Text that is not blank, or a chat whose turns are text and of which one is the user's."""
+    """Text that is not blank, or a chat up to its last user turn; its turns are text."""
+    chat = decoded(value) if column != "question" else value
+    if isinstance(chat, list) and all(isinstance(t, Mapping) and "role" in t for t in chat):
+        value = chat
     if isinstance(value, str):
+        if column != "question" and _SPELT_CHAT.match(value):
+            raise DataError(
+                f'{row.where}, field "{column}", is a chat that Python has printed '
+                f"({value[:40]!r} ...); wanted the list itself, or JSON text of it (json.dumps)."
+            )
         if not value.strip():
             raise DataError(
                 f'{row.where}, field "{column}", is blank; every example needs a question.'
@@ -187,22 +223,36 @@ def _prompt(row: Row, column: str, value: Any) -> str | tuple[Message, ...]:
         raise DataError(
             f'{row.where}, field "{column}", has no user turn; one must ask the question.'
         )
+    # A table of tuning data ends with the assistant's answer: the solution, in the prompt.
+    if turns[-1]["role"] == "assistant":
+        turns = turns[: 1 + max(i for i, turn in enumerate(turns) if turn["role"] == "user")]
     return tuple(turns)
 
 
-def _gold(row: Row, column: str, value: Any, take: Callable[[Any], str | None]) -> str:
+def gold_of(where: str, column: str, value: Any, verifier: str) -> str:
+    """The gold of an example of kind `verifier`, out of the known forms of a worked solution.
+
+    DataError, which names `where` and `column`, for a list, a table, nothing, or prose.
+    """
     try:
-        gold = take(value)
+        gold = answer_of(value, verifier)
     except TypeError:
         raise DataError(
-            f'{row.where}, field "{column}", is {_kind(value)}; '
-            "wanted the gold as text or a number."
+            f'{where}, field "{column}", is {_kind(value)}; wanted the gold as text or a number.'
         ) from None
+    except ProseError as error:
+        raise DataError(
+            f'{where}, field "{column}", is prose ({str(error)[:60]!r} ...), which no {verifier} '
+            "answer equals. Give the answer alone, or a solution that ends in \\boxed{answer}, "
+            '"#### answer" or <answer>answer</answer>.'
+        ) from None
+    if gold is None and value is not None and verifier in OPTIONS_SAY_IT:
+        return ""
     if gold is None:
         raise DataError(
-            f'{row.where} has no gold in "{column}"; every example needs a verified answer.'
+            f'{where} has no gold in "{column}"; every example needs a verified answer.'
         )
-    return _encodable(row, column, gold)
+    return _encodable(Row(where, {}), column, gold)
 
 
 def _text(row: Row, column: str, value: Any) -> str | None:

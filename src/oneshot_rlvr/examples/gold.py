@@ -1,8 +1,10 @@
 """A published gold, as the file has it -> the answer itself, as text.
 
-Data sets publish golds as text, as numbers, as worked solutions that end in a box, or after
-`####`. Not here: what an answer means (verifiers). Model text never passes through these
-functions: a gold is short, well formed, and a missing one is `None`, never a guess.
+Data sets publish golds as text, as numbers, as worked solutions that end in a box, after `####` or
+in `<answer>` tags. A worked solution that is taken for the answer rewards nothing for ever, so
+`answer_of` takes the answer out of the known forms and refuses prose. Not here: what an answer
+means (verifiers). Model text never passes through these functions: a gold is short, well formed,
+and a missing one is `None`, never a guess.
 """
 
 from __future__ import annotations
@@ -15,6 +17,15 @@ from typing import Any
 
 _DOLLAR = re.compile(r"(?<!\\)\$")  # mathematics delimiters; "\$5" is money and stays
 _BRACES = re.compile(r"(\\boxed\s{0,8}\{)|\\.|([{}])", re.DOTALL)  # an escaped brace groups nothing
+_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_THOUSANDS = re.compile(r"[^\d,.]{0,8}\d{1,3}(?:,\d{3})+(?:\.\d+)?(?:[^\d,.][^\d,]*)?")
+_WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")  # no LaTeX command, no variable
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-zA-Z*]*\}")
+_SAYS = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|we|so|thus|hence|therefore|gives?|equals?|makes?|answer)\b",
+    re.IGNORECASE,
+)
+PROSE_WORDS = 8  # golds of the published sets of mathematics that name a value have at most 3
 _JOINT = re.compile(r"(?:[\s,;$~]|\\[()\[\],;:! ]|\band\b|\\text\s?\{\s*and\s*\})*")
 
 
@@ -24,6 +35,8 @@ def plain(value: Any) -> str | None:
     27.0 gives "27". None, NaN and blank text are no gold: None. TypeError for anything else, so
     that a list or a truth value is never graded by its Python repr.
     """
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a scalar of numpy
+        value = value.item()
     if value is None:
         return None
     if isinstance(value, str):
@@ -83,11 +96,54 @@ def boxed_or_plain(value: Any) -> str | None:
 
 
 def after_hashes(value: Any) -> str | None:
-    """What follows the last "####" (GSM8K), thousands separators dropped."""
+    """What follows the last "####" (GSM8K), a number's thousands separators dropped."""
     text = plain(value)
     if text is None or "####" not in text:
         return None
-    return text.rpartition("####")[2].strip().replace(",", "") or None
+    answer = text.rpartition("####")[2].strip()
+    return (answer.replace(",", "") if _THOUSANDS.fullmatch(answer) else answer) or None
+
+
+class ProseError(ValueError):
+    """A gold that is sentences, where the kind of answer needs the answer alone."""
+
+
+SHORT_KINDS = frozenset({"math_answer", "numeric", "multiple_choice", "exact_match", "chess_move"})
+"""Kinds whose gold is an answer as a model states it: never code, a pattern or a document."""
+
+NO_PROSE = frozenset({"math_answer", "numeric"})
+"""Kinds of which no answer is a sentence."""
+
+
+def answer_of(value: Any, verifier: str) -> str | None:
+    """The gold of one example, taken out of a worked solution where it is one.
+
+    Forms, in this order: `<answer>x</answer>`, a last line `#### x`, the last box; else the text
+    itself. Kinds whose golds are no short answers (code, patterns, documents) take the text as it
+    is. TypeError as `plain`; ProseError where sentences are left, for kinds that have none.
+    """
+    text = plain(value)
+    if text is None or verifier not in SHORT_KINDS:
+        return text
+    tagged = _TAGGED.findall(text)
+    answer = tagged[-1].strip() if tagged else text
+    if "####" in answer and "\n" not in answer.rpartition("####")[2].strip():
+        answer = after_hashes(answer) or ""
+    answer = boxed(answer) or answer
+    if verifier in NO_PROSE and is_prose(answer):
+        raise ProseError(answer)
+    return answer or None
+
+
+def is_prose(text: str) -> bool:
+    """Whether a text is sentences: many words, several lines of them, or a few with a verb.
+
+    Names of LaTeX commands and environments are no words.
+    """
+    text = _ENVIRONMENT.sub("", text)
+    words = len(_WORD.findall(text))
+    lines = sum(1 for line in text.splitlines() if _WORD.search(line))
+    return words >= PROSE_WORDS or (words >= 3 and (lines > 1 or bool(_SAYS.search(text))))
 
 
 def first(value: Any) -> str | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.errors import DataError, MissingDependencyError
+from oneshot_rlvr.examples.generated import PREFIX, fields_of
 from oneshot_rlvr.registry import Registry
 
 READERS = Registry(
@@ -52,9 +53,12 @@ def read_rows(path: str, *, split: str = "train", folders: Sequence[Path] = ()) 
     """All rows of a file, a folder of files, or a hub data set ("owner/name", "owner/name:config").
 
     `$VARIABLES` and `~` are expanded. A relative file is looked for in the working directory, in
-    `folders`, then in $ONESHOT_DATA_DIR. "hub:name" is always the hub. `split` is for hub data
+    `folders`, then in $ONESHOT_DATA_DIR. "hub:name" is always the hub, and "reasoning_gym:NAME" a
+    generator (generated.py). `split` is for hub data
     sets and folders. DataError for what cannot be found or read.
     """
+    if path.startswith(PREFIX):
+        return [Row(f"{path}, row {i}", fields) for i, fields in enumerate(fields_of(path))]
     if path.startswith("hub:"):
         return read_hub(path.removeprefix("hub:"), split)
     local = locate(path, folders)

@@ -9,7 +9,7 @@ Not here: forward passes (`decoder.py`, `logprobs.py`) and optimisers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import nn
 
 from oneshot_rlvr.config import ModelConfig
 from oneshot_rlvr.errors import ModelError, RecordsError
+from oneshot_rlvr.policy.ends import end_ids
 from oneshot_rlvr.policy.lora import has_adapters, load_exact, merged_state, save_exact
 from oneshot_rlvr.policy.recompute import set_recompute
 from oneshot_rlvr.policy.tokenizer_guard import check_tokenizer
@@ -63,11 +64,18 @@ def load_policy(config: ModelConfig) -> Policy:
         )
     if config.gradient_checkpointing:
         set_recompute(model, config.path)
-    return make_policy(model.to(device), tokenizer, name=config.path)
+    return make_policy(
+        model.to(device), tokenizer, name=config.path, chat_template=config.chat_template
+    )
 
 
-def make_policy(model: nn.Module, tokenizer: Any, *, name: str) -> Policy:
-    """A policy from a model already in memory; ModelError where tokenizer and model do not fit."""
+def make_policy(
+    model: nn.Module, tokenizer: Any, *, name: str, chat_template: str = "auto"
+) -> Policy:
+    """A policy from a model already in memory; ModelError where tokenizer and model do not fit.
+
+    `chat_template` "none": prompts are bare, so that the template's end of a turn ends nothing.
+    """
     parameter = next(model.parameters())
     size = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
     vocabulary = tokenizer.get_vocab()
@@ -82,7 +90,8 @@ def make_policy(model: nn.Module, tokenizer: Any, *, name: str) -> Policy:
             f'The tokenizer of "{name}" has token ids up to {largest} but the model embeds only '
             f"{size}; use the tokenizer the model was trained with."
         )
-    eos_ids = _eos_ids(model, tokenizer)
+    holders = (getattr(model, "generation_config", None), model.config)
+    eos_ids = end_ids(tokenizer, *holders, name=name, template=chat_template == "auto")
     if not eos_ids:
         raise ModelError(
             f'Neither model nor tokenizer of "{name}" names an end-of-text token, so no rollout '
@@ -208,17 +217,6 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
-
-def _eos_ids(model: nn.Module, tokenizer: Any) -> tuple[int, ...]:
-    """Every id that the generation config, the model config or the tokenizer calls the end."""
-    found: set[int] = set()
-    for holder in (getattr(model, "generation_config", None), model.config, tokenizer):
-        value = getattr(holder, "eos_token_id", None)
-        if value is not None:
-            values: Iterable[Any] = value if isinstance(value, (list, tuple)) else (value,)
-            found.update(int(v) for v in values)
-    return tuple(sorted(found))
 
 
 def _mend_generation_config(model: nn.Module) -> None:

@@ -132,6 +132,19 @@ def _arrow(path: Path, columns: Sequence[str] | None) -> pa.Table:
     try:
         # Not pq.read_table: it takes a folder named "lr=1e-5" for a partition and adds a column.
         with pq.ParquetFile(path) as file:
-            return file.read(columns=None if columns is None else list(columns))
+            return with_score(file, None if columns is None else list(columns))
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         raise RecordsError(f"{path} could not be read: {error}") from error
+
+
+def with_score(file: pq.ParquetFile, columns: list[str] | None) -> pa.Table:
+    """The columns asked for; runs from before verdicts had scores have those of yes and no."""
+    present = file.schema_arrow.names
+    if "score" in present or "correct" not in present:
+        return file.read(columns=columns)
+    if columns is None or "score" not in columns:
+        return file.read(columns=columns)
+    asked = [name for name in columns if name != "score"]
+    table = file.read(columns=[*asked, *(() if "correct" in asked else ("correct",))])
+    table = table.append_column("score", table["correct"].cast(pa.float64()))
+    return table.select(columns)

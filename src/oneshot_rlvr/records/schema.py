@@ -11,7 +11,8 @@
     report.html                      written by the report
     run.lock                         held by the process that writes
 
-Version 1. A reader refuses every other version: a silent guess would misread a run. Parquet files
+Version 1, also of runs whose tables lack `score`, which then is 1 for a right answer and 0 for any
+other. A reader refuses every other version: a silent guess would misread a run. Parquet files
 are zstd-compressed; log-probabilities are float32 nats.
 """
 
@@ -45,6 +46,7 @@ ROLLOUT_COLUMNS = pa.schema(
         ("correct", pa.bool_()),
         ("reason", pa.string()),
         ("extracted", pa.string()),
+        ("score", pa.float64()),
         ("reward", pa.float64()),
         ("advantage", pa.float64()),
     ]
@@ -66,13 +68,14 @@ SAMPLE_COLUMNS = pa.schema(
         ("correct", pa.bool_()),
         ("reason", pa.string()),
         ("extracted", pa.string()),
+        ("score", pa.float64()),
         ("boxed", pa.bool_()),
     ]
 )
 """One graded answer a row; `sample` counts 0..K-1, `tokens` is how many were generated."""
 
 OPTIONAL_SAMPLE_COLUMNS = {"group": "", "extracted": None}
-"""What a sample may leave out, and what then stands there."""
+"""What a sample may leave out, and what then stands there; `score` then follows `correct`."""
 
 _EVALUATION = re.compile(r"([a-z][a-z0-9_]*)-(base|\d{6,})")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

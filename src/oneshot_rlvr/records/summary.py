@@ -11,6 +11,7 @@ Counting only: nothing is graded here. The shape:
             "questions", "samples",                                   counts; samples = answers
             "reasons": {reason: count},
             "strict", "lenient", "repeated_share",                    where samples tell them
+            "score",              mean over questions, 0..1, where scores say more than yes or no
             "majority", "pass_at_k": {k: ...}}                        of K > 1 answers a question
 
 Estimates ("accuracy", "strict", "lenient", "majority", each pass@k) have the shape of accuracy.
@@ -89,6 +90,8 @@ def part(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "samples": answers,
         "reasons": dict(sorted(Counter(str(s["reason"]) for s in samples).items())),
     }
+    if any(s.get("score") not in (None, float(bool(s["correct"]))) for s in samples):
+        known["score"] = _mean_score(by_question)
     if all(s.get("strict") is not None for s in samples):  # code is read in one way only
         known["strict"] = _estimate(_rights(by_question, "strict"))
         known["lenient"] = _estimate(_rights(by_question, "lenient"))
@@ -115,6 +118,12 @@ def _by_question(samples: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str,
 
 def _rights(by_question: Sequence[Sequence[Mapping[str, Any]]], column: str) -> list[list[bool]]:
     return [[bool(sample[column]) for sample in asked] for asked in by_question]
+
+
+def _mean_score(by_question: Sequence[Sequence[Mapping[str, Any]]]) -> float:
+    """Mean over questions of the mean score of their answers, as avg@K is of right answers."""
+    means = [sum(float(s["score"]) for s in asked) / len(asked) for asked in by_question]
+    return sum(means) / len(means)
 
 
 def _estimate(rights: Sequence[Sequence[bool]]) -> dict[str, Any]:

@@ -166,6 +166,7 @@ class RunWriter:
                 "correct": item.verdict.correct,
                 "reason": str(item.verdict.reason),
                 "extracted": item.verdict.extracted,
+                "score": item.verdict.score,
                 "reward": float(item.reward),
                 "advantage": float(advantage),
             }
@@ -183,7 +184,10 @@ class RunWriter:
     ) -> None:
         """Graded samples and their summary; step 0 is the base model. Extra columns are kept."""
         stem = schema.evaluation_stem(self.directory, name, step)
-        rows = [{**schema.OPTIONAL_SAMPLE_COLUMNS, **sample} for sample in samples]
+        rows = [
+            {**schema.OPTIONAL_SAMPLE_COLUMNS, "score": float(sample["correct"]), **sample}
+            for sample in samples
+        ]
         # Samples first: a summary without its samples could not be checked by anybody.
         self._write_table(stem.with_suffix(".parquet"), rows, schema.SAMPLE_COLUMNS)
         files.write_atomic(stem.with_suffix(".json"), files.to_json(summary, indent=1))

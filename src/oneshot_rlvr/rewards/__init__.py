@@ -19,6 +19,7 @@ ARMS = Registry(
     "reward arm",
     {
         "outcome": "oneshot_rlvr.rewards.arms:OUTCOME",
+        "score": "oneshot_rlvr.rewards.arms:SCORE",
         "format_only": "oneshot_rlvr.rewards.arms:FORMAT_ONLY",
         "random": "oneshot_rlvr.rewards.arms:RANDOM",
         "wrong_label": "oneshot_rlvr.rewards.arms:WRONG_LABEL",

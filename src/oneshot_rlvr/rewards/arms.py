@@ -1,6 +1,8 @@
 """Arms: what a verdict is worth. Pure functions of a batch of N rollouts; no clocks, no state.
 
 outcome      1 for a right answer, else 0 (the paper's reward; no format term).
+score        how good the answer is, 0..1, as its kind says: the share of tests passed, a distance
+             to the gold, the value reached on an open problem. 1 and 0 where it says no more.
 format_only  1 for a complete, non-empty box, whatever it holds.
 random       1 with probability `reward.random_share`, whatever the text (arXiv 2506.10947).
 wrong_label  1 for an answer that equals a wrong gold: `reward.wrong_label`, or one made from the
@@ -53,6 +55,17 @@ def outcome(
 ) -> list[float]:
     """1 where the verdict is correct."""
     return [float(verdict.correct) for verdict in verdicts]
+
+
+def score(
+    verdicts: Sequence[Verdict],
+    rollouts: Sequence[Rollout],
+    examples: Mapping[str, Example],
+    config: RewardConfig,
+    uniforms: Sequence[float],
+) -> list[float]:
+    """The verdict's score."""
+    return [verdict.score for verdict in verdicts]
 
 
 def format_only(
@@ -115,6 +128,7 @@ def made_wrong(example: Example) -> str:
 
 
 OUTCOME = Arm(outcome)
+SCORE = Arm(score)
 FORMAT_ONLY = Arm(format_only)
 RANDOM = Arm(random_reward, random=True)
 WRONG_LABEL = Arm(outcome, relabel=with_wrong_label)

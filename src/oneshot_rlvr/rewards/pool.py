@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -257,6 +258,7 @@ class _Batch:
                 Reason(message["reason"]),
                 message["extracted"],
                 message["details"],
+                message.get("score", math.nan),
             )
             self._settle(number, verdict)
 

@@ -147,7 +147,8 @@ class Scorer:
                     continue
                 key = (answer, keys.get(id(example)) or keys.setdefault(id(example), _key(example)))
                 if key not in known:
-                    known[key] = verifier.quick(answer, example)
+                    quick = verifier.quick(answer, example)
+                    known[key] = quick and verifier.scored(quick, answer, example)
             verdicts[number] = known[key]
             if verdicts[number] is None:
                 slots.setdefault(key, []).append(number)

@@ -3,9 +3,10 @@
     from oneshot_rlvr.rewards.trl import TrlReward
     trainer = GRPOTrainer(model, reward_funcs=TrlReward(), train_dataset=data, ...)
 
-The data set's columns say how to grade a row: `solution` or `answer` is the gold; `verifier` names
-the kind (default math_answer); the kind's options stand in columns of their own names, or all in
-one column `extra`. Signature: TRL's documentation, "Using a custom reward function".
+The data set's columns say how to grade a row: `solution` or `answer` is the gold, or a worked
+solution that ends in it; `verifier` names the kind (default math_answer); the kind's options stand
+in columns of their own names, or all in one column `extra` (a table, or JSON text of one).
+Signature: TRL's documentation, "Using a custom reward function".
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 from oneshot_rlvr.config import RewardConfig
 from oneshot_rlvr.errors import DataError
+from oneshot_rlvr.examples.columns import gold_of
+from oneshot_rlvr.examples.values import decoded, native
 from oneshot_rlvr.rewards.scorer import Scorer
 from oneshot_rlvr.types import Example, Rollout
 from oneshot_rlvr.verifiers import get_verifier
@@ -65,24 +68,46 @@ class TrlReward:
 
     def _example(self, row: int, question: str, columns: Mapping[str, Any], count: int) -> Example:
         own = {name: c[row] for name, c in columns.items() if _is_column(c, count)}
-        gold = next((own[name] for name in GOLD_COLUMNS if own.get(name) is not None), None)
-        if gold is None:
+        column = next((name for name in GOLD_COLUMNS if own.get(name) is not None), None)
+        if column is None:
             raise DataError(
                 f"row {row} of the batch has no gold; wanted a column named "
                 f"{', '.join(GOLD_COLUMNS[:-1])} or {GOLD_COLUMNS[-1]}. The columns that came: "
                 f"{', '.join(columns) or 'none'}."
             )
         verifier = str(own.get("verifier") or self._verifier)
-        extra = dict(own["extra"]) if isinstance(own.get("extra"), Mapping) else {}
+        where = f"row {row} of the batch"
+        extra = table(where, "extra", own.get("extra"))
         for name in get_verifier(verifier).options:
             if own.get(name) is not None:
-                extra[name] = own[name]
-        return Example(str(row), question, str(gold), verifier, extra=extra)
+                extra[name] = native(own[name])
+        gold = gold_or_blank(where, column, own[column], verifier)
+        return Example(str(row), question, gold, verifier, extra=extra)
+
+
+def gold_or_blank(where: str, column: str, value: Any, verifier: str) -> str:
+    """As `gold_of`; a blank text stays, because options may say it all (tests, parts, a schema)."""
+    blank = isinstance(value, str) and not value.strip()
+    return "" if blank else gold_of(where, column, value, verifier)
+
+
+def table(where: str, column: str, value: Any) -> dict[str, Any]:
+    """The options of a row: a table, JSON text of one, or nothing. DataError for anything else."""
+    told = decoded(value)
+    if told is None:
+        return {}
+    if not isinstance(told, Mapping):
+        raise DataError(
+            f'{where}, field "{column}", is {str(value)[:60]!r}; wanted a table of options, or '
+            "JSON text of one."
+        )
+    return native(told)
 
 
 def _is_column(values: Any, count: int) -> bool:
+    array = hasattr(values, "tolist") and getattr(values, "ndim", 0) > 0  # a column of numpy's
     sequence = isinstance(values, Sequence) and not isinstance(values, (str, bytes))
-    return sequence and len(values) == count
+    return (array or sequence) and len(values) == count
 
 
 def _text(turns: Any) -> str:

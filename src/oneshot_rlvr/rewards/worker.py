@@ -91,11 +91,13 @@ def _graded(verifier: Any, task: dict[str, Any]) -> dict[str, Any]:
             verifier.check_gold(example)
             return {"correct": True, "reason": "correct", "extracted": None, "details": {}}
         verdict = verifier.compare(task["answer"], example)
+        verdict = verifier.scored(verdict, task["answer"], example)
         return {
             "correct": verdict.correct,
             "reason": str(verdict.reason),
             "extracted": verdict.extracted,
             "details": dict(verdict.details),
+            "score": verdict.score,
         }
     except MemoryError:
         return {"memory": True}

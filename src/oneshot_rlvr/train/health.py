@@ -43,7 +43,9 @@ class Health:
                 if len(first) < WINDOW:
                     first.append(value)
                 self._latest.setdefault(key, deque(maxlen=WINDOW)).append(value)
-        self._fruitless = self._fruitless + 1 if metrics.get(_ACCURACY) == 0 else 0
+        # An arm may reward what is not right: scores, formats.
+        fruitless = metrics.get(_ACCURACY) == 0 and not metrics.get("train/reward")
+        self._fruitless = self._fruitless + 1 if fruitless else 0
         found = {
             "entropy": self._entropy(),
             "length": self._length(),

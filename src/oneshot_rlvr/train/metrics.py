@@ -45,6 +45,16 @@ METRICS: dict[str, Declared] = {
         "0.2 to 0.8 at first teaches most; near 1: saturated, watch held-out accuracy instead; "
         "0 for ten steps: nothing to learn from",
     ),
+    "train/score": (
+        "score",
+        "mean score of the step's verdicts, 0..1; equals accuracy where kinds say yes or no",
+        "rises before accuracy where answers can be nearly right; rising alone: near misses pay",
+    ),
+    "train/score_best": (
+        "score",
+        "highest score of the step's verdicts",
+        "on an open problem the figure to watch; flat for long: nothing new is found",
+    ),
     "train/reward": (
         "reward",
         "mean reward of the step's rollouts",
@@ -236,6 +246,8 @@ def rollout_metrics(graded: Sequence[Graded]) -> dict[str, float]:
 
     return {
         "train/accuracy": share([item.verdict.correct for item in graded]),
+        "train/score": sum(item.verdict.score for item in graded) / count,
+        "train/score_best": max(item.verdict.score for item in graded),
         "train/reward": sum(item.reward for item in graded) / count,
         "train/boxed_share": share([last_box(item.rollout.text) is not None for item in graded]),
         "train/recheck_share": share([rechecks(item.rollout.text) for item in graded]),

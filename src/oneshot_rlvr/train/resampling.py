@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.estimators import equal_rewards
 from oneshot_rlvr.types import Example, Graded
 
 Ask = Callable[[Mapping[int, int], int], list[Graded]]
@@ -57,7 +58,7 @@ def refuse_single_prompt(examples: Sequence[Example]) -> None:
 
 
 def _equal(group: Sequence[Graded]) -> bool:
-    return len({item.reward for item in group}) == 1
+    return equal_rewards([item.reward for item in group])
 
 
 def _another(example: int, turn: int, pool: int) -> int:

@@ -28,8 +28,9 @@ VERIFIERS = Registry(
         "any_of": "oneshot_rlvr.verifiers.combinations:AnyOf",
         "all_of": "oneshot_rlvr.verifiers.combinations:AllOf",
         "custom": "oneshot_rlvr.verifiers.custom:Custom",
+        "reasoning_gym": "oneshot_rlvr.verifiers.reasoning_gym:ReasoningGym",
     },
-    extras={"chess_move": "chess"},
+    extras={"chess_move": "chess", "reasoning_gym": "reasoning-gym"},
 )
 
 

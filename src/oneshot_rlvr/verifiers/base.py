@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from oneshot_rlvr.errors import DataError
@@ -56,7 +57,21 @@ class Verifier(ABC):
         answer = self.extract(text, example)
         if isinstance(answer, Verdict):
             return answer
-        return self.quick(answer, example) or self.compare(answer, example)
+        verdict = self.quick(answer, example) or self.compare(answer, example)
+        return self.scored(verdict, answer, example)
+
+    def scored(self, verdict: Verdict, answer: str, example: Example) -> Verdict:
+        """The verdict of `quick` or `compare` with the score of a wrong answer, where the example
+        asks for one. Every caller of the two passes their verdicts through here."""
+        if verdict.reason is not Reason.MISMATCH:
+            return verdict
+        score = self.partial(answer, example)
+        return replace(verdict, score=score) if score else verdict
+
+    def partial(self, answer: str, example: Example) -> float:
+        """How good an answer is that is not right, 0..1. DataError for options that make no
+        sense; never raises on the answer."""
+        return 0.0
 
     def checks_gold_at_length(self, example: Example) -> bool:
         """Whether `check_gold` does more than grade `gold_text`, so that a worker must run it."""

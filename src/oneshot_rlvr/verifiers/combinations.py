@@ -2,11 +2,13 @@
 
 `extra["parts"]` is a list of tables {"verifier", "answer", ...options of that kind}; a part
 without an answer takes the example's. any_of: one part is enough; all_of: every part must accept.
+The score of a wrong answer is the best part's (any_of) or the worst part's (all_of).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from oneshot_rlvr.errors import DataError
@@ -58,16 +60,26 @@ class _Combination(Verifier):
     def _decide(self, text: str, example: Example, quick: bool) -> Verdict | None:
         """The first verdict that settles the matter, else the last; None if one is still open."""
         verdict: Verdict | None = None
+        failed: Verdict | None = None  # of all_of: the worst part that has a score
         unsettled = False
+        score = 0.0  # of any_of: the best part's
         for part in parts(example):
             latest = _quick(text, part) if quick else _full(text, part)
             if latest is None:
                 unsettled = True
                 continue
             verdict = latest
-            if verdict.correct is not self.every:
-                return verdict
-        return None if unsettled else verdict
+            score = max(score, latest.score)
+            if latest.correct is self.every:
+                continue
+            if latest.correct or not latest.score:
+                return latest
+            failed = latest if failed is None or latest.score < failed.score else failed
+        if unsettled:
+            return None
+        if failed is not None or verdict is None or verdict.correct:
+            return failed or verdict
+        return replace(verdict, score=score)
 
 
 class AnyOf(_Combination):
@@ -119,7 +131,10 @@ def _quick(text: str, part: Example) -> Verdict | None:
 
     verifier = get_verifier(part.verifier)
     answer = verifier.extract(text, part)
-    return answer if isinstance(answer, Verdict) else verifier.quick(answer, part)
+    if isinstance(answer, Verdict):
+        return answer
+    quick = verifier.quick(answer, part)
+    return quick and verifier.scored(quick, answer, part)
 
 
 def _full(text: str, part: Example) -> Verdict:

@@ -1,8 +1,11 @@
 """custom: a user's own Python function as the verifier.
 
 `extra["function"]` is its path, "package.module:function". It is called as
-`function(text, example)` in a grading process and returns True, False or a Verdict. An exception
-in it is a fault of the grader and stops the run; it is never counted as a wrong answer.
+`function(text, example)` in a grading process and returns True, False, a Verdict, or a number: the
+value that the answer reaches on an open problem, None where it is no solution. Then `direction`
+says whether more or less is better, and `worst` and `best` which values score 0 and 1; an answer
+that reaches `best` is right. An exception in it is a fault of the grader and stops the run; it is
+never counted as a wrong answer.
 
 A path in a data file must not become a way to call anything at all (`os:system`): the function
 must be defined in the module that is named, and that module be the user's own (not the standard
@@ -12,6 +15,7 @@ library's, not an installed package's) or the function be marked with `@verifier
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 import sysconfig
 from collections.abc import Callable
@@ -21,6 +25,7 @@ from typing import Any, TypeVar
 from oneshot_rlvr.errors import DataError, GraderError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, shown, wrong
+from oneshot_rlvr.verifiers.scoring import reached
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _MARK = "__oneshot_verifier__"
@@ -33,10 +38,11 @@ def verifier(function: Function) -> Function:
 
 
 class Custom(Verifier):
-    """Options: function, sample (a text that must pass); the rest of `extra` is the function's."""
+    """Options: function, sample (a text that must pass), direction, worst, best; the rest of
+    `extra` is the function's."""
 
     name = "custom"
-    options = frozenset({"function", "sample"})
+    options = frozenset({"function", "sample", "direction", "worst", "best"})
 
     def extract(self, text: str, example: Example) -> str | Verdict:
         return text if text.strip() else wrong(Reason.NO_ANSWER, "")
@@ -47,9 +53,12 @@ class Custom(Verifier):
             return result
         if isinstance(result, bool):
             return correct(answer) if result else wrong(Reason.MISMATCH, answer)
+        if "direction" in example.extra and isinstance(result, int | float | None):
+            return _reached(answer, result, example)
         raise GraderError(
             f"the custom verifier {_path(example)} returned {shown(repr(result))} for example "
-            f"{example.id!r}; wanted True, False or a Verdict."
+            f"{example.id!r}; wanted True, False, a Verdict, or a number where option direction is "
+            "set."
         )
 
     def gold_text(self, example: Example) -> str:
@@ -59,8 +68,37 @@ class Custom(Verifier):
     def check_gold(self, example: Example) -> None:
         """DataError for a function that cannot be called, or that rejects the sample."""
         _function(_path(example))
+        if "direction" in example.extra:
+            _goal(example)
         if option(example, "sample", str, ""):
             super().check_gold(example)
+
+
+def _goal(example: Example) -> tuple[float, float]:
+    """The values that score 0 and 1. DataError where they do not fit the direction."""
+    direction = option(example, "direction", str, "")
+    worst, best = (
+        float(option(example, name, (int, float), math.nan)) for name in ("worst", "best")
+    )
+    ordered = worst < best if direction == "max" else best < worst
+    if direction not in ("max", "min") or not (ordered and math.isfinite(worst + best)):
+        raise DataError(
+            f"example {example.id!r}: options direction, worst and best are {direction!r}, {worst} "
+            f'and {best}; wanted "max" with worst < best, or "min" with best < worst.'
+        )
+    return worst, best
+
+
+def _reached(answer: str, value: float | None, example: Example) -> Verdict:
+    """The verdict on a value that an answer reaches on an open problem; None: no solution."""
+    worst, best = _goal(example)
+    if value is None or math.isnan(value):
+        return wrong(Reason.UNPARSEABLE, answer)
+    score = reached(float(value), worst, best)
+    details = {"value": float(value)}
+    if score == 1.0:
+        return Verdict(True, Reason.CORRECT, answer, details)
+    return Verdict(False, Reason.MISMATCH, answer, details, score)
 
 
 def _path(example: Example) -> str:

@@ -3,26 +3,32 @@
 Normalised: Unicode NFKC, spaces collapsed, outer quotes and a final full stop dropped, and case
 folded unless `case_sensitive`. The last box decides; `extraction = "lenient"` also takes a stated
 answer or, where nothing is stated, the whole text.
+
+Scores of wrong answers: `score = "edit"` is edit similarity to the nearest gold; `score =
+"overlap"` takes answer and gold for sets of items and is their intersection over union; equal sets
+are then right, in any order.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
+from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, wrong
 from oneshot_rlvr.verifiers.extraction import final_text
 from oneshot_rlvr.verifiers.numbers import bare
+from oneshot_rlvr.verifiers.scoring import edit_similarity, items_of, overlap
 
 MAX_CHARS = 10_000
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 
 
 class ExactMatch(Verifier):
-    """Options: extraction, case_sensitive (default false), golds (further right answers)."""
+    """Options: extraction, case_sensitive (default false), golds (further right answers), score."""
 
     name = "exact_match"
-    options = frozenset({"extraction", "case_sensitive", "golds"})
+    options = frozenset({"extraction", "case_sensitive", "golds", "score"})
 
     def extract(self, text: str, example: Example) -> str | Verdict:
         answer = final_text(text, example)
@@ -36,14 +42,40 @@ class ExactMatch(Verifier):
     def compare(self, answer: str, example: Example) -> Verdict:
         if len(answer) > MAX_CHARS:
             return wrong(Reason.UNPARSEABLE, answer[:MAX_CHARS])
-        fold = not option(example, "case_sensitive", bool, False)
-        said = normalised(answer, fold=fold)
+        said, golds = _normalised(answer, example)
         if not said:
             return wrong(Reason.NO_ANSWER, answer)
-        golds = [example.answer, *option(example, "golds", (list, tuple), ())]
-        if any(said == normalised(str(gold), fold=fold) for gold in golds):
+        if said in golds:
+            return correct(answer)
+        if _way(example) == "overlap" and items_of(said) in map(items_of, golds):
             return correct(answer)
         return wrong(Reason.MISMATCH, answer)
+
+    def partial(self, answer: str, example: Example) -> float:
+        """By the option `score`; the nearest gold counts."""
+        way = _way(example)
+        said, golds = _normalised(answer, example)
+        if way == "edit":
+            return max(edit_similarity(said, gold) for gold in golds)
+        if way == "overlap":
+            return max(overlap(items_of(said), items_of(gold)) for gold in golds)
+        return 0.0
+
+
+def _way(example: Example) -> str:
+    way: str = option(example, "score", str, "")
+    if way not in ("", "edit", "overlap"):
+        raise DataError(
+            f'example {example.id!r}: option score is {way!r}; wanted "edit" or "overlap".'
+        )
+    return way
+
+
+def _normalised(answer: str, example: Example) -> tuple[str, list[str]]:
+    """The answer and the golds in the form in which they are compared."""
+    fold = not option(example, "case_sensitive", bool, False)
+    golds = [example.answer, *option(example, "golds", (list, tuple), ())]
+    return normalised(answer, fold=fold), [normalised(str(gold), fold=fold) for gold in golds]
 
 
 def normalised(text: str, *, fold: bool = True) -> str:

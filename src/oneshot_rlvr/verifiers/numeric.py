@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, shown, wrong
 from oneshot_rlvr.verifiers.extraction import final_answer
+from oneshot_rlvr.verifiers.scoring import bands_of
 
 MAX_ANSWER_CHARS = 300
 _CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR"}
@@ -79,7 +80,7 @@ class Numeric(Verifier):
     """Options: extraction, rel_tol, abs_tol, unit, golds (further right answers)."""
 
     name = "numeric"
-    options = frozenset({"extraction", "rel_tol", "abs_tol", "unit", "golds"})
+    options = frozenset({"extraction", "rel_tol", "abs_tol", "unit", "golds", "bands"})
 
     def extract(self, text: str, example: Example) -> str | Verdict:
         answer = final_answer(text, example)
@@ -117,6 +118,16 @@ class Numeric(Verifier):
             if value is not None and _near(example)(gold, [value]):
                 return correct(answer)
         return wrong(Reason.MISMATCH, answer)
+
+    def partial(self, answer: str, example: Example) -> float:
+        """By the option `bands`: the score of the narrowest relative error that holds."""
+        bands = bands_of(example)
+        for rel_tol, score in bands:
+            wider = {**example.extra, "rel_tol": max(rel_tol, example.extra.get("rel_tol") or 0.0)}
+            variant = replace(example, extra=wider)
+            if (self.quick(answer, variant) or self.compare(answer, variant)).correct:
+                return score
+        return 0.0
 
     def checks_gold_at_length(self, example: Example) -> bool:
         """Only where a unit is given: knowing the units takes pint half a second."""

@@ -5,6 +5,8 @@ called), or a list of tables: {"args": [...], "kwargs": {...}, "expected": value
 point, {"stdin": text, "stdout": text} runs the code as a program. `entry_point` names the function;
 `prefix` (HumanEval's prompt) is put before code that does not define it. Expected values stay in a
 process that the code never enters, unless `isolation = "shared"` (weaker, and labelled so).
+`score = "tests"` runs every test, also behind one that fails, and scores a wrong answer by the
+share that pass: calls, programs, and asserts at the top level of the source.
 The gold, where there is one, is a solution and must pass; without a gold the tests are the gold.
 """
 
@@ -31,11 +33,11 @@ _BARE_CODE = re.compile(
 
 
 class PythonCode(Verifier):
-    """Options: tests, entry_point, prefix, isolation, timeout_seconds, sandbox."""
+    """Options: tests, entry_point, prefix, isolation, timeout_seconds, sandbox, score."""
 
     name = "python_code"
     options = frozenset(
-        {"tests", "entry_point", "prefix", "isolation", "timeout_seconds", "sandbox"}
+        {"tests", "entry_point", "prefix", "isolation", "timeout_seconds", "sandbox", "score"}
     )
 
     def extract(self, text: str, example: Example) -> str | Verdict:
@@ -65,6 +67,12 @@ class PythonCode(Verifier):
                 f'example {example.id!r}: option isolation is {isolation!r}; wanted "separate", or '
                 '"shared" with assert-style tests.'
             )
+        every = _every(example)
+        if every and isolation == "shared":
+            raise DataError(
+                f'example {example.id!r}: option score = "tests" needs isolation = "separate": '
+                "beside the code no count of passed tests can be trusted."
+            )
         prefix = option(example, "prefix", str, "")
         code = answer
         if prefix and not (tests.entry_point and _defines(answer, tests.entry_point)):
@@ -78,10 +86,13 @@ class PythonCode(Verifier):
                 ),
                 sandbox=option(example, "sandbox", str, "bubblewrap"),
                 shared=isolation == "shared",
+                every=every,
             )
         except DataError as error:
             raise DataError(f"example {example.id!r}: {error}") from None
-        return Verdict(ending.reason is Reason.CORRECT, ending.reason, answer, ending.details)
+        right = ending.reason is Reason.CORRECT
+        score = 1.0 if right else ending.share if every else 0.0
+        return Verdict(right, ending.reason, answer, ending.details, score)
 
     def gold_text(self, example: Example) -> str:
         """The gold solution, fenced; "" where the tests are all there is."""
@@ -99,6 +110,13 @@ class PythonCode(Verifier):
                 raise fault
         if self.gold_text(example):
             super().check_gold(example)
+
+
+def _every(example: Example) -> bool:
+    way = option(example, "score", str, "")
+    if way not in ("", "tests"):
+        raise DataError(f'example {example.id!r}: option score is {way!r}; wanted "tests".')
+    return bool(way)
 
 
 def tests_of(example: Example) -> run.Tests:

@@ -119,6 +119,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from oneshot_rlvr.config import RewardConfig
 from oneshot_rlvr.examples.prompting import encode_prompts
+from oneshot_rlvr.policy.ends import saved_end_ids
 from oneshot_rlvr.rewards.trl import TrlReward
 from oneshot_rlvr.types import Example
 
@@ -180,6 +181,12 @@ if __name__ == "__main__":
         config = GRPOConfig(**{**own, **{key: values[key] for key in asked}})
     revision = SETTINGS["model_init_kwargs"]["revision"]
     tokenizer = AutoTokenizer.from_pretrained(MODEL, revision=revision)
+    # TRL ends a completion at the model's end of text alone, not where its template ends a turn.
+    trust = SETTINGS["trust_remote_code"]
+    ends = list(saved_end_ids(tokenizer, MODEL, template=CHAT_TEMPLATE, revision=revision,
+                              trust_remote_code=trust))
+    stops = {"stop_token_ids" if config.use_vllm else "eos_token_id": ends}
+    config.generation_kwargs = {**stops, **(config.generation_kwargs or {})}
     peft = None
     if LORA is not None:
         from peft import LoraConfig
@@ -195,6 +202,7 @@ if __name__ == "__main__":
         processing_class=tokenizer,
         peft_config=peft,
     )
+    trainer.eos_token_ids = ends  # where TRL cuts what was sampled
     try:
         trainer.train()
     finally:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import RunError
+from oneshot_rlvr.estimators import equal_rewards
 from oneshot_rlvr.records import Run, RunWriter, summarise
 from oneshot_rlvr.types import Example, Graded, Reason, Rollout, Verdict
 
@@ -98,16 +99,16 @@ class Converter:
         from oneshot_rlvr.train.metrics import TIMINGS, checked, rollout_metrics
 
         graded, advantages, gap = read_rollouts(self._records / ROLLOUTS, step)
-        rows: dict[int, set[float]] = {}
+        rows: dict[int, list[float]] = {}
         for item in graded:
-            rows.setdefault(item.rollout.row, set()).add(item.reward)
+            rows.setdefault(item.rollout.row, []).append(item.reward)
         expected = self._recipe.rollouts.prompts_per_step * self._recipe.rollouts.group_size
         if len(graded) != expected:
             self._note(f"step {step}: verl trained on {len(graded)} of {expected} rollouts")
         metrics = {
             **rollout_metrics(graded),
             **renamed(data),
-            "train/zero_variance_share": sum(len(r) == 1 for r in rows.values()) / len(rows),
+            "train/zero_variance_share": sum(map(equal_rewards, rows.values())) / len(rows),
             "train/logprob_gap": gap,
         }
         norm = data.get("actor/grad_norm", 0.0)
@@ -178,7 +179,12 @@ def read_rollouts(folder: Path, step: int) -> tuple[list[Graded], list[float], f
                 row["text"],
                 row["finished"],
             ),
-            Verdict(row["acc"], Reason(row["reason"]), json.loads(row["extracted"])),
+            Verdict(
+                row["acc"],
+                Reason(row["reason"]),
+                json.loads(row["extracted"]),
+                score=float(row.get("verdict_score", row["acc"])),
+            ),
             row["reward"],
         )
         for row in rows
@@ -208,6 +214,7 @@ def read_samples(path: Path, examples: Mapping[str, Example]) -> list[dict[str, 
                 "correct": bool(row["acc"]),
                 "reason": row["reason"],
                 "extracted": json.loads(row["extracted"]),
+                "score": float(row.get("verdict_score", row["acc"])),
                 "boxed": bool(row["boxed"]),
             }
         )

@@ -89,6 +89,7 @@ def _score(grader: _Grader, info: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "score": float(graded.reward),
         "acc": float(graded.verdict.correct),
+        "verdict_score": graded.verdict.score,
         # Texts are JSON where None must come back as None; verl averages numbers only.
         "example_id": identity,
         "text": text,

@@ -7,7 +7,9 @@ the sandbox as text, after that of wire.py.
 
 from __future__ import annotations
 
+import ast
 import builtins
+import contextlib
 import json
 import math
 import os
@@ -183,10 +185,36 @@ def main() -> None:
     send(report, _outcome(setup))
 
 
+class _Trial:
+    """Tests, each a context: counted, and with `every` one that fails does not end the others."""
+
+    def __init__(self, every: bool):
+        self.every, self.tests, self.passed = every, 0, 0
+        self.failure: BaseException | None = None
+
+    def __enter__(self) -> None:
+        self.tests += 1
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        self.passed += error is None
+        if error is None or not self.every or not isinstance(error, Exception):
+            return False
+        self.failure = self.failure or error
+        return True
+
+
 def _outcome(setup: dict[str, Any]) -> dict[str, Any]:
+    trial = _Trial(setup["every"])
+    outcome = _judged(setup, trial)
+    if trial.every and trial.tests:
+        return {**outcome, "passed": trial.passed, "tests": trial.tests}
+    return outcome
+
+
+def _judged(setup: dict[str, Any], trial: _Trial) -> dict[str, Any]:
     line = _Line(setup["fd"])
     try:
-        _run(setup, line)
+        _run(setup, line, trial)
         if line.stopped is not None:
             raise line.stopped
         return {"reason": "correct"}
@@ -204,7 +232,7 @@ def _outcome(setup: dict[str, Any]) -> dict[str, Any]:
         return {"reason": "unparseable" if broken else "error", "error": text}
 
 
-def _run(setup: dict[str, Any], line: _Line) -> None:
+def _run(setup: dict[str, Any], line: _Line, trial: _Trial) -> None:
     entry_point = setup["entry_point"]
     namespace: dict[str, Any] = {"__name__": "tests"}
     for name in line.names():
@@ -216,14 +244,22 @@ def _run(setup: dict[str, Any], line: _Line) -> None:
     if entry_point and entry_point not in namespace:
         namespace[entry_point] = _Remote(line, entry_point)
     for case in setup["cases"]:
-        result = line.call(entry_point, tuple(case["args"]), case["kwargs"])
-        assert _same(case["expected"], result), "a case failed"
+        with trial:
+            result = line.call(entry_point, tuple(case["args"]), case["kwargs"])
+            assert _same(case["expected"], result), "a case failed"
     if setup["tests"]:
         # The item's own tests, as trusted as its gold.
-        exec(compile(setup["tests"], "tests.py", "exec"), namespace)  # noqa: S102
+        for statement in ast.parse(setup["tests"], "tests.py").body if trial.every else ():
+            piece = compile(ast.Module([statement], []), "tests.py", "exec")
+            with trial if isinstance(statement, ast.Assert) else contextlib.nullcontext():
+                exec(piece, namespace)  # noqa: S102
+        if not trial.every:
+            exec(compile(setup["tests"], "tests.py", "exec"), namespace)  # noqa: S102
         check = namespace.get("check")
         if entry_point and callable(check) and not isinstance(check, _Remote):
             check(namespace[entry_point])
+    if trial.failure is not None:
+        raise trial.failure
 
 
 def _same(expected: Any, result: Any) -> bool:

@@ -47,6 +47,12 @@ class Ending:
     reason: Reason
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def share(self) -> float:
+        """Of the tests that were run, those that passed; below 1 where the whole did not."""
+        passed, tests = self.details.get("passed", 0), self.details.get("tests", 0)
+        return passed / (tests + (passed == tests)) if tests else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Tests:
@@ -58,28 +64,45 @@ class Tests:
     entry_point: str = ""
 
 
-def run(code: str, tests: Tests, *, timeout_seconds: float, sandbox: str, shared: bool) -> Ending:
+def run(
+    code: str,
+    tests: Tests,
+    *,
+    timeout_seconds: float,
+    sandbox: str,
+    shared: bool,
+    every: bool = False,
+) -> Ending:
     """Run all the tests, within one deadline. The ending's reason is `correct` if all pass.
 
-    The deadline is the code's: how long a sandbox takes to start does not count.
+    `every`: tests behind one that fails are run too, and counted in the details (`passed` of
+    `tests`). The deadline is the code's: how long a sandbox takes to start does not count.
     Errors: MissingDependencyError, GraderError for a sandbox that cannot be used; DataError for
     tests that cannot be run isolated. Never for the code.
     """
     # A lone surrogate has no place in source code; the compiler says so inside the sandbox.
     left = timeout_seconds
     limits = confine.limits(timeout_seconds)
+    passed, failed = 0, None
     for number, program in enumerate(tests.programs):
         ending, spent = _program(code, program, left, limits, sandbox)
         left -= spent
-        if ending.reason is not Reason.CORRECT:
-            return Ending(ending.reason, {**ending.details, "test": number})
+        if ending.reason is Reason.CORRECT:
+            passed += 1
+            continue
+        failed = failed or Ending(ending.reason, {**ending.details, "test": number})
+        if not every or left <= 0:
+            break
+    count = {"passed": passed, "tests": len(tests.programs)} if every and tests.programs else {}
+    if failed is not None:
+        return Ending(failed.reason, {**failed.details, **count})
     if tests.source or tests.cases:
-        setup = {"code": code, "limits": limits, "entry_point": tests.entry_point}
+        setup = {"code": code, "limits": limits, "entry_point": tests.entry_point, "every": every}
         if shared:
             return _shared({**setup, "tests": tests.source}, left, sandbox)
         cases = [dict(case) for case in tests.cases]
         return _isolated({**setup, "tests": tests.source, "cases": cases}, left, sandbox)
-    return Ending(Reason.CORRECT)
+    return Ending(Reason.CORRECT, count)
 
 
 class _Guest:
@@ -131,7 +154,7 @@ def _isolated(setup: dict[str, Any], seconds: float, sandbox: str) -> Ending:
             "limits": setup["limits"],
             "fd": there.fileno(),
         }
-        tests = {k: setup[k] for k in ("limits", "tests", "cases", "entry_point")}
+        tests = {k: setup[k] for k in ("limits", "tests", "cases", "entry_point", "every")}
         with (
             _Guest("guest_model", code, sandbox, [there.fileno()]) as model,
             _Guest(
@@ -153,7 +176,7 @@ def _isolated(setup: dict[str, Any], seconds: float, sandbox: str) -> Ending:
                 )
             if report["reason"] == "error" and model.exit_code() in _CPU_LIMIT_CODES:
                 return Ending(Reason.TIMEOUT, {"error": "CPU time"})
-            details = {"error": report["error"]} if report.get("error") else {}
+            details = {k: report[k] for k in ("error", "passed", "tests") if report.get(k)}
             return Ending(Reason(report["reason"]), details)
 
 

@@ -118,7 +118,8 @@ class HfServer:
                 next_N[n] = token
                 tokens[n].append(token)
                 logprobs[n].append(float(lp_N_V[n, token]))
-                if token in self.ends or len(tokens[n]) >= limits[n]:
+                ends = self.ends.union(params[n].get("stop_token_ids") or ())
+                if token in ends or len(tokens[n]) >= limits[n]:
                     running.discard(n)
             step_N_T = next_N[:, None]
             mask_N_T = torch.cat([mask_N_T, torch.ones(N, 1, dtype=torch.long)], 1)

@@ -10,6 +10,8 @@ from typing import Any
 
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from oneshot_rlvr.policy.ends import saved_end_ids
+
 
 class OneshotRewardManager(RewardManagerBase):
     """Grades one rollout a call, in a thread: the grader itself waits for another process."""
@@ -17,7 +19,9 @@ class OneshotRewardManager(RewardManagerBase):
     def __init__(self, config: Any, tokenizer: Any, compute_score: Any, *_: Any, **__: Any):
         super().__init__(config, tokenizer, compute_score)
         self.compute_score = compute_score
-        self.ends = _ends(config.actor_rollout_ref.model, tokenizer)
+        model = config.actor_rollout_ref.model
+        ends = saved_end_ids(tokenizer, model.path, trust_remote_code=model.trust_remote_code)
+        self.ends = frozenset(ends)
 
     async def run_single(self, data: Any) -> dict[str, Any]:
         """{"reward_score": float, "reward_extra_info": {...}} of the last output of a rollout."""
@@ -43,24 +47,3 @@ class OneshotRewardManager(RewardManagerBase):
             ),
         )
         return {"reward_score": result["score"], "reward_extra_info": result}
-
-
-def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that the generation config, the model config or the tokenizer calls the end."""
-    from transformers import AutoConfig, GenerationConfig
-
-    holders = [tokenizer]
-    for kind, options in (
-        (AutoConfig, {"trust_remote_code": model.trust_remote_code}),
-        (GenerationConfig, {}),
-    ):
-        try:
-            holders.append(kind.from_pretrained(model.path, **options))
-        except (OSError, ValueError):  # a model without a generation config
-            continue
-    found: set[int] = set()
-    for holder in holders:
-        value = getattr(holder, "eos_token_id", None)
-        if value is not None:
-            found.update(value if isinstance(value, list | tuple) else [value])
-    return frozenset(found)

@@ -93,6 +93,7 @@ def _columns(data: Any, keys: list[str], row_of: dict[str, int], step: int) -> d
         columns[name] = [str(info[name]) for info in infos]
     for name in ("finished", "acc"):
         columns[name] = [bool(info[name]) for info in infos]
+    columns["verdict_score"] = [float(info["verdict_score"]) for info in infos]
     if os.environ.get("ONESHOT_VERL_DETAIL"):
         for name in DETAIL:
             if name in data.keys():  # noqa: SIM118 - a TensorDict is no dict
