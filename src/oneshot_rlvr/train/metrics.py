@@ -32,7 +32,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "train/policy_loss": ("loss", "its policy term"),
     "train/kl": (
         "nats",
-        "estimate of the divergence from the reference (algorithm.kl_estimator), averaged",
+        "estimate of the divergence from the reference (algorithm.kl_estimator), mean over tokens",
     ),
     "train/entropy_nats": ("nats", "mean entropy of the next token at the rollout temperature"),
     "train/ratio_max": ("ratio", "largest probability ratio of the step"),

@@ -10,7 +10,7 @@ passes (`train/forward.py`); what the algorithms compute (`algorithms/`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -44,7 +44,7 @@ from oneshot_rlvr.policy.reference import Reference
 from oneshot_rlvr.rollouts.randomness import StreamKey
 from oneshot_rlvr.train.batching import parts
 from oneshot_rlvr.train.forward import Forward, Known, padded
-from oneshot_rlvr.train.learner import LearnerState
+from oneshot_rlvr.train.learner import LearnerState, prefixed, without_prefix
 from oneshot_rlvr.train.rows import generated_mask, sampler_gap, shaped_rewards, told_advantages
 from oneshot_rlvr.train.subsample import Drawn, drawn_rows
 from oneshot_rlvr.train.term_norms import term_norms
@@ -181,8 +181,8 @@ class TrainStep:
             part, own = part.of(drawn.rows), own.of(drawn.rows)
             chosen = [rollouts[members[n]] for n in drawn.rows]
             if number == 0:
-                metrics |= self._term_norms(chosen, own, part, drawn.weights_N_T)
-            collected.append(self._one_update(chosen, own, part, drawn.weights_N_T))
+                metrics |= self._term_norms(chosen, own, part, drawn)
+            collected.append(self._one_update(chosen, own, part, drawn))
             left_out = "gradient_norm" not in collected[-1]
             self.skipped_in_a_row = self.skipped_in_a_row + 1 if left_out else 0
         self.steps_done += 1
@@ -201,14 +201,17 @@ class TrainStep:
         """The rows that update `number` of this step computes, and their tokens' weights."""
         on = bool(self.recipe.algorithm.policy_coefficient)
         moved_N = (advantages.advantages_N_T != 0).any(1) & on
-        weights_N_T = self._weights(rollouts)
+        all_of_them = self._weights(rollouts)
         key = StreamKey(self.recipe.train.seed, f"zero_variance {number}", self.steps_done)
-        return drawn_rows(moved_N, weights_N_T, self.recipe.train.zero_variance_share, key)
+        share, told_N_T = self.recipe.train.zero_variance_share, all_of_them.told_N_T
+        return drawn_rows(moved_N, all_of_them.weights_N_T, share, key, told_N_T)
 
-    def _weights(self, rollouts: Sequence[Rollout]) -> Tensor:
-        """Every token's weight in the loss (N, T), on the CPU."""
-        longest = self.recipe.rollouts.max_new_tokens
-        return self.algorithm.weights(generated_mask(rollouts), self.recipe.algorithm, longest)
+    def _weights(self, rollouts: Sequence[Rollout]) -> Drawn:
+        """Every token's weight in the loss and in what is logged (N, T), on the CPU."""
+        mask_N_T, longest = generated_mask(rollouts), self.recipe.rollouts.max_new_tokens
+        weights_N_T = self.algorithm.weights(mask_N_T, self.recipe.algorithm, longest)
+        told_N_T = self.algorithm.told_weights(mask_N_T)
+        return Drawn(list(range(len(rollouts))), weights_N_T, told_N_T)
 
     def _known(self, rollouts: Sequence[Rollout], members_U: list[list[int]]) -> Known:
         """What the updates need to know of the rollouts as long as nothing has moved.
@@ -241,17 +244,15 @@ class TrainStep:
         rollouts: Sequence[Rollout],
         advantages: Advantages,
         known: Known,
-        weights_N_T: Tensor | None = None,
+        weights: Drawn | None = None,
     ) -> dict[str, float]:
         """One optimizer step over these rollouts; no `gradient_norm` among the metrics if skipped.
 
-        Tokens weigh what the algorithm says of these rollouts, unless `weights_N_T` is given.
+        Tokens weigh what the algorithm says of these rollouts, unless `weights` are given.
         Metrics that are not finite (they may be why) are left out.
         """
         config = self.recipe.algorithm
-        if weights_N_T is None:
-            weights_N_T = self._weights(rollouts)
-        weights_N_T = weights_N_T.to(self.policy.device)
+        weights = weights or self._weights(rollouts)
         self._zero_gradients()
         # Where only the policy term is on, a rollout without advantage has no gradient: its
         # backward pass is left out, and its forward pass serves the metrics.
@@ -266,7 +267,7 @@ class TrainStep:
             for part in self.forward.micro_batches([rollouts[n] for n in chosen]):
                 members = [chosen[n] for n in part]
                 with torch.set_grad_enabled(learns):
-                    scores, output = self._part(rollouts, members, advantages, weights_N_T, known)
+                    scores, output = self._part(rollouts, members, advantages, weights, known)
                 if learns:
                     output.loss.backward()
                 if known.old is None:
@@ -285,7 +286,7 @@ class TrainStep:
         rollouts: Sequence[Rollout],
         advantages: Advantages,
         known: Known,
-        weights_N_T: Tensor,
+        weights: Drawn,
     ) -> dict[str, float]:
         """Each term's gradient norm, at the steps where `train.term_norms_every` asks for it."""
         every = self.recipe.train.term_norms_every
@@ -294,7 +295,7 @@ class TrainStep:
 
         def losses() -> Iterable[LossOutputs]:
             for members in self.forward.micro_batches(rollouts):
-                yield self._part(rollouts, members, advantages, weights_N_T, known)[1]
+                yield self._part(rollouts, members, advantages, weights, known)[1]
 
         norms = term_norms(losses, _trained(self.policy.model.parameters()))
         return {f"train/gradient_norm/{name}": norm for name, norm in norms.items()}
@@ -304,7 +305,7 @@ class TrainStep:
         rollouts: Sequence[Rollout],
         members: list[int],
         advantages: Advantages,
-        weights_N_T: Tensor,
+        weights: Drawn,
         known: Known,
     ) -> tuple[TokenScores, LossOutputs]:
         """Scores and loss share of some rows."""
@@ -323,7 +324,8 @@ class TrainStep:
             logprobs_N_T=scores.logprobs_N_T,
             old_logprobs_N_T=like.detach() if before.old is None else padded(before.old),
             advantages_N_T=advantages.advantages_N_T[members, :T].to(like),
-            weights_N_T=weights_N_T[members, :T],
+            weights_N_T=weights.weights_N_T[members, :T].to(like.device),
+            told_weights_N_T=weights.told_N_T[members, :T].to(like.device),
             entropy_N_T=scores.entropy_N_T,
             reference_logprobs_N_T=reference_N_T,
             values_N_T=self.forward.values(chosen, scores),
@@ -379,16 +381,6 @@ class TrainStep:
 
 def _trained(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     return [p for p in parameters if p.requires_grad]
-
-
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with a prefix to every name."""
-    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
-
-
-def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names have the prefix, without it."""
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _combine(collected: list[dict[str, float]]) -> dict[str, float]:

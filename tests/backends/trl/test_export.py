@@ -187,3 +187,10 @@ def test_the_exported_script_trains(tmp_path):
     trained = load_policy(ModelConfig(path=str(moved / "out" / "final"))).model.state_dict()
     changed = [name for name, weight in base.items() if not weight.equal(trained[name])]
     assert changed == list(base)  # decay reaches norms and biases too
+
+
+@pytest.mark.parametrize(("name", "told"), [("dr_grpo", 1), ("grpo", 0)])
+def test_an_entropy_bonus_that_trl_averages_otherwise_is_named(name, told, tmp_path):
+    recipe = recipe_of(algorithm={"name": name, "entropy_coefficient": 0.01})
+    notes = export(recipe, tmp_path / "out").notes
+    assert sum("entropy bonus is a mean over tokens" in note for note in notes) == told
