@@ -11,6 +11,7 @@ from oneshot_rlvr.config import (
     AlgorithmConfig,
     OptimizerConfig,
     Recipe,
+    RewardConfig,
     RolloutsConfig,
     TrainConfig,
 )
@@ -370,3 +371,15 @@ def test_the_clip_share_counts_tokens_also_in_a_sum_over_a_fixed_length(policy, 
     # Half the updates are the first of their rollouts, whose ratio is 1; in the others almost every
     # token of a group with an advantage that moved outwards is clipped.
     assert metrics["train/clip_share"] > 0.1
+
+
+def test_a_saturated_group_moves_by_what_its_rewards_differ_and_no_more(policy):
+    rewards = [1.0, 0.999, 0.998, 1.0, 1.0, 0.0, 1.0, 0.999, 1.0, 0.0, 0.0, 0.0]
+    settings = recipe(algorithm={"entropy_coefficient": 0.0, "kl_coefficient": 0.0})
+    blown_up = TrainStep(policy, settings).update(grade(rollouts_of(policy), rewards)).advantages
+    assert max(map(abs, blown_up[:3])) > 0.9
+    penal = settings.model_copy(update={"reward": RewardConfig(length_penalty=0.01)})
+    held = TrainStep(policy, penal).update(grade(rollouts_of(policy), rewards)).advantages
+    # Row 0: 0.001 from the mean, by the least std of verdicts, 1 / sqrt(3).
+    assert held[:3] == pytest.approx([0.001732, 0, -0.001732], abs=1e-6)
+    assert held[3:6] == pytest.approx(blown_up[3:6])  # verdicts decide as they did

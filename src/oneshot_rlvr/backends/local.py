@@ -25,6 +25,7 @@ from oneshot_rlvr.backends.fork import Fork, find_fork, refuse_another_fork, rep
 from oneshot_rlvr.backends.prepare import Prepared, held_out, prepare
 from oneshot_rlvr.backends.provenance import describe, usable_cores
 from oneshot_rlvr.config import Recipe
+from oneshot_rlvr.config.advice import advice
 from oneshot_rlvr.errors import RunError
 from oneshot_rlvr.evaluation import EvaluationResult, evaluate
 from oneshot_rlvr.policy import Policy, keep_freed_pages, load_policy, save_policy
@@ -110,6 +111,8 @@ def _run(
         _threads(recipe, earlier, progress) as threads,
         Scorer(recipe.reward, seed=recipe.train.seed) as scorer,
     ):
+        for doubt in advice(recipe):
+            progress.note(f"warning: {doubt}.")
         ready = prepare(recipe, scorer)
         trainer = TrainStep(ready.policy, recipe)  # takes its reference from the base weights
         info = describe(recipe, ready, threads)

@@ -161,8 +161,9 @@ class TrainStep:
         mask_N_T = generated_mask(rollouts)
         rewards_N_T = self._token_rewards(rewards_P_G, known, mask_N_T)
         values_N_T = None if known.values is None else padded(known.values).double().cpu()
+        own = self.recipe.algorithm.model_copy(update={"std_floor": self.recipe.std_floor()})
         advantages = self.algorithm.advantages(
-            AdvantageInputs(rewards_N_T, mask_N_T, G, values_N_T), self.recipe.algorithm
+            AdvantageInputs(rewards_N_T, mask_N_T, G, values_N_T), own
         )
         if values_N_T is not None and advantages.returns_N_T is not None:
             metrics["explained_variance"] = explained_variance(
@@ -176,13 +177,13 @@ class TrainStep:
             part = known.of(members)
             if number == 0:
                 part.old = None  # the policy's own, which has not moved: the ratio is exactly 1
-            own = advantages.of(members)
-            drawn = self._drawn([rollouts[n] for n in members], own, number)
-            part, own = part.of(drawn.rows), own.of(drawn.rows)
+            given = advantages.of(members)
+            drawn = self._drawn([rollouts[n] for n in members], given, number)
+            part, given = part.of(drawn.rows), given.of(drawn.rows)
             chosen = [rollouts[members[n]] for n in drawn.rows]
             if number == 0:
-                metrics |= self._term_norms(chosen, own, part, drawn)
-            collected.append(self._one_update(chosen, own, part, drawn))
+                metrics |= self._term_norms(chosen, given, part, drawn)
+            collected.append(self._one_update(chosen, given, part, drawn))
             left_out = "gradient_norm" not in collected[-1]
             self.skipped_in_a_row = self.skipped_in_a_row + 1 if left_out else 0
         self.steps_done += 1
@@ -270,6 +271,7 @@ class TrainStep:
                     scores, output = self._part(rollouts, members, advantages, weights, known)
                 if learns:
                     output.loss.backward()
+                    self._collect()
                 if known.old is None:
                     gap = sampler_gap(scores, [rollouts[n] for n in members])
                     extremes.setdefault("logprob_gap", []).append(gap)
@@ -343,6 +345,11 @@ class TrainStep:
                 self.critic_optimizer, self.recipe.algorithm.critic_learning_rate * share
             )
 
+    def _collect(self) -> None:
+        self.optimizer.collect()
+        if self.critic_optimizer is not None:
+            self.critic_optimizer.collect()
+
     def _zero_gradients(self) -> None:
         self.optimizer.zero_grad()
         if self.critic_optimizer is not None:
@@ -350,13 +357,13 @@ class TrainStep:
 
     def _apply(self, loss: float) -> dict[str, float]:
         """Clips and steps; the gradient norms before clipping, nothing if nothing was applied."""
-        learners = {"gradient_norm": (self.optimizer, _trained(self.policy.model.parameters()))}
-        if self.critic is not None and self.critic_optimizer is not None:
-            learners["critic_gradient_norm"] = (self.critic_optimizer, self.critic.parameters())
-        norms = {name: gradient_norm(p).item() for name, (_, p) in learners.items()}
+        learners = {"gradient_norm": self.optimizer}
+        if self.critic_optimizer is not None:
+            learners["critic_gradient_norm"] = self.critic_optimizer
+        norms = {name: gradient_norm(o.masters).item() for name, o in learners.items()}
         if all(math.isfinite(value) for value in (loss, *norms.values())):
-            for name, (optimizer, parameters) in learners.items():
-                clip_gradient(parameters, norms[name], self.recipe.optimizer.gradient_clip)
+            for name, optimizer in learners.items():
+                clip_gradient(optimizer.masters, norms[name], self.recipe.optimizer.gradient_clip)
                 optimizer.step()
         else:
             norms = {}

@@ -75,7 +75,7 @@ REFUSED: Mapping[str, str] = {
     "model.revision": "download that revision and give its directory as model.path",
     "algorithm.policy_coefficient": "scale the other coefficients and the learning rate instead",
     "algorithm.advantage_epsilon": "verl's is 1e-6",
-    "algorithm.std_floor": "verl has none",
+    "algorithm.std_floor": "verl has none: set it to 0",
     "algorithm.reference_refresh_every": "verl's reference stays the base model",
     "algorithm.entropy_target": "verl's entropy coefficient is fixed",
     "algorithm.entropy_rate": "it belongs to algorithm.entropy_target, which verl lacks",
@@ -93,13 +93,17 @@ REFUSED: Mapping[str, str] = {
 ALGORITHMS = (*("grpo", "dr_grpo", "dapo", "rloo", "reinforce_plus_plus", "ppo", "gspo", "cispo"),)
 ENGINES = ("auto", "vllm", "hf")
 
+OFF: Mapping[str, tuple[Any, ...]] = {"algorithm.std_floor": (0.0,)}
+"""Values of refused keys that ask for what verl does."""
+
 
 def refuse_what_has_no_counterpart(recipe: Recipe) -> None:
     """ConfigError that names every key which verl cannot honour, and what to do about each."""
     faults = [
         f"{key} = {value!r} ({advice})"
         for key, value, default in _leaves(recipe)
-        if value != default and (advice := _why_refused(key)) is not None
+        if value != default and value not in OFF.get(key, ())
+        if (advice := _why_refused(key)) is not None
     ]
     faults += _values_without_counterpart(recipe)
     if faults:
@@ -136,6 +140,11 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
     algorithm, train = recipe.algorithm, recipe.train
     if algorithm.name not in ALGORITHMS:
         faults.append(f'algorithm.name = "{algorithm.name}" (it has {", ".join(ALGORITHMS)})')
+    if algorithm.std_floor is None and recipe.std_floor():
+        faults.append(
+            "the floor of a group's reward std that this recipe has, because its rewards can "
+            "differ by less than a verdict (algorithm.std_floor = 0 goes without)"
+        )
     if algorithm.critic == "shared":
         faults.append('algorithm.critic = "shared" (its critic is a model of its own: "own")')
     if algorithm.kl_estimator == "k2" and algorithm.kl_place == "reward":
