@@ -166,6 +166,11 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
         )
     if recipe.model.lora is not None and recipe.model.lora.alpha != int(recipe.model.lora.alpha):
         faults.append(f"model.lora.alpha = {recipe.model.lora.alpha} (a whole number)")
+    if recipe.model.lora is not None and recipe.backend.save_dtype == "bfloat16":
+        faults.append(
+            'model.lora with backend.save_dtype = "bfloat16" (16 bits do not hold what adapters '
+            'change in a weight: use "float32")'
+        )
     if recipe.model.lora is not None and recipe.model.dtype == "bfloat16":
         faults.append(
             'model.lora with model.dtype = "bfloat16" (verl gives the adapters the type of the '

@@ -142,9 +142,10 @@ def _model(recipe: Recipe, target: Target) -> Settings:
             f"{key}.lora_rank": model.lora.rank,
             f"{key}.lora_alpha": int(model.lora.alpha),
             f"{key}.target_modules": model.lora.targets or "all-linear",
-            # Sampled from as they are saved: one plain model. verl rounds what it merges to
-            # bfloat16 on the way to the sampler.
-            f"{key}.lora.merge": True,
+            # On a GPU vLLM has them beside the base: what verl merges it rounds to bfloat16 on
+            # the way to the sampler, which loses most of an update. Our own server for a CPU
+            # knows plain models only.
+            f"{key}.lora.merge": target.device == "cpu",
         }
     return settings
 
