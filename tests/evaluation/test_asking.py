@@ -188,3 +188,12 @@ def test_a_perfect_memoriser_of_humaneval_is_found_out():
               for key, text in [(c.example.id, published[c.example.id])]}  # fmt: skip
     _, summary = probed(benchmark, cuts, memory)
     assert summary["completed"]["value"] == 1.0
+
+
+def test_sides_with_other_numbers_of_answers_are_not_swapped():
+    before, after = [[1], [0], [1], [0]], [[1, 1], [1, 0], [1, 1], [0, 1]]
+    uneven = compare("b", [samples(before)], [samples(after)])
+    assert "t test" in uneven.over_questions.test
+    assert uneven.before.answers == 1
+    even = compare("b", [samples(before), samples(before)], [samples(after)])  # two seeds of one
+    assert "sign-flip" in even.over_questions.test
