@@ -20,13 +20,13 @@ TERMS = {
 """The terms of a loss, as its pieces in `algorithms/` name them."""
 
 METRICS: dict[str, tuple[str, str]] = {
-    "train/accuracy": ("share", "correct rollouts of the step, exact"),
+    "train/accuracy": ("share", "correct first answers of the step, exact"),
     "train/reward": ("reward", "mean reward of the step's rollouts"),
     "train/zero_variance_share": ("share", "rows whose rollouts all got one reward: no advantage"),
     "train/boxed_share": ("share", "rollouts with a complete \\boxed{}"),
     "train/recheck_share": ("share", "rollouts that recheck, rethink or recalculate"),
     "train/truncated_share": ("share", "rollouts cut at rollouts.max_new_tokens"),
-    "train/tokens": ("tokens", "generated in the step"),
+    "train/tokens": ("tokens", "generated in the step, also for rows that were then replaced"),
     "train/tokens_mean": ("tokens", "mean length of a rollout"),
     "train/loss": ("loss", "the loss minimised, mean over the step's updates"),
     "train/policy_loss": ("loss", "its policy term"),
@@ -64,7 +64,10 @@ METRICS: dict[str, tuple[str, str]] = {
         "count",
         "rows of equal rewards that asked another prompt; where algorithm.dynamic_sampling is on",
     ),
-    "train/discarded_tokens": ("tokens", "generated for rows that were then replaced"),
+    "train/discarded_tokens": (
+        "tokens",
+        "those of train/tokens that rows had which were then replaced",
+    ),
     "train/logprob_gap": ("nats", "largest difference of sampler's and trainer's log-probability"),
     "train/skipped_updates": ("count", "updates left out for a loss or gradient not finite"),
     "optimizer/learning_rate": ("rate", "of the step's last update"),
