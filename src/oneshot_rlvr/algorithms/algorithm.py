@@ -22,6 +22,7 @@ from oneshot_rlvr.algorithms.batch import (
     Surrogate,
     Term,
 )
+from oneshot_rlvr.algorithms.correction import corrected, gap_terms
 from oneshot_rlvr.algorithms.regularizers import Regularizer, entropy, kl
 from oneshot_rlvr.config import AlgorithmConfig
 
@@ -61,7 +62,20 @@ class Algorithm:
         weights_N_T = batch.weights_N_T
         told_N_T = weights_N_T if batch.told_weights_N_T is None else batch.told_weights_N_T
         surrogate = self.objective(batch, config)
-        terms = [Term("policy_loss", surrogate.loss_N_T, config.policy_coefficient)]
+        policy_N_T, gaps = surrogate.loss_N_T, {}
+        if batch.sampler_logprobs_N_T is not None:
+            correction = corrected(
+                batch.old_logprobs_N_T,
+                batch.sampler_logprobs_N_T,
+                weights_N_T > 0,
+                config.sampler_correction or "none",
+                config.sampler_cap,
+                config.sampler_floor,
+            )
+            gaps = gap_terms(correction, told_N_T)
+            if config.sampler_correction not in (None, "none"):
+                policy_N_T = correction.weights_N_T.to(policy_N_T) * policy_N_T
+        terms = [Term("policy_loss", policy_N_T, config.policy_coefficient)]
         terms += [t for make in self.regularizers if (t := make(batch, config)) is not None]
         loss, values, weighted = weights_N_T.new_zeros(()), {}, {}
         for term in terms:
@@ -79,6 +93,7 @@ class Algorithm:
                 "loss": loss.detach(),
                 **values,
                 "clip_share": (told_N_T * surrogate.clipped_N_T).sum().detach(),
+                **gaps,
             },
             {"ratio_max": ratios_M.amax(), "ratio_min": ratios_M.amin()},
             weighted,

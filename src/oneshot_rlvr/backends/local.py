@@ -114,7 +114,9 @@ def _run(
         for doubt in advice(recipe):
             progress.note(f"warning: {doubt}.")
         ready = prepare(recipe, scorer)
-        trainer = TrainStep(ready.policy, recipe)  # takes its reference from the base weights
+        trainer = TrainStep(
+            ready.policy, recipe, sampler=ready.engine.name
+        )  # takes its reference from the base weights
         info = describe(recipe, ready, threads)
         if origin is not None:
             info["fork"] = origin.described()

@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 from oneshot_rlvr.config.presets import OFF_AT_ZERO, PRESETS, USED_BY
 from oneshot_rlvr.config.section import Section, Share
 
+Correction = Literal["none", "token_truncate", "token_mask", "sequence_mask"]
+
 
 class AlgorithmConfig(Section):
     """The loss: an algorithm and its terms, each with a weight that may be 0."""
@@ -62,6 +64,17 @@ class AlgorithmConfig(Section):
         description="a group's reward std counts as at least this; 0: off; None: 0, or where "
         "rewards can differ by less than a verdict the std that one verdict makes, "
         "1 / sqrt(group_size)",
+    )
+    sampler_correction: Correction | None = Field(
+        None,
+        description="importance weights for a sampler that rounds otherwise than the trainer; "
+        "None: token_truncate where engine or type of products differ, else none",
+    )
+    sampler_cap: float = Field(
+        2.0, ge=1, description="sampler_correction: ratios are truncated, or masked, beyond this"
+    )
+    sampler_floor: float = Field(
+        0.0, ge=0, le=1, description="sampler_correction: ratios below are masked; 0: off"
     )
     gamma: Share = Field(1.0, description="discount of later rewards, per token")
     gae_lambda: Share = Field(1.0, description="1: returns less values; 0: one-step errors")
@@ -115,6 +128,12 @@ class AlgorithmConfig(Section):
         if self.name == "ppo" and self.critic is None:
             raise ValueError(
                 'algorithm.critic is none and ppo needs one. Set algorithm.critic="own" or "shared"'
+            )
+        if self.sampler_floor and self.sampler_correction in (None, "none", "token_truncate"):
+            raise ValueError(
+                f"algorithm.sampler_floor is {self.sampler_floor}, and only token_mask and "
+                "sequence_mask mask ratios below it. Set algorithm.sampler_correction, or leave "
+                "it out"
             )
         if self.entropy_target is not None and (
             not 0 <= self.entropy_coefficient <= self.entropy_coefficient_max

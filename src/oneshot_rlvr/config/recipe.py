@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from oneshot_rlvr.config.algorithm import AlgorithmConfig
+from oneshot_rlvr.config.algorithm import AlgorithmConfig, Correction
 from oneshot_rlvr.config.backend import BackendConfig
 from oneshot_rlvr.config.presets import COMPARES_GROUPS, NORMALISED
 from oneshot_rlvr.config.section import Section
@@ -76,6 +76,18 @@ class Recipe(Section):
                 f"{self.rollouts.prompts_per_step} rows to split among the updates"
                 f"{f' of each of {epochs} epochs' if epochs > 1 else ''}"
             )
+
+    def sampler_correction(self, engine: str) -> Correction:
+        """`algorithm.sampler_correction` resolved, for an engine by its own name.
+
+        The engines of this package compute as the trainer does unless that computes its products in
+        another type (autocast); vLLM's kernels round in their own way even in the same type.
+        """
+        given = self.algorithm.sampler_correction
+        if given is not None:
+            return given
+        differs = engine == "vllm" or self.model.autocast is not None
+        return "token_truncate" if differs else "none"
 
     def std_floor(self) -> float:
         """The least that counts as a group's reward std, `algorithm.std_floor` resolved.

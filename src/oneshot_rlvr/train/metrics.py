@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
 from oneshot_rlvr.records import rechecks
 from oneshot_rlvr.types import Graded, Reason
@@ -69,6 +70,22 @@ METRICS: dict[str, tuple[str, str]] = {
         "those of train/tokens that rows had which were then replaced",
     ),
     "train/logprob_gap": ("nats", "largest difference of sampler's and trainer's log-probability"),
+    "train/sampler_gap": (
+        "nats",
+        "mean distance of sampler's and trainer's log-probability, before the step's updates",
+    ),
+    "train/sampler_kl": (
+        "nats",
+        "KL of the sampler from the trainer, a token, on the sampler's draws by r - 1 - log r",
+    ),
+    "train/sampler_effective_share": (
+        "share",
+        "effective sample size of the tokens under the ratios r of trainer to sampler; 1: alike",
+    ),
+    "train/sampler_masked_share": (
+        "share",
+        "tokens that algorithm.sampler_correction left out of the policy loss",
+    ),
     "train/skipped_updates": ("count", "updates left out for a loss or gradient not finite"),
     "optimizer/learning_rate": ("rate", "of the step's last update"),
     **{f"train/reason/{reason}": ("share", f"verdicts with reason {reason}") for reason in Reason},
@@ -90,6 +107,23 @@ TIMINGS: dict[str, tuple[str, str]] = {
     "memory_bytes": ("bytes", "resident memory of the process at the end of the step"),
     "gpu_memory_bytes": ("bytes", "most that tensors have held on the GPU; on CUDA only"),
 }
+
+
+EXTREMES: dict[str, Callable[[list[float]], float]] = {
+    "ratio_max": max,
+    "ratio_min": min,
+    "logprob_gap": max,
+}
+"""How a metric that is no mean combines over micro-batches and updates."""
+
+
+def combined(collected: list[dict[str, float]]) -> dict[str, float]:
+    """Means over the updates of a step; extremes of what is an extreme."""
+    combined: dict[str, float] = {}
+    for name in {name: None for metrics in collected for name in metrics}:
+        values = [metrics[name] for metrics in collected if name in metrics]
+        combined[name] = EXTREMES[name](values) if name in EXTREMES else fmean(values)
+    return combined
 
 
 def rollout_metrics(graded: Sequence[Graded]) -> dict[str, float]:

@@ -10,9 +10,8 @@ passes (`train/forward.py`); what the algorithms compute (`algorithms/`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -45,17 +44,18 @@ from oneshot_rlvr.rollouts.randomness import StreamKey
 from oneshot_rlvr.train.batching import parts
 from oneshot_rlvr.train.forward import Forward, Known, padded
 from oneshot_rlvr.train.learner import LearnerState, prefixed, without_prefix
-from oneshot_rlvr.train.rows import generated_mask, sampler_gap, shaped_rewards, told_advantages
+from oneshot_rlvr.train.metrics import EXTREMES, combined
+from oneshot_rlvr.train.rows import (
+    effective_sample,
+    generated_mask,
+    sampled_logprobs,
+    sampler_gap,
+    shaped_rewards,
+    told_advantages,
+)
 from oneshot_rlvr.train.subsample import Drawn, drawn_rows
 from oneshot_rlvr.train.term_norms import term_norms
 from oneshot_rlvr.types import Graded, Rollout
-
-_EXTREMES: dict[str, Callable[[list[float]], float]] = {
-    "ratio_max": max,
-    "ratio_min": min,
-    "logprob_gap": max,
-}
-"""How a metric that is no mean combines over micro-batches and updates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ class TrainStep:
     """Holds what learns: policy, optimizer and, where the recipe has them, critic and reference.
 
     `steps_done` counts calls of `update`; the learning rate follows from it. `skipped_in_a_row`
-    counts the updates left out since the last that was made.
+    counts the updates left out since the last that was made. `sampler` is the engine's name, which
+    says whether it needs a correction by default.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class TrainStep:
         *,
         reference: Reference | BaseReference | None = None,
         optimizer: AdamW | None = None,
+        sampler: str = "",
     ):
         config = recipe.algorithm
         self.policy = policy
@@ -99,6 +101,7 @@ class TrainStep:
             self.critic = Critic(policy.model, shared=config.critic == "shared")
             own = recipe.optimizer.model_copy(update={"learning_rate": config.critic_learning_rate})
             self.critic_optimizer = make_optimizer(self.critic.parameters(), own)
+        self.sampler_correction = recipe.sampler_correction(sampler)
         self.entropy_coefficient = config.entropy_coefficient  # of the next update
         self._controlled = config.entropy_coefficient  # the controller's, where there is one
         self.steps_done = 0
@@ -187,7 +190,7 @@ class TrainStep:
             left_out = "gradient_norm" not in collected[-1]
             self.skipped_in_a_row = self.skipped_in_a_row + 1 if left_out else 0
         self.steps_done += 1
-        metrics |= _combine(collected)
+        metrics |= effective_sample(combined(collected))
         metrics["skipped_updates"] = float(sum("gradient_norm" not in c for c in collected))
         self._between_steps(metrics)
         named = {
@@ -279,7 +282,7 @@ class TrainStep:
                     sums[name] = sums.get(name, 0.0) + value.item()
                 for name, value in output.extremes.items():
                     extremes.setdefault(name, []).append(value.item())
-        metrics = {**sums, **{name: _EXTREMES[name](values) for name, values in extremes.items()}}
+        metrics = {**sums, **{name: EXTREMES[name](values) for name, values in extremes.items()}}
         metrics |= self._apply(sums["loss"])
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
@@ -312,7 +315,10 @@ class TrainStep:
     ) -> tuple[TokenScores, LossOutputs]:
         """Scores and loss share of some rows."""
         config = self.recipe.algorithm.model_copy(
-            update={"entropy_coefficient": self.entropy_coefficient}
+            update={
+                "entropy_coefficient": self.entropy_coefficient,
+                "sampler_correction": self.sampler_correction,
+            }
         )
         chosen, before = [rollouts[n] for n in members], known.of(members)
         scores = self.forward.scores(chosen, with_entropy=bool(self.entropy_coefficient))
@@ -327,6 +333,7 @@ class TrainStep:
             old_logprobs_N_T=like.detach() if before.old is None else padded(before.old),
             advantages_N_T=advantages.advantages_N_T[members, :T].to(like),
             weights_N_T=weights.weights_N_T[members, :T].to(like.device),
+            sampler_logprobs_N_T=sampled_logprobs(chosen)[:, :T].to(like),
             told_weights_N_T=weights.told_N_T[members, :T].to(like.device),
             entropy_N_T=scores.entropy_N_T,
             reference_logprobs_N_T=reference_N_T,
@@ -388,12 +395,3 @@ class TrainStep:
 
 def _trained(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     return [p for p in parameters if p.requires_grad]
-
-
-def _combine(collected: list[dict[str, float]]) -> dict[str, float]:
-    """Means over the updates of a step; extremes of what is an extreme."""
-    combined: dict[str, float] = {}
-    for name in {name: None for metrics in collected for name in metrics}:
-        values = [metrics[name] for metrics in collected if name in metrics]
-        combined[name] = _EXTREMES[name](values) if name in _EXTREMES else fmean(values)
-    return combined

@@ -83,6 +83,9 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "train.keep_checkpoints": (5, {}),
     "tracking.trackers": (["wandb"], {}),
     "tracking.project": ("mine", {}),
+    "algorithm.sampler_correction": ("none", {}),
+    "algorithm.sampler_cap": (5.0, {}),
+    "algorithm.sampler_floor": (0.5, {"algorithm.sampler_correction": "token_mask"}),
 }  # fmt: skip
 
 

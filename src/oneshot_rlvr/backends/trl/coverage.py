@@ -31,6 +31,7 @@ TRANSLATED = frozenset(
         *("algorithm.name", "algorithm.clip_low", "algorithm.clip_high", "algorithm.averaging"),
         *("algorithm.kl_coefficient", "algorithm.kl_estimator", "algorithm.kl_place"),
         *("algorithm.entropy_coefficient", "algorithm.reference_refresh_every"),
+        *("algorithm.sampler_correction", "algorithm.sampler_cap", "algorithm.sampler_floor"),
         *("optimizer.learning_rate", "optimizer.betas", "optimizer.weight_decay"),
         *("optimizer.gradient_clip", "optimizer.warmup_steps"),
         *("train.steps", "train.updates_per_rollout", "train.epochs", "train.micro_batch_tokens"),
@@ -148,6 +149,11 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
     ):
         if value not in known:
             faults.append(f'{key} = "{value}" (it has {", ".join(known)})')
+    if algorithm.sampler_correction not in (None, "none") and recipe.rollouts.engine != "vllm":
+        faults.append(
+            f'algorithm.sampler_correction = "{algorithm.sampler_correction}" without vLLM (it '
+            'corrects for vLLM alone: set rollouts.engine = "vllm", or "none")'
+        )
     if algorithm.std_floor is None and recipe.std_floor():
         faults.append(
             "the floor of a group's reward std that this recipe has, because its rewards can "

@@ -31,6 +31,7 @@ TRANSLATED = frozenset(
         *("algorithm.entropy_coefficient", "algorithm.gamma", "algorithm.gae_lambda"),
         *("algorithm.critic_learning_rate", "algorithm.value_clip"),
         "algorithm.dynamic_sampling",
+        *("algorithm.sampler_correction", "algorithm.sampler_cap", "algorithm.sampler_floor"),
         *("optimizer.learning_rate", "optimizer.betas", "optimizer.weight_decay"),
         *("optimizer.gradient_clip", "optimizer.warmup_steps"),
         *("train.steps", "train.updates_per_rollout", "train.epochs", "train.micro_batch_tokens"),

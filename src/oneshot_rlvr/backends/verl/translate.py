@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, gcd
 from pathlib import Path
-from typing import Any
 
+from oneshot_rlvr.backends.verl.correction import Settings, correction
 from oneshot_rlvr.backends.verl.coverage import refuse_what_has_no_counterpart
 from oneshot_rlvr.config import Recipe
 
@@ -22,8 +22,6 @@ PLUGIN = "oneshot_rlvr.backends.verl.plugin"
 UNBOUNDED = 1e9  # a limit that is never met, where verl has no way to switch it off
 AUTO_ENGINE = "vllm"
 
-Settings = dict[str, Any]
-"""Override -> value, in order; a leading + adds a key that verl's own configuration lacks."""
 
 # algorithm -> (advantage estimator, policy loss)
 ESTIMATORS = {
@@ -167,6 +165,7 @@ def _algorithm(recipe: Recipe, target: Target) -> Settings:
         "algorithm.gamma": algorithm.gamma,
         "algorithm.lam": algorithm.gae_lambda,
         "algorithm.use_kl_in_reward": in_reward,
+        **correction(recipe),
     }
     if in_reward:
         settings |= {
