@@ -132,7 +132,8 @@ class Decoder:
         """Last layer's output (..., width) to logits (..., V), while sampling in float32 or wider:
         the trainer's are (`wide.py`), and the two must agree on what was sampled from."""
         head, states = self.model.lm_head, self.final_norm(x)
-        if torch.is_grad_enabled() or type(head) is not nn.Linear:
+        narrow = type(head) is nn.Linear and torch.finfo(head.weight.dtype).bits < 32
+        if torch.is_grad_enabled() or not narrow:
             return head(states)
         flat = states.reshape(-1, states.shape[-1])
         return wide_linear(flat, head.weight, head.bias).view(*states.shape[:-1], -1)
