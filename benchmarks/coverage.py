@@ -22,6 +22,7 @@ from scipy.stats import binom
 from oneshot_rlvr.estimators import (
     Estimate,
     mean_interval,
+    paired_difference,
     paired_interval,
     seeds_interval,
     share_interval,
@@ -115,6 +116,24 @@ def paired(n: int, samples: int, concentration: float, method: str) -> Callable[
     return at
 
 
+def nothing_changed(
+    n: int, counts: tuple[int, int], concentration: float, *, even: bool
+) -> Callable[[float], Draw]:
+    """A p-value of two sides that are the same model, asked `counts` times; it holds at 0.05."""
+
+    def at(p: float) -> Draw:
+        def draw(generator: np.random.Generator) -> tuple[Estimate, float]:
+            skill_Q = skills(p, concentration, n, generator)
+            sides = [generator.binomial(count, skill_Q) / count for count in counts]
+            found = paired_difference(*sides, samples=min(counts), even=even)
+            # Told as an interval: it holds the truth where nothing was called significant.
+            return Estimate(0.0, 0.0, 1.0, n), 0.0 if found.p_value >= 0.05 else 2.0
+
+        return draw
+
+    return at
+
+
 def fast_bootstrap(values: np.ndarray, generator: np.random.Generator) -> Estimate:
     """The percentile bootstrap of `estimators.bootstrap_interval`, 400 resamples at once."""
     means = values[generator.integers(0, len(values), (400, len(values)))].mean(axis=1)
@@ -177,6 +196,19 @@ def simulate(runs: int, say: Callable[[str], None]) -> list[dict[str, object]]:
                 for method in ("ours", "t"):
                     cell = worst(paired(n, samples, concentration, method), runs)
                     add(what, names[method], method == "ours", n, cell)
+    for counts in ((1, 1), (1, 8), (8, 8), (8, 64)):
+        alike = counts[0] == counts[1]
+        for concentration in CONCENTRATIONS:
+            what = f"no difference, {counts[0]} and {counts[1]} answers, {concentration:g}"
+            for n in QUESTIONS:
+                tests = [("sign flips", True)] + (
+                    [] if alike else [("t test, with its grain", False)]
+                )
+                for method, even in tests:
+                    if even and n == 500 and counts[1] == 64:
+                        continue  # minutes a cell, and there both hold
+                    cell = worst(nothing_changed(n, counts, concentration, even=even), runs // 4)
+                    add(what, method, even == alike, n, cell)
     return rows
 
 
@@ -225,6 +257,7 @@ def page(rows: list[dict[str, object]], runs: int) -> str:
         "deviation of",
         "the seeds' true scores. A difference is between a model and one that mends a tenth of its "
         "mistakes.",
+        "No difference: one model on both sides; the share of p-values that are not below 0.05.",
         "The percentile bootstrap is shown because it is common; over few seeds it promises too "
         "much.",
         "",

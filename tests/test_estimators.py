@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import stdtr
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.estimators import (
@@ -274,3 +275,39 @@ def test_nothing_measured_is_refused(empty):
 def test_a_missing_measurement_is_refused_rather_than_averaged():
     with pytest.raises(DataError, match="nan"):
         mean_interval([0.5, float("nan")])
+
+
+@pytest.mark.parametrize("counts", [(1, 8), (8, 1), (2, 16)])
+@pytest.mark.parametrize("concentration", [2.0, math.inf])
+def test_p_values_of_sides_with_different_numbers_of_answers_err_as_often_as_they_say(
+    counts, concentration
+):
+    """Swapping sides called up to 23 % of comparisons of a model with itself significant."""
+    generator, runs, questions = np.random.default_rng(5), 800, 30
+    wrong = {True: 0, False: 0}
+    for _ in range(runs):
+        skill = 0.9
+        if math.isfinite(concentration):
+            skill = generator.beta(0.9 * concentration, 0.1 * concentration, questions)
+        before, after = (generator.binomial(k, skill, questions) / k for k in counts)
+        for even in wrong:
+            found = paired_difference(before, after, samples=min(counts), even=even)
+            wrong[even] += found.p_value < 0.05
+    # 0.05 and three standard errors of 800 runs
+    assert wrong[False] / runs < 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+    if counts != (2, 16):
+        assert wrong[True] > wrong[False]
+
+
+def test_a_p_value_of_uneven_sides_by_hand():
+    # Changes 0.5, 0.5, 0 and the grain of 1 answer: mean 0.2, population variance 0.46, 5 values.
+    found = paired_difference([0.5, 0.5, 1.0], [1.0, 1.0, 1.0], samples=1, even=False)
+    t = 0.2 / math.sqrt(0.46 / 5)
+    assert found.p_value == pytest.approx(2 * stdtr(4, -t))
+    assert "t test" in found.test
+
+
+def test_uneven_sides_still_find_a_large_difference():
+    generator = np.random.default_rng(1)
+    before, after = (generator.binomial(k, p, 60) / k for k, p in ((1, 0.3), (8, 0.8)))
+    assert paired_difference(before, after, samples=1, even=False).p_value < 1e-6

@@ -28,3 +28,18 @@ def test_it_never_pays_and_never_takes_more_than_the_largest():
 
 def test_without_a_buffer_nothing_is_deducted_whatever_the_length():
     assert overlong_penalty(LENGTHS, 100, 0.0, 1.0).tolist() == [0.0] * len(LENGTHS)
+
+
+def test_a_right_answer_at_the_limit_lies_midway_between_right_and_wrong():
+    """DAPO takes 1 of rewards of -1 and 1: as much of verdicts of 0 and 1 is 0.5."""
+    from oneshot_rlvr.algorithms.advantages import group_normalized
+    from oneshot_rlvr.config import parse_recipe
+
+    config = parse_recipe({"algorithm": {"name": "dapo"}}).algorithm
+    penalty = overlong_penalty(
+        torch.tensor([10, 100, 10]), 100, config.overlong_buffer_share, config.overlong_penalty
+    )
+    ours = torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64) - penalty
+    papers = torch.tensor([[1.0, 1.0 - 1.0, -1.0]], dtype=torch.float64)
+    assert ours.tolist() == [[1.0, 0.5, 0.0]]
+    assert torch.allclose(group_normalized(ours, 1e-9), group_normalized(papers, 1e-9), atol=1e-6)

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from oneshot_rlvr.backends.local import run
 from oneshot_rlvr.policy import load_policy
 from oneshot_rlvr.policy.lora import has_adapters
+from oneshot_rlvr.records import Run
+from oneshot_rlvr.verbs.evaluate import evaluate
 
 SETTINGS = {
     "model.lora": {"rank": 2, "alpha": 4.0},
@@ -50,3 +53,33 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
         run(recipe, out=out, progress=watcher(after=3))
     run(recipe, out=out, resume=True)
     assert_same_run(straight_run, out)
+
+
+def test_what_was_tested_is_what_final_holds(tmp_path, small_recipe):
+    """The answers of the test set, drawn again from the saved directory, are those recorded."""
+    settings = {"model.dtype": "bfloat16", "model.lora": {"rank": 2, "alpha": 4.0}}
+    recipe = small_recipe({**settings, "optimizer.learning_rate": 1e-5})
+    out = tmp_path / "run"
+    step = run(recipe, out=out).summary["step"]
+    merged = AutoModelForCausalLM.from_pretrained(out / "final")
+    assert merged.dtype == torch.float32
+    adapters = load_file(out / "final" / "adapter" / "adapter_model.safetensors")
+    assert {t.dtype for t in adapters.values()} == {torch.float32}
+    base = load_policy(recipe.model).model.state_dict()
+    update = merged.state_dict()["model.layers.0.mlp.up_proj.weight"].double()
+    update -= base["model.layers.0.mlp.up_proj.weight"].double()
+    name = "base_model.model.model.layers.0.mlp.up_proj.lora_{}.weight"
+    wanted = 2.0 * adapters[name.format("B")].double() @ adapters[name.format("A")].double()
+    assert ((update - wanted).norm() / wanted.norm()).item() < 0.01
+    test, tested = recipe.evaluation.test, Run(out).samples("test", step)
+    found = evaluate(
+        out,
+        benchmarks=[test.path],
+        seed=test.seed,
+        samples=test.samples,
+        temperature=test.temperature,
+        questions=test.questions,
+    )
+    (again,) = found.values()
+    assert [s["text"] for s in again.samples] == tested["text"].tolist()
+    assert len(tested) > 4

@@ -11,7 +11,9 @@ from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.examples.schedule import rows_of_step
 from oneshot_rlvr.records import Run
+from oneshot_rlvr.selection.sources import from_run
 
+COLUMNS = ("row", "example_id", "tokens", "correct", "reward", "advantage")
 HARD, EASY = "zzz", "a"
 
 
@@ -40,8 +42,11 @@ def test_rows_of_equal_rewards_are_asked_with_another_prompt(recipe, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     replaced = 0
     for line in lines:
-        rows = Run(tmp_path / "run").rollouts([line["step"]])
+        table = Run(tmp_path / "run").rollout_table(line["step"], [*COLUMNS, "sampling", "learned"])
+        every = table.to_pandas()
+        rows = every[every["learned"]]
         assert len(rows) == 3 * 8
+        assert_all_is_recorded(line, every)
         planned = [("a", HARD, "b")[e] for e in rows_of_step(3, 3, line["step"], 0)]
         asked = rows.groupby("row")["example_id"].first().tolist()
         moved = [one != other for one, other in zip(planned, asked, strict=True)]
@@ -50,6 +55,25 @@ def test_rows_of_equal_rewards_are_asked_with_another_prompt(recipe, tmp_path):
         assert (line["train/discarded_tokens"] > 0) == (line["train/resampled_rows"] > 0)
         assert moved[planned.index(HARD)]  # it is never solved, so another took its place
     assert replaced >= len(lines)
+
+
+def assert_all_is_recorded(line, every) -> None:
+    """Accuracy is of first answers, tokens are of all, and what was replaced has no advantage."""
+    first, replaced = every[every["sampling"] == 1], every[~every["learned"]]
+    assert len(first) == 3 * 8
+    assert line["train/accuracy"] == first["correct"].mean()
+    assert line["train/tokens"] == every["tokens"].map(len).sum()
+    assert line["train/discarded_tokens"] == replaced["tokens"].map(len).sum()
+    assert not replaced["advantage"].any()
+    assert (replaced.groupby(["row", "sampling"])["reward"].nunique() == 1).all()
+
+
+def test_histories_have_the_visits_that_were_replaced(recipe, tmp_path):
+    run(recipe, out=tmp_path / "run")
+    history = from_run(Run(tmp_path / "run"))
+    hard = history.ids.index(HARD)
+    assert history.visits_E[hard] == 4  # at every step, and never solved
+    assert history.never_solved_E()[hard]
 
 
 def test_what_took_a_place_is_the_same_after_a_resume(recipe, tmp_path, watcher):

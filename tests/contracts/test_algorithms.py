@@ -157,7 +157,7 @@ def twin_advantages(name, given, config):
         elif name == "dr_grpo":
             advantage = outcomes[n] - group.mean()
         else:
-            spread = max(group.std(ddof=1), config.std_floor) + config.advantage_epsilon
+            spread = max(group.std(ddof=1), config.std_floor or 0) + config.advantage_epsilon
             advantage = (outcomes[n] - group.mean()) / spread
         result[n] = advantage * mask[n]
     return result

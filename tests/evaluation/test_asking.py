@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 
+from oneshot_rlvr.config import BenchmarkConfig
 from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.estimators import paired_difference
-from oneshot_rlvr.evaluation import Benchmark
+from oneshot_rlvr.evaluation import Benchmark, load_benchmark
 from oneshot_rlvr.evaluation.comparison import compare
 from oneshot_rlvr.evaluation.contamination import completes, cut, cuts_of, matched_share, probed
 from oneshot_rlvr.evaluation.prompts import asked_in, read_templates
@@ -151,3 +153,47 @@ def test_other_questions_or_golds_are_refused():
     other = [{**row, "answer": "y"} for row in samples([[1], [0]])]
     with pytest.raises(DataError, match="question 'q0' has the gold 'x' on one side and 'y'"):
         compare("b", [samples([[1], [0]])], [other])
+
+
+def test_the_question_is_cut_and_not_the_prompt_around_it(tmp_path):
+    """Options and instructions are no part of what a memoriser knows by heart."""
+    (tmp_path / "rows.jsonl").write_text(
+        '{"id": "q", "question": "one two three four five six", "choices": ["red", "blue"], '
+        '"answer": "A"}\n'
+    )
+    (tmp_path / "b.toml").write_text(
+        'file = "rows.jsonl"\nverifier = "multiple_choice"\n'
+        'prompt = "{question}\\n{choices}\\nAnswer with the letter in a box, please."\n'
+        '[columns]\nquestion = "question"\nanswer = "answer"\nid = "id"\nchoices = "choices"\n'
+    )
+    benchmark = load_benchmark(BenchmarkConfig(benchmark=str(tmp_path / "b.toml")))
+    assert "A. red" in benchmark.examples[0].question
+    (found,) = cuts_of(benchmark)
+    assert (found.shown, found.hidden) == ("one two three four", " five six")
+    suffix = "Let's think step by step and output the final answer within \\boxed{}."
+    rows = Benchmark("rows", [Example("a", f"one two three four five {suffix}", "x")])
+    assert cuts_of(rows)[0].hidden == " four five"
+
+
+def test_a_perfect_memoriser_of_humaneval_is_found_out():
+    data = os.environ.get("ONESHOT_DATA_DIR")
+    if not data:
+        pytest.skip("ONESHOT_DATA_DIR names no folder of published data")
+    benchmark = load_benchmark(BenchmarkConfig(benchmark="humaneval"))
+    cuts = cuts_of(benchmark)
+    assert len(cuts) == 164
+    published = {c.example.id: c.example.extra["prefix"] for c in cuts}
+    # It has read the published file, and knows no prompt of ours.
+    memory = {key: text[text.index(c.shown) + len(c.shown) :] for c in cuts
+              for key, text in [(c.example.id, published[c.example.id])]}  # fmt: skip
+    _, summary = probed(benchmark, cuts, memory)
+    assert summary["completed"]["value"] == 1.0
+
+
+def test_sides_with_other_numbers_of_answers_are_not_swapped():
+    before, after = [[1], [0], [1], [0]], [[1, 1], [1, 0], [1, 1], [0, 1]]
+    uneven = compare("b", [samples(before)], [samples(after)])
+    assert "t test" in uneven.over_questions.test
+    assert uneven.before.answers == 1
+    even = compare("b", [samples(before), samples(before)], [samples(after)])  # two seeds of one
+    assert "sign-flip" in even.over_questions.test

@@ -7,11 +7,14 @@ from transformers import AutoModelForCausalLM
 from oneshot_rlvr.config import LoraConfig
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.policy import Reference, load_weights, save_policy, sequence_logprobs
+from oneshot_rlvr.policy.load import merge_in_place
 from oneshot_rlvr.policy.lora import (
+    Adapters,
     BaseReference,
     adapter_tensors,
     add_adapters,
     has_adapters,
+    merged_state,
     save_adapter,
 )
 from oneshot_rlvr.policy.random_model import random_policy
@@ -93,7 +96,8 @@ def test_peft_reads_the_saved_adapter_over_the_base(moved, tmp_path):
 
     policy, base = moved
     save_policy(base, tmp_path / "base")
-    save_adapter(policy.model, str(tmp_path / "base"), CONFIG, tmp_path / "adapter")
+    adapters = Adapters.of(policy.model)
+    save_adapter(adapters, str(tmp_path / "base"), CONFIG, tmp_path / "adapter")
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     joined = PeftModel.from_pretrained(plain, tmp_path / "adapter").eval()
     ids = torch.tensor([[1, 2, 3, 4]])
@@ -112,3 +116,96 @@ def test_only_the_named_layers_get_one():
     policy = random_policy("qwen2")
     add_adapters(policy.model, LoraConfig(targets=["q_proj"]), 0)
     assert all(".q_proj." in name for name in adapter_tensors(policy.model))
+
+
+# Low precision: what is saved is what was trained.
+
+
+def bfloat16_policy(**settings):
+    """A base in bfloat16 and adapters moved by five steps of 1e-5, as AdamW's first steps are."""
+    policy = random_policy("qwen2", seed=1, scale=0.1, hidden=64, dtype=torch.bfloat16, **settings)
+    add_adapters(policy.model, LoraConfig(rank=16, alpha=32.0), seed=5)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for name, parameter in adapter_tensors(policy.model).items():
+            if "lora_B" in name:
+                signs = torch.randn(parameter.shape, generator=generator).sign()
+                parameter.add_(5e-5 * signs)
+    return policy
+
+
+def kept_share(state, policy):
+    """How much of the update is there, along its own direction, over all adapted weights."""
+    along = size = 0.0
+    for name, layer in policy.model.named_modules():
+        if hasattr(layer, "lora_A"):
+            update = layer.get_delta_weight("default").double()
+            moved = state[f"{name}.weight"].double() - layer.base_layer.weight.double()
+            along += float((moved * update).sum())
+            size += float(update.square().sum())
+    return along / size
+
+
+def test_adapters_of_a_bfloat16_base_are_float32():
+    policy = bfloat16_policy()
+    assert {t.dtype for t in adapter_tensors(policy.model).values()} == {torch.float32}
+    assert scores(policy.model).dtype == torch.float32
+
+
+def test_a_saved_model_keeps_the_whole_update_and_a_bfloat16_one_would_not(tmp_path):
+    policy = bfloat16_policy(tie_word_embeddings=True)
+    save_policy(policy, tmp_path)
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path).eval()  # by the type it says it has
+    assert plain.dtype == torch.float32
+    assert kept_share(plain.state_dict(), policy) == pytest.approx(1.0, abs=1e-3)
+    rounded = {name: t.bfloat16() for name, t in merged_state(policy.model).items()}
+    assert kept_share(rounded, policy) < 0.3  # as it was saved, and sampled from
+    assert plain.get_output_embeddings().weight is plain.get_input_embeddings().weight
+
+
+def test_merged_in_place_it_is_the_model_that_would_be_saved(tmp_path):
+    policy = bfloat16_policy()
+    save_policy(policy, tmp_path)
+    expected = AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
+    merge_in_place(policy)
+    assert not has_adapters(policy.model)
+    assert policy.dtype == torch.float32
+    got = policy.model.state_dict()
+    assert got.keys() == expected.keys()
+    assert all(torch.equal(got[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("architecture", ["qwen2", "gpt2"])
+def test_a_head_that_was_trained_apart_is_saved_apart(architecture, in_place, tied, tmp_path):
+    policy = random_policy(architecture, seed=1, scale=0.1, tie_word_embeddings=tied)
+    base = scores(policy.model)
+    add_adapters(policy.model, LoraConfig(rank=2, alpha=4.0, targets=["lm_head"]), seed=0)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in adapter_tensors(policy.model).values():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    trained = scores(policy.model)
+    assert trained.requires_grad
+    assert (trained - base).abs().max() > 0.01  # the head's adapter is not passed over
+    if in_place:
+        merge_in_place(policy)
+    save_policy(policy, tmp_path)
+    if not in_place:
+        assert policy.model.config.tie_word_embeddings is tied  # as it was
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    assert plain.config.tie_word_embeddings is False
+    assert torch.allclose(scores(plain), trained, atol=1e-5)
+
+
+def test_a_tied_head_stays_tied(tmp_path):
+    policy = random_policy("qwen2", seed=1, tie_word_embeddings=True)
+    add_adapters(policy.model, CONFIG, seed=0)
+    save_policy(policy, tmp_path / "beside")
+    merge_in_place(policy)
+    save_policy(policy, tmp_path / "merged")
+    for folder in ("beside", "merged"):
+        plain = AutoModelForCausalLM.from_pretrained(tmp_path / folder)
+        assert plain.config.tie_word_embeddings is True
+        assert plain.get_output_embeddings().weight is plain.get_input_embeddings().weight

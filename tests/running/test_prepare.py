@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from oneshot_rlvr.backends.local import run
-from oneshot_rlvr.errors import OneshotError
+from oneshot_rlvr.errors import ConfigError, OneshotError
+from oneshot_rlvr.evaluation import Benchmark
+from oneshot_rlvr.running.prepare import keep_apart
+from oneshot_rlvr.types import Example
 
 
 def model_with(babbler: Path, folder: Path, **changes: Any) -> str:
@@ -112,3 +115,27 @@ def test_a_mistake_is_one_clear_error_before_anything_is_written(
     assert words in message
     assert len(message.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        "Let's think step by step and output the final answer within \\boxed{}.",
+        "Please reason step by step.",
+    ],
+)
+def test_a_suffix_does_not_hide_a_test_question(suffix):
+    held = "How many whole numbers lie between 10 and 100?"
+    with pytest.raises(ConfigError, match="1 question is in both the training and the test set"):
+        keep_apart(
+            [Example("a", f"{held} {suffix}", "89")],
+            {"test": Benchmark("b", [Example("b", held, "89")])},
+        )
+
+
+def test_near_duplicates_are_told_and_not_refused(caplog):
+    held = "A train leaves the town at noon and runs at sixty miles an hour to the far north coast"
+    sets = {"test": Benchmark("b", [Example("b", f"{held} of the land. When is it there?", "1")])}
+    with caplog.at_level("WARNING"):
+        keep_apart([Example("a", f"{held} of an island. When is it there?", "1")], sets)
+    assert "1 questions of the test set are nearly the same" in caplog.text

@@ -68,3 +68,26 @@ def test_one_bad_step_is_no_collapse():
     for step in range(1, 30):
         low = step == 12
         assert health.observe(step, {**GOOD, "train/tokens_mean": 1.0 if low else 50.0}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("train/sampler_gap", 0.2, "0.2 nats apart"),
+        ("train/sampler_kl", 0.05, "0.05 nats a token"),
+        ("train/sampler_effective_share", 0.5, "worth 50% of their number"),
+        ("train/sampler_masked_share", 0.3, "30% of the tokens are masked"),
+    ],
+)
+def test_a_sampler_far_from_the_trainer_is_told_once(key, value, words):
+    health = Health()
+    fine = {"train/sampler_gap": 0.01, "train/sampler_kl": 1e-4,
+            "train/sampler_effective_share": 0.999, "train/sampler_masked_share": 0.0}  # fmt: skip
+    told = [text for step in range(20) for text in health.observe(step, {**GOOD, **fine})]
+    assert told == []
+    bad = {**GOOD, **fine, key: value}
+    health = Health()
+    told = [text for step in range(20) for text in health.observe(step, bad)]
+    (said,) = told
+    assert "sampler and trainer disagree" in said
+    assert words in said

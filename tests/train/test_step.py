@@ -11,6 +11,7 @@ from oneshot_rlvr.config import (
     AlgorithmConfig,
     OptimizerConfig,
     Recipe,
+    RewardConfig,
     RolloutsConfig,
     TrainConfig,
 )
@@ -330,3 +331,55 @@ def test_other_architectures_learn_too(architecture):
     metrics = TrainStep(policy, recipe()).update(graded).metrics
     assert metrics["train/logprob_gap"] < 1e-4
     assert metrics["train/gradient_norm"] > 0
+
+
+@pytest.mark.parametrize("name", ["dr_grpo", "reinforce", "gspo"])
+def test_what_is_logged_is_a_mean_over_tokens_whatever_the_loss_averages(policy, graded, name):
+    """5.3 nats a token were once told as 0.02: multiplied by mean length / max_new_tokens."""
+    settings = {"name": name, "kl_coefficient": 0.1, "entropy_coefficient": 0.05}
+    told = TrainStep(policy, recipe(algorithm=settings), reference=moved_reference(policy))
+    metrics = told.update(graded).metrics
+    twin = random_policy("qwen2", seed=1, scale=0.1)
+    rollouts = [g.rollout for g in graded]
+    prompts, answers = [r.prompt_tokens for r in rollouts], [r.tokens for r in rollouts]
+    own = sequence_logprobs(twin.model, prompts, answers, 0.8, pad_id=0)
+    reference = moved_reference(twin).logprobs(prompts, answers, 0.8, pad_id=0)
+    inside = own.generated_mask_N_T
+    d = (reference.logprobs_N_T - own.logprobs_N_T)[inside]
+    assert metrics["train/entropy_nats"] == pytest.approx(
+        own.entropy_N_T[inside].mean().item(), rel=1e-5
+    )
+    assert metrics["train/kl"] == pytest.approx((d.exp() - d - 1).mean().item(), rel=1e-4)
+
+
+def test_the_entropy_controller_steers_by_nats_a_token(policy, graded):
+    # About 5.5 nats a token; by max_new_tokens = 3,072 it would be told as 0.02, below the target.
+    settings = {"name": "dr_grpo", "entropy_coefficient": 0.01, "entropy_target": 3.0}
+    trainer = TrainStep(policy, recipe(algorithm={**settings, "kl_coefficient": 0.0}))
+    metrics = trainer.update(graded).metrics
+    assert metrics["train/entropy_nats"] > 4
+    assert trainer.entropy_coefficient == 0  # above the target the bonus rests
+    assert trainer._controlled == pytest.approx(0.005)  # and falls
+
+
+def test_the_clip_share_counts_tokens_also_in_a_sum_over_a_fixed_length(policy, graded):
+    settings = {"name": "dr_grpo", "clip_low": 1e-9, "clip_high": 1e-9}
+    several = recipe(algorithm=settings, train={"updates_per_rollout": 2, "epochs": 2})
+    trainer = TrainStep(policy, several)
+    trainer.update(graded)
+    metrics = trainer.update(graded).metrics
+    # Half the updates are the first of their rollouts, whose ratio is 1; in the others almost every
+    # token of a group with an advantage that moved outwards is clipped.
+    assert metrics["train/clip_share"] > 0.1
+
+
+def test_a_saturated_group_moves_by_what_its_rewards_differ_and_no_more(policy):
+    rewards = [1.0, 0.999, 0.998, 1.0, 1.0, 0.0, 1.0, 0.999, 1.0, 0.0, 0.0, 0.0]
+    settings = recipe(algorithm={"entropy_coefficient": 0.0, "kl_coefficient": 0.0})
+    blown_up = TrainStep(policy, settings).update(grade(rollouts_of(policy), rewards)).advantages
+    assert max(map(abs, blown_up[:3])) > 0.9
+    penal = settings.model_copy(update={"reward": RewardConfig(length_penalty=0.01)})
+    held = TrainStep(policy, penal).update(grade(rollouts_of(policy), rewards)).advantages
+    # Row 0: 0.001 from the mean, by the least std of verdicts, 1 / sqrt(3).
+    assert held[:3] == pytest.approx([0.001732, 0, -0.001732], abs=1e-6)
+    assert held[3:6] == pytest.approx(blown_up[3:6])  # verdicts decide as they did

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from oneshot_rlvr.algorithms.averaging import AVERAGING
+from oneshot_rlvr.algorithms.averaging import AVERAGING, token_mean
 from oneshot_rlvr.algorithms.batch import (
     AdvantageInputs,
     Advantages,
@@ -22,8 +22,12 @@ from oneshot_rlvr.algorithms.batch import (
     Surrogate,
     Term,
 )
+from oneshot_rlvr.algorithms.correction import corrected, gap_terms
 from oneshot_rlvr.algorithms.regularizers import Regularizer, entropy, kl
 from oneshot_rlvr.config import AlgorithmConfig
+
+PER_TOKEN = ("kl", "entropy_nats")
+"""Terms that are told in nats a token; the others are told as parts of the loss."""
 
 Advantage = Callable[[AdvantageInputs, AlgorithmConfig], Advantages]
 Objective = Callable[[LossInputs, AlgorithmConfig], Surrogate]
@@ -48,16 +52,36 @@ class Algorithm:
         """The weight (N, T) of every token of an update in every average."""
         return AVERAGING[config.averaging](generated_mask_N_T, max_tokens)
 
+    def told_weights(self, generated_mask_N_T: Tensor) -> Tensor:
+        """The weight (N, T) of every token in what is logged: a mean over tokens, whatever the
+        loss averages, so that nats are nats and a share is a share."""
+        return token_mean(generated_mask_N_T, 0)
+
     def loss(self, batch: LossInputs, config: AlgorithmConfig) -> LossOutputs:
         """The loss of a batch, or the share of it that a part of the batch contributes."""
         weights_N_T = batch.weights_N_T
+        told_N_T = weights_N_T if batch.told_weights_N_T is None else batch.told_weights_N_T
         surrogate = self.objective(batch, config)
-        terms = [Term("policy_loss", surrogate.loss_N_T, config.policy_coefficient)]
+        policy_N_T, gaps = surrogate.loss_N_T, {}
+        if batch.sampler_logprobs_N_T is not None:
+            correction = corrected(
+                batch.old_logprobs_N_T,
+                batch.sampler_logprobs_N_T,
+                weights_N_T > 0,
+                config.sampler_correction or "none",
+                config.sampler_cap,
+                config.sampler_floor,
+            )
+            gaps = gap_terms(correction, told_N_T)
+            if config.sampler_correction not in (None, "none"):
+                policy_N_T = correction.weights_N_T.to(policy_N_T) * policy_N_T
+        terms = [Term("policy_loss", policy_N_T, config.policy_coefficient)]
         terms += [t for make in self.regularizers if (t := make(batch, config)) is not None]
         loss, values, weighted = weights_N_T.new_zeros(()), {}, {}
         for term in terms:
             average = (weights_N_T * term.value_N_T).sum()
-            values[term.name] = average.detach()
+            told = (told_N_T * term.value_N_T).sum() if term.name in PER_TOKEN else average
+            values[term.name] = told.detach()
             if term.coefficient:
                 weighted[term.name] = term.coefficient * average
                 loss = loss + weighted[term.name]
@@ -68,7 +92,8 @@ class Algorithm:
             {
                 "loss": loss.detach(),
                 **values,
-                "clip_share": (weights_N_T * surrogate.clipped_N_T).sum().detach(),
+                "clip_share": (told_N_T * surrogate.clipped_N_T).sum().detach(),
+                **gaps,
             },
             {"ratio_max": ratios_M.amax(), "ratio_min": ratios_M.amin()},
             weighted,

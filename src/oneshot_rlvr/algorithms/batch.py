@@ -51,6 +51,8 @@ class LossInputs:
     `weights_N_T` comes from `Algorithm.weights` over the whole update and is 0 on padding; other
     entries on padding must be finite. `reference_logprobs_N_T` may be None when the KL term is off,
     the values (with gradient), old values and returns where there is no critic.
+    `sampler_logprobs_N_T` are what the sampler said of its draws; None: it is the trainer.
+    `told_weights_N_T` weigh what is logged per token (`Algorithm.told_weights`); None: as the loss.
     """
 
     logprobs_N_T: Tensor
@@ -62,6 +64,8 @@ class LossInputs:
     values_N_T: Tensor | None = None
     old_values_N_T: Tensor | None = None
     returns_N_T: Tensor | None = None
+    told_weights_N_T: Tensor | None = None
+    sampler_logprobs_N_T: Tensor | None = None
 
 
 class Surrogate(NamedTuple):

@@ -15,7 +15,7 @@ from oneshot_rlvr.config import AlgorithmConfig
 
 normalized = per_rollout(
     lambda rewards_P_G, config: group_normalized(
-        rewards_P_G, config.advantage_epsilon, config.std_floor
+        rewards_P_G, config.advantage_epsilon, config.std_floor or 0.0
     )
 )
 

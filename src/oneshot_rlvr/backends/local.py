@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
-from oneshot_rlvr.config import Recipe
+from oneshot_rlvr.config import Recipe, RolloutsConfig
+from oneshot_rlvr.config.advice import advice
 from oneshot_rlvr.errors import RunError
 from oneshot_rlvr.evaluation import EvaluationResult, evaluate
 from oneshot_rlvr.policy import Policy, keep_freed_pages, load_policy, save_policy
-from oneshot_rlvr.policy.load import device_of
-from oneshot_rlvr.policy.lora import save_adapter
+from oneshot_rlvr.policy.load import device_of, merge_in_place
+from oneshot_rlvr.policy.lora import Adapters, save_adapter
 from oneshot_rlvr.records import Run, RunWriter
 from oneshot_rlvr.records.files import plain
 from oneshot_rlvr.records.schema import RUN
@@ -110,8 +111,12 @@ def _run(
         _threads(recipe, earlier, progress) as threads,
         Scorer(recipe.reward, seed=recipe.train.seed) as scorer,
     ):
+        for doubt in advice(recipe):
+            progress.note(f"warning: {doubt}.")
         ready = prepare(recipe, scorer)
-        trainer = TrainStep(ready.policy, recipe)  # takes its reference from the base weights
+        trainer = TrainStep(
+            ready.policy, recipe, sampler=ready.engine.name
+        )  # takes its reference from the base weights
         info = describe(recipe, ready, threads)
         if origin is not None:
             info["fork"] = origin.described()
@@ -144,8 +149,9 @@ def _run(
             )
             chosen = run_steps(job, start)
             del job, trainer  # optimizer and reference make room for the base
+            adapters = _plain(recipe, ready)
             _test(recipe, ready, scorer, writer, chosen, progress)
-            _save_final(recipe, ready.policy, writer, chosen)
+            _save_final(recipe, ready.policy, adapters, writer, chosen)
             summary = closing_summary(recipe, writer, chosen)
             writer.finish(summary)
             trackers.finish(chosen, _accuracies(summary))
@@ -252,6 +258,24 @@ def _answer(
     )
 
 
+def _plain(recipe: Recipe, ready: Prepared) -> Adapters | None:
+    """Adapters become part of the weights, in float32, before anything is tested: what the test
+    measures is what `final/` holds. The adapters as they were; None for a run without."""
+    if recipe.model.lora is None:
+        return None
+    adapters = Adapters.of(ready.policy.model)
+    merge_in_place(ready.policy)
+    return adapters
+
+
+def _testing_rollouts(recipe: Recipe) -> RolloutsConfig:
+    """vLLM would round merged adapters away in 16 bits."""
+    if recipe.model.lora is None:
+        return recipe.rollouts
+    wide = recipe.rollouts.vllm.model_copy(update={"dtype": "float32"})
+    return recipe.rollouts.model_copy(update={"vllm": wide})
+
+
 def _test(
     recipe: Recipe,
     ready: Prepared,
@@ -263,17 +287,22 @@ def _test(
     """The test set, once: the base, loaded anew, and the result."""
     if "test" not in ready.benchmarks:
         return
-    recorded = Run(writer.directory).evaluations()
+    recorded, rollouts = Run(writer.directory).evaluations(), _testing_rollouts(recipe)
     if ("test", 0) not in recorded:
         progress.note("test set: base model")
         base = load_policy(recipe.model)
-        engine = make_engine(recipe.rollouts.engine, base, recipe.rollouts)
+        if recipe.model.lora is not None:
+            merge_in_place(base)  # nothing to merge: as wide as the result
+        engine = make_engine(recipe.rollouts.engine, base, rollouts)
         result = _answer(recipe, "test", ready, base, engine, scorer)
         writer.evaluation("test", 0, result.samples, result.summary)
         del base, engine
     if ("test", chosen) not in recorded:
         progress.note(f"test set: trained model (step {chosen})")
-        result = _answer(recipe, "test", ready, ready.policy, ready.engine, scorer)
+        engine = ready.engine
+        if recipe.model.lora is not None:
+            engine = make_engine(recipe.rollouts.engine, ready.policy, rollouts)
+        result = _answer(recipe, "test", ready, ready.policy, engine, scorer)
         writer.evaluation("test", chosen, result.samples, result.summary)
 
 
@@ -286,12 +315,14 @@ def _accuracies(summary: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _save_final(recipe: Recipe, policy: Policy, writer: RunWriter, chosen: int) -> None:
+def _save_final(
+    recipe: Recipe, policy: Policy, adapters: Adapters | None, writer: RunWriter, chosen: int
+) -> None:
     """The result as a plain HF directory with a model card; adapters also by themselves."""
     card = run_card(Run(writer.directory), chosen)
     what = f"the final model (step {chosen})"
     with written_beside(writer.directory / FINAL, what) as directory:
         save_policy(policy, directory)
-        if recipe.model.lora is not None:
-            save_adapter(policy.model, recipe.model.path, recipe.model.lora, directory / ADAPTER)
+        if recipe.model.lora is not None and adapters is not None:
+            save_adapter(adapters, recipe.model.path, recipe.model.lora, directory / ADAPTER)
         (directory / "README.md").write_text(card, encoding="utf-8")

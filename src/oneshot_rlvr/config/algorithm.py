@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from oneshot_rlvr.config.presets import PRESETS, USED_BY
+from oneshot_rlvr.config.presets import OFF_AT_ZERO, PRESETS, USED_BY
 from oneshot_rlvr.config.section import Section, Share
+
+Correction = Literal["none", "token_truncate", "token_mask", "sequence_mask"]
 
 
 class AlgorithmConfig(Section):
@@ -56,8 +58,23 @@ class AlgorithmConfig(Section):
         "rollouts x max_new_tokens",
     )
     advantage_epsilon: float = Field(1e-6, gt=0, description="added to a reward std that divides")
-    std_floor: float = Field(
-        0.0, ge=0, description="a group's reward std counts as at least this; 0: off"
+    std_floor: float | None = Field(
+        None,
+        ge=0,
+        description="a group's reward std counts as at least this; 0: off; None: 0, or where "
+        "rewards can differ by less than a verdict the std that one verdict makes, "
+        "1 / sqrt(group_size)",
+    )
+    sampler_correction: Correction | None = Field(
+        None,
+        description="importance weights for a sampler that rounds otherwise than the trainer; "
+        "None: token_truncate where engine or type of products differ, else none",
+    )
+    sampler_cap: float = Field(
+        2.0, ge=1, description="sampler_correction: ratios are truncated, or masked, beyond this"
+    )
+    sampler_floor: float = Field(
+        0.0, ge=0, le=1, description="sampler_correction: ratios below are masked; 0: off"
     )
     gamma: Share = Field(1.0, description="discount of later rewards, per token")
     gae_lambda: Share = Field(1.0, description="1: returns less values; 0: one-step errors")
@@ -76,7 +93,10 @@ class AlgorithmConfig(Section):
         description="last share of rollouts.max_new_tokens, in which the reward falls; 0: off",
     )
     overlong_penalty: float = Field(
-        1.0, ge=0, description="deducted at max_new_tokens; linear from 0 within the buffer"
+        0.5,
+        ge=0,
+        description="deducted at max_new_tokens; linear from 0 within the buffer. DAPO's 1, whose "
+        "verdicts are -1 and 1, on those of 0 and 1",
     )
     dynamic_sampling: bool = Field(
         False, description="replace rows whose rewards are all equal by other prompts' rows"
@@ -98,7 +118,9 @@ class AlgorithmConfig(Section):
     def _all_used(self) -> AlgorithmConfig:
         for key, users in USED_BY.items():
             default = type(self).model_fields[key].default
-            if self.name not in users and getattr(self, key) != default and self.name in PRESETS:
+            given = getattr(self, key)
+            off = given == 0 and key in OFF_AT_ZERO
+            if self.name not in users and given != default and not off and self.name in PRESETS:
                 raise ValueError(
                     f"algorithm.{key} is {getattr(self, key)!r}, which {self.name} has no use for "
                     f"(of {', '.join(users)}). Leave it out"
@@ -106,6 +128,12 @@ class AlgorithmConfig(Section):
         if self.name == "ppo" and self.critic is None:
             raise ValueError(
                 'algorithm.critic is none and ppo needs one. Set algorithm.critic="own" or "shared"'
+            )
+        if self.sampler_floor and self.sampler_correction in (None, "none", "token_truncate"):
+            raise ValueError(
+                f"algorithm.sampler_floor is {self.sampler_floor}, and only token_mask and "
+                "sequence_mask mask ratios below it. Set algorithm.sampler_correction, or leave "
+                "it out"
             )
         if self.entropy_target is not None and (
             not 0 <= self.entropy_coefficient <= self.entropy_coefficient_max

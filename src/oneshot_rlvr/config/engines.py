@@ -10,7 +10,8 @@ from oneshot_rlvr.config.section import Positive, Section
 
 
 class VLLMConfig(Section):
-    """Read by `rollouts.engine = "vllm"` alone. None of it changes what is sampled from."""
+    """Read by `rollouts.engine = "vllm"` alone. `dtype` is the type that weights and products are
+    rounded to while sampling, so it changes what is sampled from; nothing else here does."""
 
     memory_share: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.4,

@@ -54,7 +54,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 COMPARES_GROUPS = ("grpo", "dr_grpo", "dapo", "rloo", "gspo", "cispo")
 """These measure a rollout against the others of its row, so a row needs two."""
 
-_NORMALISED = ("grpo", "dapo", "gspo", "cispo")
+NORMALISED = ("grpo", "dapo", "gspo", "cispo")
 _CLIPPED = ("grpo", "dr_grpo", "dapo", "reinforce_plus_plus", "ppo", "gspo", "cispo")
 _VALUES = (
     "gae_lambda",
@@ -66,8 +66,11 @@ _VALUES = (
 USED_BY: Mapping[str, tuple[str, ...]] = {
     "clip_low": _CLIPPED,
     "clip_high": _CLIPPED,
-    "std_floor": _NORMALISED,
+    "std_floor": NORMALISED,
     "gamma": ("ppo", "reinforce_plus_plus"),
     **dict.fromkeys(_VALUES, ("ppo",)),
 }
 """Keys that only some algorithms read; a value that is not the default is refused elsewhere."""
+
+OFF_AT_ZERO = ("std_floor",)
+"""Of these, 0 says that they are off, which every algorithm can honour."""

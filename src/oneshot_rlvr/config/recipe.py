@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from oneshot_rlvr.config.algorithm import AlgorithmConfig
+from oneshot_rlvr.config.algorithm import AlgorithmConfig, Correction
 from oneshot_rlvr.config.backend import BackendConfig
-from oneshot_rlvr.config.presets import COMPARES_GROUPS
+from oneshot_rlvr.config.presets import COMPARES_GROUPS, NORMALISED
 from oneshot_rlvr.config.section import Section
 from oneshot_rlvr.config.sections import (
     EvaluationConfig,
@@ -76,6 +76,39 @@ class Recipe(Section):
                 f"{self.rollouts.prompts_per_step} rows to split among the updates"
                 f"{f' of each of {epochs} epochs' if epochs > 1 else ''}"
             )
+
+    def sampler_correction(self, engine: str) -> Correction:
+        """`algorithm.sampler_correction` resolved, for an engine by its own name.
+
+        The engines of this package compute as the trainer does unless that computes its products in
+        another type (autocast); vLLM's kernels round in their own way even in the same type.
+        """
+        given = self.algorithm.sampler_correction
+        if given is not None:
+            return given
+        differs = engine == "vllm" or self.model.autocast is not None
+        return "token_truncate" if differs else "none"
+
+    def std_floor(self) -> float:
+        """The least that counts as a group's reward std, `algorithm.std_floor` resolved.
+
+        Verdicts of 0 and 1 have a std of at least 1 / sqrt(G) in a group of G where they differ at
+        all (one of G differs: (1/G)(1 - 1/G) G / (G - 1)). Where rewards can differ by less, a
+        saturated group's noise of 0.001 would be blown up to advantages of size 1; so there that
+        least std is the floor, and an all-right group moves by what its rewards differ.
+        """
+        given = self.algorithm.std_floor
+        if given is not None:
+            return given
+        algorithm, reward = self.algorithm, self.reward
+        finer = (
+            reward.length_penalty
+            or reward.format_penalty
+            or (algorithm.overlong_buffer_share and algorithm.overlong_penalty)
+            or (algorithm.kl_coefficient and algorithm.kl_place == "reward")
+        )
+        compares = algorithm.name in NORMALISED
+        return self.rollouts.group_size**-0.5 if finer and compares else 0.0
 
     def derived(self) -> dict[str, int]:
         """The batch numbers that follow: rollouts, rows and rollouts per optimizer step."""

@@ -28,6 +28,7 @@ from oneshot_rlvr.evaluation.description import (
 )
 from oneshot_rlvr.examples import READERS, Row, load_file, locate, read_rows
 from oneshot_rlvr.examples.columns import to_example
+from oneshot_rlvr.examples.controls import without_suffix
 from oneshot_rlvr.examples.gold import FORMS
 from oneshot_rlvr.registry import nearest
 from oneshot_rlvr.types import Example
@@ -37,12 +38,21 @@ _CORE = ("id", "question", "answer", "domain", "family")
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """Questions with golds, ids unique. `decoding` is how its published numbers were sampled."""
+    """Questions with golds, ids unique. `decoding` is how its published numbers were sampled.
+
+    `bare` has the questions themselves by id, without prompt and options; an example that is not in
+    it is its own.
+    """
 
     name: str
     examples: list[Example]
     description: str = ""
     decoding: Decoding = field(default_factory=Decoding)
+    bare: Mapping[str, str] = field(default_factory=dict)
+
+    def bare_question(self, example: Example) -> str:
+        """What is asked, without what a prompt puts around it."""
+        return self.bare.get(example.id) or without_suffix(example).question
 
 
 def load_benchmark(config: BenchmarkConfig, data_dir: str | Path | None = None) -> Benchmark:
@@ -73,10 +83,16 @@ def load_benchmark(config: BenchmarkConfig, data_dir: str | Path | None = None) 
             f'Known: {", ".join(BENCHMARKS)}; or the path of a .toml file; or "file" with a path.'
         )
     if described.generator is not None:
-        examples = _generated(config, described)
+        asked = _generated(config, described)
     else:
-        examples = _published(name, described, config.path, folders)[: config.questions or None]
-    return Benchmark(name, examples, described.title or name, described.decoding)
+        asked = _published(name, described, config.path, folders)[: config.questions or None]
+    return Benchmark(
+        name,
+        [example for example, _ in asked],
+        described.title or name,
+        described.decoding,
+        {example.id: bare for example, bare in asked},
+    )
 
 
 def _from_examples(config: BenchmarkConfig, folders: Sequence[Path]) -> Benchmark:
@@ -87,19 +103,20 @@ def _from_examples(config: BenchmarkConfig, folders: Sequence[Path]) -> Benchmar
     return Benchmark(name, examples[: config.questions or None], f"examples of {config.path}")
 
 
-def _generated(config: BenchmarkConfig, described: Description) -> list[Example]:
-    """`questions` items of every family, of the split and seed asked for."""
+def _generated(config: BenchmarkConfig, described: Description) -> list[tuple[Example, str]]:
+    """`questions` items of every family, of the split and seed asked for, each with its question
+    as it is without a prompt."""
     count = config.questions or described.per_family
     if described.generator == "arithmetic":
         from oneshot_rlvr.evaluation import arithmetic
 
         drawn = arithmetic.generate(config.seed, count, config.split)
-        return [_prompted(example, described) for example in drawn]
+        return [(_prompted(example, described), example.question) for example in drawn]
     from oneshot_rlvr.tiny import tasks
 
     wanted = described.domains or [family.domain for family in tasks.FAMILIES.values()]
     return [
-        example
+        (example, example.question)
         for name, family in tasks.FAMILIES.items()
         if family.domain in wanted
         for example in tasks.generate(name, config.seed, count, config.split)
@@ -124,7 +141,7 @@ def _chat(prompt: str, described: Description) -> list[dict[str, str]]:
 
 def _published(
     name: str, described: Description, path: str | None, folders: Sequence[Path]
-) -> list[Example]:
+) -> list[tuple[Example, str]]:
     """All rows of the file at `path`, of the benchmark's own file, or of its hub's copy."""
     wanted = path or described.file
     if path is None and described.hub is not None:
@@ -148,7 +165,7 @@ def _published(
     examples = [_example(row, number, described, schema) for number, row in enumerate(rows)]
     if not examples:
         raise DataError(f'The benchmark "{name}" has no rows in {wanted}.')
-    _refuse_double_ids(name, examples)
+    _refuse_double_ids(name, [example for example, _ in examples])
     return examples
 
 
@@ -165,8 +182,9 @@ def _local(file: str, folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def _example(row: Row, number: int, described: Description, schema: Schema) -> Example:
-    """One published row, in our columns, with the benchmark's prompt around its question."""
+def _example(row: Row, number: int, described: Description, schema: Schema) -> tuple[Example, str]:
+    """One published row, in our columns, with the benchmark's prompt around its question; and the
+    question itself."""
     columns = {"question": "question", "answer": "answer"} | (schema.columns or {})
     if described.builder is not None:
         builder: Builder = BUILDERS.load(described.builder)
@@ -193,7 +211,8 @@ def _example(row: Row, number: int, described: Description, schema: Schema) -> E
     prompt = PLACEHOLDER.sub(lambda m: _shown(m[1], fields.get(m[1], m[0])), described.prompt)
     drafted: dict[str, Any] = {"id": number, **described.options, **fields}
     drafted |= {"messages": _chat(prompt, described), "question": None, "answer": gold}
-    return to_example(Row(row.where, drafted), "own", verifier=described.verifier)
+    example = to_example(Row(row.where, drafted), "own", verifier=described.verifier)
+    return example, str(fields["question"])
 
 
 def _taken(row: Row, theirs: str | Sequence[str]) -> Any:

@@ -72,7 +72,8 @@ def compare(benchmark: str, before: Sequence[Samples], after: Sequence[Samples])
         for column in ("correct", "strict", "lenient")
         if all(s.get(column) is not None for side in (*before, *after) for s in side)
     }
-    answers = min(_answers_a_question(side) for side in (before, after))
+    counts = [_answers_of_all(side) for side in (before, after)]
+    answers, even = min(min(c.values()) for c in counts), counts[0] == counts[1]
     sides = [
         _side(side, ids, {column: both[number] for column, both in shares.items()})
         for number, side in enumerate((before, after))
@@ -82,19 +83,19 @@ def compare(benchmark: str, before: Sequence[Samples], after: Sequence[Samples])
         benchmark=benchmark,
         before=sides[0],
         after=sides[1],
-        over_questions=_difference(shares["correct"], answers),
+        over_questions=_difference(shares["correct"], answers, even=even),
         over_seeds=welch_difference(sides[0].scores_S, sides[1].scores_S) if several else None,
         readings={
-            column: _difference(both, answers)
+            column: _difference(both, answers, even=even)
             for column, both in shares.items()
             if column != "correct"
         },
     )
 
 
-def _difference(shares: Sequence[np.ndarray], answers: int) -> Difference:
+def _difference(shares: Sequence[np.ndarray], answers: int, *, even: bool) -> Difference:
     before_Q, after_Q = shares
-    return paired_difference(before_Q, after_Q, answers)
+    return paired_difference(before_Q, after_Q, answers, even=even)
 
 
 def _ids(benchmark: str, runs: Sequence[Samples]) -> list[str]:
@@ -132,11 +133,16 @@ def _by_question(samples: Samples, ids: Sequence[str], column: str) -> np.ndarra
 
 def _answers_a_question(side: Sequence[Samples]) -> int:
     """Answers to a question over all seeds of a side, the fewest."""
+    return min(_answers_of_all(side).values())
+
+
+def _answers_of_all(side: Sequence[Samples]) -> dict[str, int]:
+    """Answers to every question over all seeds of a side."""
     counts: dict[str, int] = {}
     for samples in side:
         for sample in samples:
             counts[sample["example_id"]] = counts.get(sample["example_id"], 0) + 1
-    return min(counts.values())
+    return counts
 
 
 def _side(side: Sequence[Samples], ids: Sequence[str], shares: Mapping[str, np.ndarray]) -> Side:

@@ -46,8 +46,12 @@ def cut(question: str) -> tuple[str, str] | None:
 
 
 def cuts_of(benchmark: Benchmark) -> list[Cut]:
-    """The benchmark's questions in two parts, those that are long enough."""
-    parts = [(example, cut(example.question)) for example in benchmark.examples]
+    """The benchmark's questions in two parts, those that are long enough.
+
+    The question itself is cut: of a prompt the end would be options or instructions, which a model
+    that knows the question by heart need not know, and one that does not may guess.
+    """
+    parts = [(example, cut(benchmark.bare_question(example))) for example in benchmark.examples]
     return [Cut(example, *both) for example, both in parts if both is not None]
 
 

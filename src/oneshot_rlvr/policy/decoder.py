@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oneshot_rlvr.policy.norm import rms_norm
+from oneshot_rlvr.policy.wide import wide_linear
 
 _FAMILIES = ("llama", "qwen2", "qwen3")
 
@@ -128,8 +129,14 @@ class Decoder:
         return x + mlp.down_proj(F.silu(mlp.gate_proj(normed)) * mlp.up_proj(normed))
 
     def logits(self, x: Tensor) -> Tensor:
-        """Last layer's output (..., width) to logits (..., V)."""
-        return self.model.lm_head(self.final_norm(x))
+        """Last layer's output (..., width) to logits (..., V), while sampling in float32 or wider:
+        the trainer's are (`wide.py`), and the two must agree on what was sampled from."""
+        head, states = self.model.lm_head, self.final_norm(x)
+        narrow = type(head) is nn.Linear and torch.finfo(head.weight.dtype).bits < 32
+        if torch.is_grad_enabled() or not narrow:
+            return head(states)
+        flat = states.reshape(-1, states.shape[-1])
+        return wide_linear(flat, head.weight, head.bias).view(*states.shape[:-1], -1)
 
     def final_norm(self, x: Tensor) -> Tensor:
         """What the output head reads."""

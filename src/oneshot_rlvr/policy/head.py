@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from oneshot_rlvr.kernels import head as kernels
 from oneshot_rlvr.policy.lanes import in_lanes, lane_count
+from oneshot_rlvr.policy.wide import add_outer, wide_linear, wide_product, wide_type
 
 # Logits held at once. 2^18 floats are 1 MiB, about one core's second-level cache; elsewhere a
 # launch costs more. At least 64 tokens, so that the product stays a matrix product.
@@ -36,8 +36,9 @@ def token_scores(
 ) -> tuple[Tensor, Tensor]:
     """Log-probability (M, nats) of each token and entropy (M, nats), at the temperature.
 
-    In float32 or wider, whatever the weights' type; differentiable in hidden states and head.
-    Under autocast the product with the head is in autocast's type.
+    In float32 or wider, logits and the head's gradient too, whatever the weights' type (`wide.py`);
+    differentiable in hidden states and head. Under autocast states and head are first rounded to
+    autocast's type.
     """
     device = hidden_M_D.device.type
     if torch.is_autocast_enabled(device):
@@ -68,9 +69,7 @@ def _part(hidden_M_D: Tensor, weight_V_D: Tensor) -> int:
 
 
 def _log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    logits = F.linear(hidden, weight, bias)
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    return (logits.to(wide) / temperature).log_softmax(-1)
+    return (wide_linear(hidden, weight, bias) / temperature).log_softmax(-1)
 
 
 class _Head(torch.autograd.Function):
@@ -84,7 +83,7 @@ class _Head(torch.autograd.Function):
         temperature: float,
     ) -> tuple[Tensor, Tensor]:
         M, part = hidden.shape[0], _part(hidden, weight)
-        wide = torch.promote_types(hidden.dtype, torch.float32)
+        wide = wide_type(hidden.dtype)
         logprobs, entropy = hidden.new_empty(M, dtype=wide), hidden.new_empty(M, dtype=wide)
         for m in range(0, M, part):
             logs = _log_softmax(hidden[m : m + part], weight, bias, temperature)
@@ -102,8 +101,10 @@ class _Head(torch.autograd.Function):
         hidden, weight, bias, tokens, entropy = ctx.saved_tensors
         M, part = hidden.shape[0], _part(hidden, weight)
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        grad_bias = torch.zeros_like(bias) if bias is not None else None
+        # Sums over many parts: in 16 bits they would soon stand still.
+        wide = wide_type(weight.dtype)
+        grad_weight = torch.zeros_like(weight, dtype=wide) if ctx.needs_input_grad[1] else None
+        grad_bias = torch.zeros_like(bias, dtype=wide) if bias is not None else None
         for m in range(0, M, part):
             here = slice(m, m + part)
             logs = _log_softmax(hidden[here], weight, bias, ctx.temperature)
@@ -112,14 +113,20 @@ class _Head(torch.autograd.Function):
             dz = logs.clamp_(min=torch.finfo(logs.dtype).min).add_(entropy[here, None])
             dz.mul_(grad_entropy[here, None]).add_(grad_logprobs[here, None]).mul_(p).neg_()
             dz.scatter_add_(1, tokens[here, None], grad_logprobs[here, None])
-            dz = dz.div_(ctx.temperature).to(weight.dtype)
+            dz.div_(ctx.temperature)
             if grad_hidden is not None:
-                grad_hidden[here] = dz @ weight
+                grad_hidden[here] = wide_product(dz, weight)
             if grad_weight is not None:
-                grad_weight.addmm_(dz.T, hidden[here])
+                add_outer(grad_weight, dz, hidden[here])
             if grad_bias is not None:
                 grad_bias += dz.sum(0)
-        return grad_hidden, grad_weight, grad_bias, None, None
+        return (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None else grad_bias.to(bias.dtype),
+            None,
+            None,
+        )
 
 
 def _array(x: Tensor | None) -> Any:

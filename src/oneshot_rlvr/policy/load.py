@@ -9,6 +9,7 @@ Not here: forward passes (`decoder.py`, `logprobs.py`) and optimisers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,14 @@ from torch import nn
 from oneshot_rlvr.config import ModelConfig
 from oneshot_rlvr.errors import ModelError, RecordsError
 from oneshot_rlvr.policy.ends import end_ids
-from oneshot_rlvr.policy.lora import has_adapters, load_exact, merged_state, save_exact
+from oneshot_rlvr.policy.lora import (
+    has_adapters,
+    head_apart,
+    load_exact,
+    merge_adapters,
+    merged_state,
+    save_exact,
+)
 from oneshot_rlvr.policy.recompute import set_recompute
 from oneshot_rlvr.policy.tokenizer_guard import check_tokenizer
 
@@ -118,8 +126,9 @@ def make_policy(
 def save_policy(policy: Policy, directory: str | Path) -> Path:
     """Writes an ordinary HF directory: safetensors, tokenizer with its template, generation config.
 
-    Adapters are merged in, and lie beside it for `load_weights`. RecordsError when the disk
-    refuses.
+    Adapters are merged in, in float32 because a 16-bit weight does not hold what they change, and
+    lie beside it for `load_weights`. A head that differs from the embedding it was tied to is
+    saved, and said to be, apart. RecordsError when the disk refuses.
     """
     from safetensors import SafetensorError
 
@@ -127,11 +136,12 @@ def save_policy(policy: Policy, directory: str | Path) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _mend_generation_config(policy.model)
-        with _without_bars():
+        with _without_bars(), _told_apart(policy.model):
             if has_adapters(policy.model):
-                policy.model.save_pretrained(  # type: ignore[operator]
-                    directory, state_dict=merged_state(policy.model)
-                )
+                state = merged_state(policy.model)
+                wide = next(iter(state.values())).dtype  # saving empties the table
+                policy.model.save_pretrained(directory, state_dict=state)  # type: ignore[operator]
+                _tell_type(directory, wide)
                 save_exact(policy.model, directory)
             else:
                 policy.model.save_pretrained(directory)  # type: ignore[operator]
@@ -142,6 +152,35 @@ def save_policy(policy: Policy, directory: str | Path) -> Path:
             "or choose another directory with --out."
         ) from error
     return directory
+
+
+@contextmanager
+def _told_apart(model: nn.Module) -> Iterator[None]:
+    """While it is saved, the configuration says whether head and embedding are one weight."""
+    config: Any = model.config
+    tied = getattr(config, "tie_word_embeddings", False)
+    if tied and head_apart(model):
+        config.tie_word_embeddings = False
+    try:
+        yield
+    finally:
+        if tied:
+            config.tie_word_embeddings = tied
+
+
+def _tell_type(directory: Path, dtype: torch.dtype) -> None:
+    """config.json names the type of the weights that lie beside it, not of those in memory."""
+    path = directory / "config.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    told.pop("torch_dtype", None)
+    told["dtype"] = str(dtype).removeprefix("torch.")
+    path.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def merge_in_place(policy: Policy) -> None:
+    """The policy becomes the plain model that `save_policy` would write of it, where it stands."""
+    merge_adapters(policy.model)
+    policy.dtype = next(policy.model.parameters()).dtype
 
 
 def load_weights(policy: Policy, directory: str | Path) -> None:

@@ -55,7 +55,9 @@ def sequence_logprobs(
     values (M).
     """
     layout = Layout.of(prompts, responses, next(model.parameters()).device)
-    if unsupported(model) is None or plain_head(model):
+    # An adapter of the head is no part of its weight; such a model gives its logits itself.
+    plain = type(model.get_output_embeddings()) is nn.Linear  # type: ignore[operator]
+    if plain and (unsupported(model) is None or plain_head(model)):
         states_M_D = states(model, prompts, responses, layout, pad_id)
         return score(
             model,

@@ -26,11 +26,25 @@ class AdamW(torch.optim.AdamW):
         self._masters = [p if _wide(p) else _master(p) for p in self._trained]
         super().__init__(self._masters, **settings)
 
-    def step(self, closure: Any = None) -> Any:
-        """One update from the parameters' gradients."""
+    @property
+    def masters(self) -> list[nn.Parameter]:
+        """What is updated, in float32 or wider: a master, or the parameter itself."""
+        return self._masters
+
+    def collect(self) -> None:
+        """Takes the gradient of one backward pass into the masters' sums, in float32.
+
+        To be called after each of several: their sum in 16 bits would lose every small part.
+        """
         for parameter, master in self._pairs():
-            if master is not parameter:
-                master.grad = None if parameter.grad is None else parameter.grad.float()
+            if master is not parameter and parameter.grad is not None:
+                own = parameter.grad.float()
+                master.grad = own if master.grad is None else master.grad.add_(own)
+                parameter.grad = None
+
+    def step(self, closure: Any = None) -> Any:
+        """One update from the gradients collected, and those that the parameters still have."""
+        self.collect()
         result = super().step(closure)
         for parameter, master in self._pairs():
             if master is not parameter:
@@ -39,8 +53,8 @@ class AdamW(torch.optim.AdamW):
         return result
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clears the gradients of the trained parameters."""
-        for parameter in self._trained:
+        """Clears the gradients of the trained parameters and those collected."""
+        for parameter in (*self._trained, *self._masters):
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:

@@ -51,7 +51,8 @@ ROLLOUT_COLUMNS = pa.schema(
         ("advantage", pa.float64()),
     ]
 )
-"""One rollout a row; `row` and `index` place it in its step."""
+"""One rollout a row; `row` and `index` place it in its step. With dynamic sampling also `sampling`
+(1: the step's first) and `learned`: rows that were replaced are recorded, and have no advantage."""
 
 SAMPLE_COLUMNS = pa.schema(
     [

@@ -148,8 +148,18 @@ class RunWriter:
         """One flat line for a step: seconds, bytes, tokens a second (units in the key)."""
         self._append(schema.TIMINGS, step, values)
 
-    def rollouts(self, step: int, graded: Sequence[Graded], advantages: Sequence[float]) -> None:
-        """Every rollout of a step with its verdict, reward and advantage, as one part."""
+    def rollouts(
+        self,
+        step: int,
+        graded: Sequence[Graded],
+        advantages: Sequence[float],
+        beside: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        """Every rollout of a step with its verdict, reward and advantage, as one part.
+
+        `beside`: further columns, one value a rollout (with dynamic sampling: "sampling", from 1,
+        and "learned", false for those of rows that were replaced).
+        """
         if len(graded) != len(advantages):
             raise RecordsError(f"step {step}: {len(graded)} rollouts, {len(advantages)} advantages")
         rows = [
@@ -172,6 +182,9 @@ class RunWriter:
             }
             for item, advantage in zip(graded, advantages, strict=True)
         ]
+        for name, values in (beside or {}).items():
+            for row, value in zip(rows, values, strict=True):
+                row[name] = value
         path = schema.rollout_part(self.directory, step)
         self._write_table(path, rows, schema.ROLLOUT_COLUMNS)
 

@@ -1,8 +1,9 @@
 """vLLM in this process (extra `vllm`): continuous batching and paged keys and values, for a GPU.
 
 The trainer's weights are copied into vLLM's own at every call, from memory to memory, and the
-prefix cache is emptied with them: a call samples from the policy as it is, whoever changed it. On
-a GPU vLLM gives its memory back between calls (`rollouts.vllm.sleep`).
+prefix cache is emptied with them: a call samples from the policy as it is, whoever changed it.
+Adapters go beside the base, or in float32 weights (`vllm_weights.py`). On a GPU vLLM gives its
+memory back between calls (`rollouts.vllm.sleep`).
 
 Where it departs from the other engines: vLLM draws a token from its own generator, one per rollout,
 seeded from the rollout's address. So a call repeats itself, rollouts never share a stream, but the
@@ -25,16 +26,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from oneshot_rlvr.config import RolloutsConfig, VLLMConfig
 from oneshot_rlvr.errors import ConfigError, ModelError
 from oneshot_rlvr.policy.load import Policy
 from oneshot_rlvr.policy.logprobs import sequence_logprobs
-from oneshot_rlvr.policy.lora import merged_weights
+from oneshot_rlvr.policy.lora import has_adapters
 from oneshot_rlvr.rollouts.capacity import CPU_BYTES, key_value_bytes
 from oneshot_rlvr.rollouts.engine import Sampling, to_rollouts
 from oneshot_rlvr.rollouts.randomness import StreamKey, uniforms
+from oneshot_rlvr.rollouts.vllm_weights import Beside, beside_base, tied_apart, weights
 from oneshot_rlvr.types import Prompt, Rollout
 
 # What vLLM tells of its start would break the run's own line; errors are raised anyway.
@@ -126,6 +128,7 @@ class _Running:
     llm: Any
     sleeps: bool
     config_directory: tempfile.TemporaryDirectory[str]
+    beside: Beside | None = None
 
     @property
     def positions(self) -> int:
@@ -149,7 +152,8 @@ class _Running:
         settings = [_sampling_params(sampling, seed, policy.eos_ids) for seed in seeds_N]
         try:
             self.take_weights(policy)
-            outputs = self.llm.generate(requests, settings, use_tqdm=False)
+            adapters = None if self.beside is None else self.beside.take(policy.model)
+            outputs = self.llm.generate(requests, settings, use_tqdm=False, lora_request=adapters)
             if self.sleeps:
                 self.llm.sleep(level=2)  # weights too: the next call brings new ones
         except BaseException:
@@ -167,7 +171,7 @@ class _Running:
         if self.sleeps:
             torch.cuda.empty_cache() if policy.device.type == "cuda" else None
             self.llm.wake_up(tags=["weights"])
-        self.model.load_weights(_weights(policy.model))
+        self.model.load_weights(weights(policy.model, beside=self.beside is not None))
         if self.sleeps:
             self.llm.wake_up(tags=["kv_cache"])
         self.forget_prefixes()
@@ -176,20 +180,6 @@ class _Running:
         """Keys and values of the old weights must not serve the new ones."""
         if not self.llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not empty its prefix cache: a request is still running")
-
-
-def _weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Names and values as a checkpoint has them: adapters added in, tied weights once."""
-    # The model's own places only: a merged weight is freed, and the next may lie where it lay.
-    own = {tensor.data_ptr() for tensor in model.state_dict().values()}
-    seen: set[int] = set()
-    for name, value in merged_weights(model):
-        place = value.data_ptr()
-        if place in seen:
-            continue
-        if place in own:
-            seen.add(place)
-        yield name, value.detach()
 
 
 def _bare(model: Any) -> Any:
@@ -226,10 +216,12 @@ def _running_for(policy: Policy, settings: VLLMConfig) -> _Running:
     """The process's vLLM, started anew where model or settings differ from its own."""
     global _running
     config: Any = policy.model.config
-    identity = (config.to_json_string(), policy.device, _dtype(policy, settings), settings)
+    ranks = beside_base(policy.model)
+    adapted = has_adapters(policy.model), ranks and (ranks.rank, ranks.alpha)
+    identity = (config.to_json_string(), policy.device, policy.dtype, settings, adapted)
     if _running is None or _running.identity != identity:
         _stop()
-        _running = _start(policy, settings, identity)
+        _running = _start(policy, settings, identity, ranks)
         try:
             _try(_running, policy)
         except BaseException:
@@ -250,8 +242,11 @@ def _stop() -> None:
             torch.cuda.empty_cache()
 
 
-def _start(policy: Policy, settings: VLLMConfig, identity: tuple[Any, ...]) -> _Running:
-    """A vLLM with the model's shape and no weights yet."""
+def _start(
+    policy: Policy, settings: VLLMConfig, identity: tuple[Any, ...], beside: Beside | None = None
+) -> _Running:
+    """A vLLM with the model's shape and no weights yet; adapters in the weights where it has no
+    place for them beside."""
     on_gpu = policy.device.type == "cuda"
     if on_gpu and policy.device.index not in (None, 0):
         raise ConfigError(
@@ -262,15 +257,20 @@ def _start(policy: Policy, settings: VLLMConfig, identity: tuple[Any, ...]) -> _
     config.architectures = [
         type(_bare(policy.model)).__name__
     ]  # else vLLM guesses, not always well
+    if tied_apart(policy.model):
+        config.tie_word_embeddings = False
     directory = tempfile.TemporaryDirectory(prefix="oneshot-vllm-")
     try:
         with _surroundings_kept(), _plain_linear_layers():
             config.save_pretrained(directory.name)
-            llm = vllm.LLM(directory.name, **_arguments(policy, settings))
+            llm = vllm.LLM(directory.name, **_arguments(policy, settings, beside))
     except Exception as error:
         directory.cleanup()
+        if beside is not None:
+            log.warning("vLLM samples from merged float32 weights: %s", error)
+            return _start(policy, settings, identity)
         raise _refusal("does not start with", policy, error) from error
-    running = _Running(identity, llm, on_gpu and settings.sleep, directory)
+    running = _Running(identity, llm, on_gpu and settings.sleep, directory, beside)
     if running.sleeps:
         llm.sleep(level=2)
     return running
@@ -294,20 +294,24 @@ def _refusal(what: str, policy: Policy, error: Exception) -> ModelError:
     )
 
 
-def _arguments(policy: Policy, settings: VLLMConfig) -> dict[str, Any]:
+def _arguments(
+    policy: Policy, settings: VLLMConfig, beside: Beside | None = None
+) -> dict[str, Any]:
     on_gpu = policy.device.type == "cuda"
     positions = getattr(policy.model.config, "max_position_embeddings", None)
     arguments: dict[str, Any] = {
         "skip_tokenizer_init": True,  # token ids go in and come out
         "load_format": "dummy",  # the weights come from the trainer
         "generation_config": "vllm",  # the recipe says how to sample, not the model's file
-        "dtype": str(_dtype(policy, settings)).removeprefix("torch."),
+        "dtype": str(_dtype(policy, settings, beside)).removeprefix("torch."),
         # After temperature and truncation: the distribution that was sampled from.
         "logprobs_mode": "processed_logprobs",
         "enable_prefix_caching": True,  # a prompt's rollouts share its keys and values
         "max_num_seqs": settings.max_sequences,
         "max_model_len": -1,  # as many positions as the model knows and the memory holds
     }
+    if beside is not None:
+        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": beside.room}
     if on_gpu:
         arguments["gpu_memory_utilization"] = settings.memory_share
         arguments["enable_sleep_mode"] = settings.sleep
@@ -329,7 +333,9 @@ def _cache_bytes(policy: Policy, settings: VLLMConfig, positions: int | None) ->
     return min(CPU_BYTES, filled) or CPU_BYTES
 
 
-def _dtype(policy: Policy, settings: VLLMConfig) -> torch.dtype:
+def _dtype(policy: Policy, settings: VLLMConfig, beside: Beside | None) -> torch.dtype:
+    if has_adapters(policy.model) and beside is None:
+        return torch.float32  # merged: 16 bits do not hold what adapters change in a weight
     if settings.dtype != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
     return torch.bfloat16 if policy.device.type == "cuda" else policy.dtype

@@ -7,7 +7,10 @@ come first. Not here: run directories.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 from oneshot_rlvr.algorithms import ALGORITHMS
 from oneshot_rlvr.config import BenchmarkConfig, Recipe
@@ -15,6 +18,8 @@ from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.evaluation import Benchmark, load_benchmark
 from oneshot_rlvr.evaluation.run import refuse_repeats
 from oneshot_rlvr.examples import load_examples
+from oneshot_rlvr.examples.controls import without_suffix
+from oneshot_rlvr.examples.likeness import near_duplicates, same_questions
 from oneshot_rlvr.examples.prompting import encode_prompts
 from oneshot_rlvr.policy import Policy, load_policy
 from oneshot_rlvr.rewards import ARMS, Scorer
@@ -23,6 +28,8 @@ from oneshot_rlvr.rollouts import ENGINES, Engine, make_engine
 from oneshot_rlvr.train.resampling import refuse_single_prompt
 from oneshot_rlvr.train.trackers import load_trackers
 from oneshot_rlvr.types import Example
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ def prepare(recipe: Recipe, scorer: Scorer) -> Prepared:
     scorer.check_golds(examples)
     _check_labels(recipe, examples)
     benchmarks = {name: load_benchmark(config) for name, config in held_out(recipe).items()}
-    keep_apart({"training": examples, **{name: b.examples for name, b in benchmarks.items()}})
+    keep_apart(examples, benchmarks)
     for benchmark in benchmarks.values():
         scorer.check_golds(benchmark.examples)
     policy = load_policy(recipe.model)
@@ -64,26 +71,47 @@ def held_out(recipe: Recipe) -> dict[str, BenchmarkConfig]:
     return {name: config for name, config in sets.items() if config is not None}
 
 
-def keep_apart(sets: dict[str, list[Example]]) -> None:
+def keep_apart(examples: list[Example], benchmarks: Mapping[str, Benchmark]) -> None:
     """ConfigError where two sets share a question: such a result would prove nothing.
 
-    Questions that differ only in white space are one question.
+    Questions are compared, not prompts (`examples.likeness`). Near-duplicates are told in the log:
+    whether one gives the other away is for a reader to say.
     """
-    asked = {
-        name: {" ".join(example.question.split()) for example in examples}
-        for name, examples in sets.items()
-    }
-    names = list(asked)
-    for number, one in enumerate(names):
-        for other in names[number + 1 :]:
-            shared = asked[one] & asked[other]
-            if shared:
-                are = "question is" if len(shared) == 1 else "questions are"
-                raise ConfigError(
-                    f"{len(shared)} {are} in both the {one} and the {other} set, for example "
-                    f"{min(shared)[:80]!r}; held-out sets must share none. Change one of the sets, "
-                    "or the seed of a generated one."
-                )
+    sets = {"training": [_question(example, None) for example in examples]}
+    for name, benchmark in benchmarks.items():
+        sets[name] = [_question(example, benchmark) for example in benchmark.examples]
+    for one, other in combinations(sets, 2):
+        shared = same_questions(sets[one], sets[other])
+        if shared:
+            are = "question is" if len(shared) == 1 else "questions are"
+            example = min(" ".join(sets[other][pair.other].split()) for pair in shared)
+            raise ConfigError(
+                f"{len(shared)} {are} in both the {one} and the {other} set, for example "
+                f"{example[:80]!r}; held-out sets must share none. Change one of the sets, "
+                "or the seed of a generated one."
+            )
+        near = near_duplicates(sets[one], sets[other]) if one == "training" else []
+        if near:
+            texts = [sets[one][near[0].one], sets[other][near[0].other]]
+            log.warning(
+                "%d questions of the %s set are nearly the same as one of the %s set (%.0f %% of "
+                "their word runs), for example %r and %r: read them, and leave them out if one "
+                "gives the other away",
+                len({pair.other for pair in near}),
+                other,
+                one,
+                100 * near[0].alike,
+                *(" ".join(text.split())[:120] for text in texts),
+            )
+
+
+def _question(example: Example, benchmark: Benchmark | None) -> str:
+    """What is asked, with its options where it has some: "which of these" alone is no question."""
+    if example.extra.get("choices"):
+        return example.question
+    return (
+        without_suffix(example).question if benchmark is None else benchmark.bare_question(example)
+    )
 
 
 def _check_labels(recipe: Recipe, examples: list[Example]) -> None:

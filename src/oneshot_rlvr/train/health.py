@@ -20,9 +20,24 @@ STUCK_ENTROPY, STUCK_ACCURACY = 0.1, 0.5
 COLLAPSED_LENGTH = 0.25
 TRUNCATED, MORE_TRUNCATED = 0.5, 0.25
 FRUITLESS_STEPS = 10
+FAR_GAP, FAR_KL, FEW_EFFECTIVE, MANY_MASKED = 0.1, 0.02, 0.7, 0.1
+"""Of sampler and trainer, over a window: bfloat16 rounding gives gaps of some 0.01 nats, a KL below
+0.001 and an effective share above 0.99."""
 
 _ENTROPY, _LENGTH, _ACCURACY = "train/entropy_nats", "train/tokens_mean", "train/accuracy"
 _TRUNCATED, _SKIPPED = "train/truncated_share", "train/skipped_updates"
+
+# metric -> (limit, words, whether low values are the bad ones)
+_SAMPLER: dict[str, tuple[float, str, bool]] = {
+    "train/sampler_gap": (FAR_GAP, "their log-probabilities are {:.2g} nats apart", False),
+    "train/sampler_kl": (FAR_KL, "KL(sampler || trainer) is {:.2g} nats a token", False),
+    "train/sampler_effective_share": (
+        FEW_EFFECTIVE,
+        "the step's tokens are worth {:.0%} of their number",
+        True,
+    ),
+    "train/sampler_masked_share": (MANY_MASKED, "{:.0%} of the tokens are masked", False),
+}
 
 
 class Health:
@@ -36,7 +51,7 @@ class Health:
 
     def observe(self, step: int, metrics: Mapping[str, float | None]) -> list[str]:
         """Warnings that hold after this step and have not been given before."""
-        for key in (_ENTROPY, _LENGTH, _ACCURACY, _TRUNCATED):
+        for key in (_ENTROPY, _LENGTH, _ACCURACY, _TRUNCATED, *_SAMPLER):
             value = metrics.get(key)
             if value is not None and math.isfinite(value):
                 first = self._first.setdefault(key, [])
@@ -52,6 +67,7 @@ class Health:
             "truncated": self._truncated(),
             "fruitless": self._no_success(),
             "skipped": _skipped(metrics),
+            **{key: self._sampler(key) for key in _SAMPLER},
         }
         new = {key: text for key, text in found.items() if text and key not in self._told}
         self._told |= new.keys()
@@ -95,6 +111,17 @@ class Health:
         return (
             f"no rollout was right in {FRUITLESS_STEPS} steps, so the reward teaches nothing: look "
             "at train/reason/... for why, at the gold answer, and at rollouts.max_new_tokens"
+        )
+
+    def _sampler(self, key: str) -> str | None:
+        now = self._means(key)[1]
+        limit, words, low = _SAMPLER[key]
+        if now is None or (now >= limit if low else now <= limit):
+            return None
+        return (
+            f"sampler and trainer disagree: {words.format(now)} over the last {WINDOW} steps. See "
+            "that rollouts.vllm.dtype and model.dtype round alike; algorithm.sampler_correction "
+            "holds for small differences only"
         )
 
     def _means(self, key: str) -> tuple[float | None, float | None]:

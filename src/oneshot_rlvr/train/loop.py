@@ -42,7 +42,7 @@ from oneshot_rlvr.train.failure import save_failure
 from oneshot_rlvr.train.generators import seed_generators
 from oneshot_rlvr.train.health import Health
 from oneshot_rlvr.train.metrics import METRICS, TIMINGS, checked, rollout_metrics
-from oneshot_rlvr.train.resampling import replace_equal_rows
+from oneshot_rlvr.train.resampling import Resampled, replace_equal_rows
 from oneshot_rlvr.train.step import TrainStep
 from oneshot_rlvr.train.stopping import Stopped, Stopping
 from oneshot_rlvr.train.trackers import Trackers, tracked
@@ -147,15 +147,25 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
     clock.lap("generate_seconds")
     graded = job.scorer.score(rollouts, {e.id: e for e in job.examples}, step)
     clock.lap("score_seconds")
-    resampled: dict[str, float] = {}
+    told = rollout_metrics(graded)  # of first answers: those of replaced rows are as true
+    resampled = None
     if recipe.algorithm.dynamic_sampling:
-        graded, resampled = _resample(job, step, graded, sampling)
+        resampled = _resample(job, step, graded, sampling)
+        graded = resampled.kept
+        told |= resampled.metrics
+        told["train/tokens"] = float(sum(len(g.rollout.tokens) for g in resampled.all))
         clock.lap("resample_seconds")
     updated = job.trainer.update(graded)
     job.engine.sync(job.policy)
     clock.lap("update_seconds")
-    metrics = checked({**rollout_metrics(graded), **resampled, **updated.metrics}, METRICS)
-    job.writer.rollouts(step, graded, updated.advantages)
+    metrics = checked({**told, **updated.metrics}, METRICS)
+    if resampled is None:
+        job.writer.rollouts(step, graded, updated.advantages)
+    else:
+        unlearned = [0.0] * len(resampled.replaced)
+        job.writer.rollouts(
+            step, resampled.all, [*updated.advantages, *unlearned], resampled.columns
+        )
     job.writer.metrics(step, metrics)
     clock.lap("record_seconds")
     for warning in job.health.observe(step, metrics):
@@ -186,9 +196,7 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
     return best
 
 
-def _resample(
-    job: Job, step: int, graded: list[Graded], sampling: Sampling
-) -> tuple[list[Graded], dict[str, float]]:
+def _resample(job: Job, step: int, graded: list[Graded], sampling: Sampling) -> Resampled:
     """The step's rollouts, rows of equal rewards replaced by other prompts' rows."""
     recipe, number = job.recipe, len(job.examples)
 

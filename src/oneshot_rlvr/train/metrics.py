@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
 from oneshot_rlvr.records import rechecks
 from oneshot_rlvr.types import Graded, Reason
@@ -41,7 +42,7 @@ _READ_REASON = {
 METRICS: dict[str, Declared] = {
     "train/accuracy": (
         "share",
-        "correct rollouts of the step, exact",
+        "correct first answers of the step, exact",
         "0.2 to 0.8 at first teaches most; near 1: saturated, watch held-out accuracy instead; "
         "0 for ten steps: nothing to learn from",
     ),
@@ -82,7 +83,11 @@ METRICS: dict[str, Declared] = {
         "rollouts cut at rollouts.max_new_tokens",
         "should fall; worry above 0.5, or where it rises: they ramble, or need more room",
     ),
-    "train/tokens": ("tokens", "generated in the step", "the step's cost"),
+    "train/tokens": (
+        "tokens",
+        "generated in the step, also for rows that were then replaced",
+        "the step's cost",
+    ),
     "train/tokens_mean": (
         "tokens",
         "mean length of a rollout",
@@ -100,7 +105,7 @@ METRICS: dict[str, Declared] = {
     ),
     "train/kl": (
         "nats",
-        "estimate of the divergence from the reference (algorithm.kl_estimator), averaged",
+        "estimate of the divergence from the reference (algorithm.kl_estimator), mean over tokens",
         "0 at first, then grows; worry if it jumps, or grows while held-out accuracy falls",
     ),
     "train/entropy_nats": (
@@ -169,13 +174,33 @@ METRICS: dict[str, Declared] = {
     ),
     "train/discarded_tokens": (
         "tokens",
-        "generated for rows that were then replaced",
+        "those of train/tokens that rows had which were then replaced",
         "the price of the line above",
     ),
     "train/logprob_gap": (
         "nats",
         "largest difference of sampler's and trainer's log-probability",
         "below 0.001 in float32, below 1 in 16 bits; above: sampler and trainer are not one policy",
+    ),
+    "train/sampler_gap": (
+        "nats",
+        "mean distance of sampler's and trainer's log-probability, before the step's updates",
+        "1e-6 in float32, around 0.01 in 16 bits; growing over a run: weights do not arrive",
+    ),
+    "train/sampler_kl": (
+        "nats",
+        "KL of the sampler from the trainer, a token, on the sampler's draws by r - 1 - log r",
+        "below 0.001 is noise; above 0.01 choose an algorithm.sampler_correction",
+    ),
+    "train/sampler_effective_share": (
+        "share",
+        "effective sample size of the tokens under the ratios r of trainer to sampler; 1: alike",
+        "near 1; below 0.9 much of the step speaks for another policy",
+    ),
+    "train/sampler_masked_share": (
+        "share",
+        "tokens that algorithm.sampler_correction left out of the policy loss",
+        "a few in a thousand; above 0.05 sampler and trainer have come apart",
     ),
     "train/skipped_updates": (
         "count",
@@ -234,6 +259,23 @@ TIMINGS: dict[str, Declared] = {
         "near the card's size: a smaller train.micro_batch_tokens",
     ),
 }
+
+
+EXTREMES: dict[str, Callable[[list[float]], float]] = {
+    "ratio_max": max,
+    "ratio_min": min,
+    "logprob_gap": max,
+}
+"""How a metric that is no mean combines over micro-batches and updates."""
+
+
+def combined(collected: list[dict[str, float]]) -> dict[str, float]:
+    """Means over the updates of a step; extremes of what is an extreme."""
+    combined: dict[str, float] = {}
+    for name in {name: None for metrics in collected for name in metrics}:
+        values = [metrics[name] for metrics in collected if name in metrics]
+        combined[name] = EXTREMES[name](values) if name in EXTREMES else fmean(values)
+    return combined
 
 
 def rollout_metrics(graded: Sequence[Graded]) -> dict[str, float]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from oneshot_rlvr.algorithms.advantages import zero_variance
+from oneshot_rlvr.algorithms.correction import effective_share
 from oneshot_rlvr.algorithms.overlong import overlong_penalty
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.policy.logprobs import TokenScores
@@ -64,10 +65,24 @@ def rewards_of(graded: Sequence[Graded]) -> Tensor:
     return torch.tensor(list(rows.values()), dtype=torch.float64)
 
 
-def sampler_gap(scores: TokenScores, rollouts: Sequence[Rollout]) -> float:
-    """Largest difference between the sampler's and the trainer's log-probability of a token."""
-    sampled_N_T = torch.nn.utils.rnn.pad_sequence(
+def sampled_logprobs(rollouts: Sequence[Rollout]) -> Tensor:
+    """What the sampler said of its tokens (N, T, float64), 0 on padding."""
+    return torch.nn.utils.rnn.pad_sequence(
         [torch.tensor(r.logprobs, dtype=torch.float64) for r in rollouts], batch_first=True
     )
+
+
+def effective_sample(metrics: dict[str, float]) -> dict[str, float]:
+    """With the effective sample size in place of the two means that it is made of."""
+    told = dict(metrics)
+    ratio, square = (told.pop(key, None) for key in ("sampler_ratio", "sampler_ratio_square"))
+    if ratio is not None and square is not None:
+        told["sampler_effective_share"] = effective_share(ratio, square)
+    return told
+
+
+def sampler_gap(scores: TokenScores, rollouts: Sequence[Rollout]) -> float:
+    """Largest difference between the sampler's and the trainer's log-probability of a token."""
+    sampled_N_T = sampled_logprobs(rollouts)
     gap_N_T = scores.logprobs_N_T.detach().cpu().double() - sampled_N_T
     return float((gap_N_T * scores.generated_mask_N_T.cpu()).abs().max())

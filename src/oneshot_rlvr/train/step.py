@@ -10,9 +10,8 @@ passes (`train/forward.py`); what the algorithms compute (`algorithms/`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -44,18 +43,19 @@ from oneshot_rlvr.policy.reference import Reference
 from oneshot_rlvr.rollouts.randomness import StreamKey
 from oneshot_rlvr.train.batching import parts
 from oneshot_rlvr.train.forward import Forward, Known, padded
-from oneshot_rlvr.train.learner import LearnerState
-from oneshot_rlvr.train.rows import generated_mask, sampler_gap, shaped_rewards, told_advantages
+from oneshot_rlvr.train.learner import LearnerState, prefixed, without_prefix
+from oneshot_rlvr.train.metrics import EXTREMES, combined
+from oneshot_rlvr.train.rows import (
+    effective_sample,
+    generated_mask,
+    sampled_logprobs,
+    sampler_gap,
+    shaped_rewards,
+    told_advantages,
+)
 from oneshot_rlvr.train.subsample import Drawn, drawn_rows
 from oneshot_rlvr.train.term_norms import term_norms
 from oneshot_rlvr.types import Graded, Rollout
-
-_EXTREMES: dict[str, Callable[[list[float]], float]] = {
-    "ratio_max": max,
-    "ratio_min": min,
-    "logprob_gap": max,
-}
-"""How a metric that is no mean combines over micro-batches and updates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ class TrainStep:
     """Holds what learns: policy, optimizer and, where the recipe has them, critic and reference.
 
     `steps_done` counts calls of `update`; the learning rate follows from it. `skipped_in_a_row`
-    counts the updates left out since the last that was made.
+    counts the updates left out since the last that was made. `sampler` is the engine's name, which
+    says whether it needs a correction by default.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class TrainStep:
         *,
         reference: Reference | BaseReference | None = None,
         optimizer: AdamW | None = None,
+        sampler: str = "",
     ):
         config = recipe.algorithm
         self.policy = policy
@@ -99,6 +101,7 @@ class TrainStep:
             self.critic = Critic(policy.model, shared=config.critic == "shared")
             own = recipe.optimizer.model_copy(update={"learning_rate": config.critic_learning_rate})
             self.critic_optimizer = make_optimizer(self.critic.parameters(), own)
+        self.sampler_correction = recipe.sampler_correction(sampler)
         self.entropy_coefficient = config.entropy_coefficient  # of the next update
         self._controlled = config.entropy_coefficient  # the controller's, where there is one
         self.steps_done = 0
@@ -161,8 +164,9 @@ class TrainStep:
         mask_N_T = generated_mask(rollouts)
         rewards_N_T = self._token_rewards(rewards_P_G, known, mask_N_T)
         values_N_T = None if known.values is None else padded(known.values).double().cpu()
+        own = self.recipe.algorithm.model_copy(update={"std_floor": self.recipe.std_floor()})
         advantages = self.algorithm.advantages(
-            AdvantageInputs(rewards_N_T, mask_N_T, G, values_N_T), self.recipe.algorithm
+            AdvantageInputs(rewards_N_T, mask_N_T, G, values_N_T), own
         )
         if values_N_T is not None and advantages.returns_N_T is not None:
             metrics["explained_variance"] = explained_variance(
@@ -176,17 +180,17 @@ class TrainStep:
             part = known.of(members)
             if number == 0:
                 part.old = None  # the policy's own, which has not moved: the ratio is exactly 1
-            own = advantages.of(members)
-            drawn = self._drawn([rollouts[n] for n in members], own, number)
-            part, own = part.of(drawn.rows), own.of(drawn.rows)
+            given = advantages.of(members)
+            drawn = self._drawn([rollouts[n] for n in members], given, number)
+            part, given = part.of(drawn.rows), given.of(drawn.rows)
             chosen = [rollouts[members[n]] for n in drawn.rows]
             if number == 0:
-                metrics |= self._term_norms(chosen, own, part, drawn.weights_N_T)
-            collected.append(self._one_update(chosen, own, part, drawn.weights_N_T))
+                metrics |= self._term_norms(chosen, given, part, drawn)
+            collected.append(self._one_update(chosen, given, part, drawn))
             left_out = "gradient_norm" not in collected[-1]
             self.skipped_in_a_row = self.skipped_in_a_row + 1 if left_out else 0
         self.steps_done += 1
-        metrics |= _combine(collected)
+        metrics |= effective_sample(combined(collected))
         metrics["skipped_updates"] = float(sum("gradient_norm" not in c for c in collected))
         self._between_steps(metrics)
         named = {
@@ -201,14 +205,17 @@ class TrainStep:
         """The rows that update `number` of this step computes, and their tokens' weights."""
         on = bool(self.recipe.algorithm.policy_coefficient)
         moved_N = (advantages.advantages_N_T != 0).any(1) & on
-        weights_N_T = self._weights(rollouts)
+        all_of_them = self._weights(rollouts)
         key = StreamKey(self.recipe.train.seed, f"zero_variance {number}", self.steps_done)
-        return drawn_rows(moved_N, weights_N_T, self.recipe.train.zero_variance_share, key)
+        share, told_N_T = self.recipe.train.zero_variance_share, all_of_them.told_N_T
+        return drawn_rows(moved_N, all_of_them.weights_N_T, share, key, told_N_T)
 
-    def _weights(self, rollouts: Sequence[Rollout]) -> Tensor:
-        """Every token's weight in the loss (N, T), on the CPU."""
-        longest = self.recipe.rollouts.max_new_tokens
-        return self.algorithm.weights(generated_mask(rollouts), self.recipe.algorithm, longest)
+    def _weights(self, rollouts: Sequence[Rollout]) -> Drawn:
+        """Every token's weight in the loss and in what is logged (N, T), on the CPU."""
+        mask_N_T, longest = generated_mask(rollouts), self.recipe.rollouts.max_new_tokens
+        weights_N_T = self.algorithm.weights(mask_N_T, self.recipe.algorithm, longest)
+        told_N_T = self.algorithm.told_weights(mask_N_T)
+        return Drawn(list(range(len(rollouts))), weights_N_T, told_N_T)
 
     def _known(self, rollouts: Sequence[Rollout], members_U: list[list[int]]) -> Known:
         """What the updates need to know of the rollouts as long as nothing has moved.
@@ -241,17 +248,15 @@ class TrainStep:
         rollouts: Sequence[Rollout],
         advantages: Advantages,
         known: Known,
-        weights_N_T: Tensor | None = None,
+        weights: Drawn | None = None,
     ) -> dict[str, float]:
         """One optimizer step over these rollouts; no `gradient_norm` among the metrics if skipped.
 
-        Tokens weigh what the algorithm says of these rollouts, unless `weights_N_T` is given.
+        Tokens weigh what the algorithm says of these rollouts, unless `weights` are given.
         Metrics that are not finite (they may be why) are left out.
         """
         config = self.recipe.algorithm
-        if weights_N_T is None:
-            weights_N_T = self._weights(rollouts)
-        weights_N_T = weights_N_T.to(self.policy.device)
+        weights = weights or self._weights(rollouts)
         self._zero_gradients()
         # Where only the policy term is on, a rollout without advantage has no gradient: its
         # backward pass is left out, and its forward pass serves the metrics.
@@ -266,9 +271,10 @@ class TrainStep:
             for part in self.forward.micro_batches([rollouts[n] for n in chosen]):
                 members = [chosen[n] for n in part]
                 with torch.set_grad_enabled(learns):
-                    scores, output = self._part(rollouts, members, advantages, weights_N_T, known)
+                    scores, output = self._part(rollouts, members, advantages, weights, known)
                 if learns:
                     output.loss.backward()
+                    self._collect()
                 if known.old is None:
                     gap = sampler_gap(scores, [rollouts[n] for n in members])
                     extremes.setdefault("logprob_gap", []).append(gap)
@@ -276,7 +282,7 @@ class TrainStep:
                     sums[name] = sums.get(name, 0.0) + value.item()
                 for name, value in output.extremes.items():
                     extremes.setdefault(name, []).append(value.item())
-        metrics = {**sums, **{name: _EXTREMES[name](values) for name, values in extremes.items()}}
+        metrics = {**sums, **{name: EXTREMES[name](values) for name, values in extremes.items()}}
         metrics |= self._apply(sums["loss"])
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
@@ -285,7 +291,7 @@ class TrainStep:
         rollouts: Sequence[Rollout],
         advantages: Advantages,
         known: Known,
-        weights_N_T: Tensor,
+        weights: Drawn,
     ) -> dict[str, float]:
         """Each term's gradient norm, at the steps where `train.term_norms_every` asks for it."""
         every = self.recipe.train.term_norms_every
@@ -294,7 +300,7 @@ class TrainStep:
 
         def losses() -> Iterable[LossOutputs]:
             for members in self.forward.micro_batches(rollouts):
-                yield self._part(rollouts, members, advantages, weights_N_T, known)[1]
+                yield self._part(rollouts, members, advantages, weights, known)[1]
 
         norms = term_norms(losses, _trained(self.policy.model.parameters()))
         return {f"train/gradient_norm/{name}": norm for name, norm in norms.items()}
@@ -304,12 +310,15 @@ class TrainStep:
         rollouts: Sequence[Rollout],
         members: list[int],
         advantages: Advantages,
-        weights_N_T: Tensor,
+        weights: Drawn,
         known: Known,
     ) -> tuple[TokenScores, LossOutputs]:
         """Scores and loss share of some rows."""
         config = self.recipe.algorithm.model_copy(
-            update={"entropy_coefficient": self.entropy_coefficient}
+            update={
+                "entropy_coefficient": self.entropy_coefficient,
+                "sampler_correction": self.sampler_correction,
+            }
         )
         chosen, before = [rollouts[n] for n in members], known.of(members)
         scores = self.forward.scores(chosen, with_entropy=bool(self.entropy_coefficient))
@@ -323,7 +332,9 @@ class TrainStep:
             logprobs_N_T=scores.logprobs_N_T,
             old_logprobs_N_T=like.detach() if before.old is None else padded(before.old),
             advantages_N_T=advantages.advantages_N_T[members, :T].to(like),
-            weights_N_T=weights_N_T[members, :T],
+            weights_N_T=weights.weights_N_T[members, :T].to(like.device),
+            sampler_logprobs_N_T=sampled_logprobs(chosen)[:, :T].to(like),
+            told_weights_N_T=weights.told_N_T[members, :T].to(like.device),
             entropy_N_T=scores.entropy_N_T,
             reference_logprobs_N_T=reference_N_T,
             values_N_T=self.forward.values(chosen, scores),
@@ -341,6 +352,11 @@ class TrainStep:
                 self.critic_optimizer, self.recipe.algorithm.critic_learning_rate * share
             )
 
+    def _collect(self) -> None:
+        self.optimizer.collect()
+        if self.critic_optimizer is not None:
+            self.critic_optimizer.collect()
+
     def _zero_gradients(self) -> None:
         self.optimizer.zero_grad()
         if self.critic_optimizer is not None:
@@ -348,13 +364,13 @@ class TrainStep:
 
     def _apply(self, loss: float) -> dict[str, float]:
         """Clips and steps; the gradient norms before clipping, nothing if nothing was applied."""
-        learners = {"gradient_norm": (self.optimizer, _trained(self.policy.model.parameters()))}
-        if self.critic is not None and self.critic_optimizer is not None:
-            learners["critic_gradient_norm"] = (self.critic_optimizer, self.critic.parameters())
-        norms = {name: gradient_norm(p).item() for name, (_, p) in learners.items()}
+        learners = {"gradient_norm": self.optimizer}
+        if self.critic_optimizer is not None:
+            learners["critic_gradient_norm"] = self.critic_optimizer
+        norms = {name: gradient_norm(o.masters).item() for name, o in learners.items()}
         if all(math.isfinite(value) for value in (loss, *norms.values())):
-            for name, (optimizer, parameters) in learners.items():
-                clip_gradient(parameters, norms[name], self.recipe.optimizer.gradient_clip)
+            for name, optimizer in learners.items():
+                clip_gradient(optimizer.masters, norms[name], self.recipe.optimizer.gradient_clip)
                 optimizer.step()
         else:
             norms = {}
@@ -379,22 +395,3 @@ class TrainStep:
 
 def _trained(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     return [p for p in parameters if p.requires_grad]
-
-
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with a prefix to every name."""
-    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
-
-
-def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names have the prefix, without it."""
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-
-def _combine(collected: list[dict[str, float]]) -> dict[str, float]:
-    """Means over the updates of a step; extremes of what is an extreme."""
-    combined: dict[str, float] = {}
-    for name in {name: None for metrics in collected for name in metrics}:
-        values = [metrics[name] for metrics in collected if name in metrics]
-        combined[name] = _EXTREMES[name](values) if name in _EXTREMES else fmean(values)
-    return combined

@@ -22,24 +22,34 @@ from oneshot_rlvr.rollouts.randomness import StreamKey, uniforms
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Rows that are computed, ascending, and the weights of their tokens (rows, T)."""
+    """Rows that are computed, ascending, and the weights of their tokens (rows, T): in the loss,
+    and in what is logged."""
 
     rows: list[int]
     weights_N_T: Tensor
+    told_N_T: Tensor
 
 
-def drawn_rows(moved_N: Tensor, weights_N_T: Tensor, share: float, key: StreamKey) -> Drawn:
+def drawn_rows(
+    moved_N: Tensor,
+    weights_N_T: Tensor,
+    share: float,
+    key: StreamKey,
+    told_N_T: Tensor | None = None,
+) -> Drawn:
     """All rows of `moved_N` (bool), and of the n others ceil(share * n), weighed n / that number.
 
     Every subset of that size is equally likely under `key`; at least one of the others stays.
     """
+    told_N_T = weights_N_T if told_N_T is None else told_N_T
     idle = (~moved_N.cpu()).nonzero()[:, 0].numpy()
     count = min(len(idle), math.ceil(share * len(idle)))
     if count == len(idle):
-        return Drawn(list(range(len(moved_N))), weights_N_T)
+        return Drawn(list(range(len(moved_N))), weights_N_T, told_N_T)
     chosen = idle[np.argsort(uniforms(key, idle, 0, 0), kind="stable")[:count]]
-    weights_N_T = weights_N_T.clone()
-    weights_N_T[torch.from_numpy(chosen)] *= len(idle) / count
+    scale_N_1 = torch.ones(len(moved_N), 1, dtype=weights_N_T.dtype)
+    scale_N_1[torch.from_numpy(chosen)] = len(idle) / count
+    weights_N_T, told_N_T = weights_N_T * scale_N_1, told_N_T * scale_N_1
     rows = sorted({*moved_N.cpu().nonzero()[:, 0].tolist(), *chosen.tolist()})
     longest = int((weights_N_T[rows] != 0).any(0).nonzero().max()) + 1
-    return Drawn(rows, weights_N_T[rows, :longest])
+    return Drawn(rows, weights_N_T[rows, :longest], told_N_T[rows, :longest])

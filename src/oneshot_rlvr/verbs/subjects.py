@@ -59,7 +59,14 @@ def find_model(model: str | Path) -> Subject:
             )
         from oneshot_rlvr.records import Run
 
-        return Subject(str(weights), parse_recipe(Run(run).info["recipe"]), run)
+        recipe = parse_recipe(Run(run).info["recipe"])
+        if recipe.model.lora is not None:
+            # Its adapters are merged into float32 weights, and 16 bits would round them away.
+            wide = recipe.model.model_copy(update={"dtype": "float32"})
+            vllm = recipe.rollouts.vllm.model_copy(update={"dtype": "float32"})
+            rollouts = recipe.rollouts.model_copy(update={"vllm": vllm})
+            recipe = recipe.model_copy(update={"model": wide, "rollouts": rollouts})
+        return Subject(str(weights), recipe, run)
     # `runs/x` could be a hub name; where `runs` is a folder here, it is a run that does not exist,
     # and asking the hub for it would cost minutes of retries.
     if not path.exists() and path.parent != Path() and path.parent.is_dir():

@@ -187,3 +187,38 @@ def test_the_exported_script_trains(tmp_path):
     trained = load_policy(ModelConfig(path=str(moved / "out" / "final"))).model.state_dict()
     changed = [name for name, weight in base.items() if not weight.equal(trained[name])]
     assert changed == list(base)  # decay reaches norms and biases too
+
+
+@pytest.mark.parametrize(("name", "told"), [("dr_grpo", 1), ("grpo", 0)])
+def test_an_entropy_bonus_that_trl_averages_otherwise_is_named(name, told, tmp_path):
+    recipe = recipe_of(algorithm={"name": name, "entropy_coefficient": 0.01})
+    notes = export(recipe, tmp_path / "out").notes
+    assert sum("entropy bonus is a mean over tokens" in note for note in notes) == told
+
+
+def test_the_kl_term_is_the_recipes_and_not_weighed_by_trls_ratio():
+    assert grpo_config(recipe_of())["use_bias_correction_kl"] is False
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, {"correction": True, "mode": "token_truncate", "clip_max": 2.0, "clip_min": None}),
+        ({"sampler_correction": "none"}, {"correction": False}),
+        (
+            {"sampler_correction": "sequence_mask", "sampler_cap": 3.0, "sampler_floor": 0.2},
+            {"correction": True, "mode": "sequence_mask", "clip_max": 3.0, "clip_min": 0.2},
+        ),
+    ],
+)
+def test_the_sampler_is_corrected_for_as_the_recipe_says(given, told):
+    settings = grpo_config(recipe_of(rollouts={"engine": "vllm"}, algorithm=given))
+    prefix = "vllm_importance_sampling_"
+    found = {k.removeprefix(prefix): v for k, v in settings.items() if k.startswith(prefix)}
+    assert found == told
+
+
+def test_a_correction_without_vllm_is_refused_by_name(tmp_path):
+    recipe = recipe_of(algorithm={"sampler_correction": "token_mask"})
+    with pytest.raises(ConfigError, match="sampler_correction"):
+        export(recipe, tmp_path / "out")

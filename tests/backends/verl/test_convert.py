@@ -175,3 +175,20 @@ def test_verls_lines_about_validation_alone_are_no_steps(tmp_path):
 
 def test_a_timing_that_verl_lacks_is_left_out():
     assert "evaluate_seconds" not in timings({"timing_s/step": 1.0, "timing_s/gen": 0.5}, 10)
+
+
+def test_nats_averaged_over_a_fixed_length_are_told_a_token():
+    from oneshot_rlvr.backends.verl.convert import per_token
+    from oneshot_rlvr.config import parse_recipe
+    from oneshot_rlvr.types import Graded, Reason, Rollout, Verdict
+
+    def graded(tokens):
+        rollout = Rollout(0, 0, "e", (1,), (7,) * tokens, (0.0,) * tokens, "", True)
+        return Graded(rollout, Verdict(False, Reason.MISMATCH), 0.0)
+
+    # 2 nats at each of 3 + 5 tokens, summed and divided by 2 rollouts of 100: 0.08.
+    told = {"train/entropy_nats": 0.08, "train/kl": 0.04, "train/loss": 1.0}
+    recipe = parse_recipe({"rollouts": {"max_new_tokens": 100}, "algorithm": {"name": "dr_grpo"}})
+    found = per_token(told, recipe, [graded(3), graded(5)])
+    assert found == pytest.approx({"train/entropy_nats": 2.0, "train/kl": 1.0, "train/loss": 1.0})
+    assert per_token(told, parse_recipe({}), [graded(3)]) == told

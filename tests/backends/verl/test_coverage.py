@@ -83,6 +83,9 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "train.keep_checkpoints": (5, {}),
     "tracking.trackers": (["wandb"], {}),
     "tracking.project": ("mine", {}),
+    "algorithm.sampler_correction": ("none", {}),
+    "algorithm.sampler_cap": (5.0, {}),
+    "algorithm.sampler_floor": (0.5, {"algorithm.sampler_correction": "token_mask"}),
 }  # fmt: skip
 
 
@@ -151,7 +154,7 @@ UNHEARD: dict[str, tuple[Any, dict[str, Any]]] = {
     "algorithm.entropy_coefficient_max": (0.5, {}),
     "algorithm.value_coefficient": (0.5, {"algorithm.name": "ppo"}),
     "algorithm.overlong_buffer_share": (0.3, {}),
-    "algorithm.overlong_penalty": (0.5, {}),
+    "algorithm.overlong_penalty": (0.4, {}),
     "train.term_norms_every": (5, {}),
     "train.zero_variance_share": (0.5, {}),
     "evaluation.validation.max_new_tokens": (9, VALIDATION),
@@ -178,6 +181,7 @@ def test_a_key_without_a_counterpart_is_refused_by_name(key):
         ({"rollouts.engine": "scripted"}, "rollouts.engine"),
         ({"train.updates_per_rollout": 3}, "updates_per_rollout"),
         ({"backend.gpus_per_node": 3}, "ranks"),
+        ({"reward.length_penalty": 0.1}, "std_floor = 0 goes without"),
         ({"model.lora.alpha": 2.5}, "lora.alpha"),
         ({"model.lora.rank": 4, "model.dtype": "bfloat16"}, "too coarse"),
     ],

@@ -31,6 +31,7 @@ TRANSLATED = frozenset(
         *("algorithm.name", "algorithm.clip_low", "algorithm.clip_high", "algorithm.averaging"),
         *("algorithm.kl_coefficient", "algorithm.kl_estimator", "algorithm.kl_place"),
         *("algorithm.entropy_coefficient", "algorithm.reference_refresh_every"),
+        *("algorithm.sampler_correction", "algorithm.sampler_cap", "algorithm.sampler_floor"),
         *("optimizer.learning_rate", "optimizer.betas", "optimizer.weight_decay"),
         *("optimizer.gradient_clip", "optimizer.warmup_steps"),
         *("train.steps", "train.updates_per_rollout", "train.epochs", "train.micro_batch_tokens"),
@@ -61,7 +62,7 @@ REFUSED: Mapping[str, str] = {
     "`oneshot evaluate`",
     "algorithm.policy_coefficient": "scale the other coefficients and the learning rate instead",
     "algorithm.advantage_epsilon": "TRL's is 1e-4",
-    "algorithm.std_floor": "TRL has none",
+    "algorithm.std_floor": "TRL has none: set it to 0",
     "train.zero_variance_share": "TRL computes every rollout",
     "algorithm.entropy_target": "TRL's controller follows another rule",
     "algorithm.entropy_rate": "it belongs to algorithm.entropy_target",
@@ -82,13 +83,17 @@ ALGORITHMS = ("grpo", "dr_grpo", "dapo", "gspo", "cispo")
 ENGINES = ("auto", "shared_prefix", "hf", "vllm")
 TRACKERS = ("tensorboard", "wandb", "trackio")
 
+OFF: Mapping[str, tuple[Any, ...]] = {"algorithm.std_floor": (0.0,)}
+"""Values of refused keys that ask for what TRL does."""
+
 
 def refuse_what_has_no_counterpart(recipe: Recipe) -> None:
     """ConfigError that names every key which TRL cannot honour, and what to do about each."""
     faults = [
         f"{key} = {value!r} ({advice})"
         for key, value, default in leaves(recipe)
-        if value != default and (advice := _advice(key)) is not None
+        if value != default and value not in OFF.get(key, ())
+        if (advice := _advice(key)) is not None
     ]
     faults += _values_without_counterpart(recipe)
     if faults:
@@ -144,6 +149,16 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
     ):
         if value not in known:
             faults.append(f'{key} = "{value}" (it has {", ".join(known)})')
+    if algorithm.sampler_correction not in (None, "none") and recipe.rollouts.engine != "vllm":
+        faults.append(
+            f'algorithm.sampler_correction = "{algorithm.sampler_correction}" without vLLM (it '
+            'corrects for vLLM alone: set rollouts.engine = "vllm", or "none")'
+        )
+    if algorithm.std_floor is None and recipe.std_floor():
+        faults.append(
+            "the floor of a group's reward std that this recipe has, because its rewards can "
+            "differ by less than a verdict (algorithm.std_floor = 0 goes without)"
+        )
     if algorithm.kl_coefficient and (algorithm.kl_estimator, algorithm.kl_place) != ("k3", "loss"):
         faults.append(
             f"a KL term by {algorithm.kl_estimator} in the {algorithm.kl_place} (it has k3 in the "

@@ -93,6 +93,12 @@ def _notes(recipe: Recipe) -> Iterator[str]:
     if recipe.evaluation.validation is not None or recipe.evaluation.test is not None:
         yield f"the script does not evaluate: {APART['evaluation.*']}"
     yield "TRL adds 1e-4 to a group's reward std where the recipe adds 1e-6"
+    averaging = recipe.algorithm.averaging
+    if recipe.algorithm.entropy_coefficient and averaging != "token":
+        yield (
+            "TRL's entropy bonus is a mean over tokens whatever the loss averages; the recipe's is "
+            f'averaged as its loss ("{averaging}"), so an equal coefficient does not weigh the same'
+        )
     if recipe.model.dtype != "float32":
         yield (
             "weights are float32, products bfloat16 on a GPU: TRL keeps no float32 masters of "

@@ -45,6 +45,8 @@ def grpo_config(recipe: Recipe) -> dict[str, Any]:
         # TRL's cispo takes the bound itself, the others its distance from 1.
         "epsilon_high": algorithm.clip_high + (algorithm.name == "cispo"),
         "beta": algorithm.kl_coefficient,
+        # On by default, it would multiply the KL term by the ratio, whose gradient is not 0 at 1.
+        "use_bias_correction_kl": False,
         "entropy_coef": algorithm.entropy_coefficient,
         "disable_dropout": True,
         # The optimizer
@@ -78,7 +80,12 @@ def grpo_config(recipe: Recipe) -> dict[str, Any]:
         settings["vllm_mode"] = "colocate"
         settings["vllm_gpu_memory_utilization"] = rollouts.vllm.memory_share
         settings["vllm_enable_sleep_mode"] = rollouts.vllm.sleep
-        settings["vllm_importance_sampling_correction"] = False
+        correction = recipe.sampler_correction("vllm")
+        settings["vllm_importance_sampling_correction"] = correction != "none"
+        if correction != "none":
+            settings["vllm_importance_sampling_mode"] = correction
+            settings["vllm_importance_sampling_clip_max"] = algorithm.sampler_cap
+            settings["vllm_importance_sampling_clip_min"] = algorithm.sampler_floor or None
         settings["vllm_max_model_length"] = rollouts.max_prompt_tokens + rollouts.max_new_tokens
     return settings
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ class Converter:
             self._note(f"step {step}: verl trained on {len(graded)} of {expected} rollouts")
         metrics = {
             **rollout_metrics(graded),
-            **renamed(data),
+            **per_token(renamed(data), self._recipe, graded),
             "train/zero_variance_share": sum(map(equal_rewards, rows.values())) / len(rows),
             "train/logprob_gap": gap,
         }
@@ -228,6 +228,20 @@ def renamed(data: Mapping[str, float]) -> dict[str, float]:
         for theirs, ours in RENAMED.items()
         if data.get(theirs) is not None and math.isfinite(data[theirs])
     }
+
+
+def per_token(
+    metrics: dict[str, float], recipe: Recipe, graded: Sequence[Graded]
+) -> dict[str, float]:
+    """Entropy and KL in nats a token: verl tells them averaged as its loss, by a fixed length
+    too, whose weights add up to mean length / max_new_tokens."""
+    if recipe.algorithm.averaging != "fixed_length":
+        return metrics
+    tokens = sum(len(item.rollout.tokens) for item in graded)
+    factor = recipe.rollouts.max_new_tokens * len(graded) / tokens
+    told = ["train/entropy_nats"]
+    told += ["train/kl"] if recipe.algorithm.kl_place == "loss" else []
+    return {key: value * factor if key in told else value for key, value in metrics.items()}
 
 
 def timings(data: Mapping[str, float], tokens: float) -> dict[str, float]:

@@ -31,6 +31,7 @@ TRANSLATED = frozenset(
         *("algorithm.entropy_coefficient", "algorithm.gamma", "algorithm.gae_lambda"),
         *("algorithm.critic_learning_rate", "algorithm.value_clip"),
         "algorithm.dynamic_sampling",
+        *("algorithm.sampler_correction", "algorithm.sampler_cap", "algorithm.sampler_floor"),
         *("optimizer.learning_rate", "optimizer.betas", "optimizer.weight_decay"),
         *("optimizer.gradient_clip", "optimizer.warmup_steps"),
         *("train.steps", "train.updates_per_rollout", "train.epochs", "train.micro_batch_tokens"),
@@ -75,7 +76,7 @@ REFUSED: Mapping[str, str] = {
     "model.revision": "download that revision and give its directory as model.path",
     "algorithm.policy_coefficient": "scale the other coefficients and the learning rate instead",
     "algorithm.advantage_epsilon": "verl's is 1e-6",
-    "algorithm.std_floor": "verl has none",
+    "algorithm.std_floor": "verl has none: set it to 0",
     "algorithm.reference_refresh_every": "verl's reference stays the base model",
     "algorithm.entropy_target": "verl's entropy coefficient is fixed",
     "algorithm.entropy_rate": "it belongs to algorithm.entropy_target, which verl lacks",
@@ -93,13 +94,17 @@ REFUSED: Mapping[str, str] = {
 ALGORITHMS = (*("grpo", "dr_grpo", "dapo", "rloo", "reinforce_plus_plus", "ppo", "gspo", "cispo"),)
 ENGINES = ("auto", "vllm", "hf")
 
+OFF: Mapping[str, tuple[Any, ...]] = {"algorithm.std_floor": (0.0,)}
+"""Values of refused keys that ask for what verl does."""
+
 
 def refuse_what_has_no_counterpart(recipe: Recipe) -> None:
     """ConfigError that names every key which verl cannot honour, and what to do about each."""
     faults = [
         f"{key} = {value!r} ({advice})"
         for key, value, default in _leaves(recipe)
-        if value != default and (advice := _why_refused(key)) is not None
+        if value != default and value not in OFF.get(key, ())
+        if (advice := _why_refused(key)) is not None
     ]
     faults += _values_without_counterpart(recipe)
     if faults:
@@ -136,6 +141,11 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
     algorithm, train = recipe.algorithm, recipe.train
     if algorithm.name not in ALGORITHMS:
         faults.append(f'algorithm.name = "{algorithm.name}" (it has {", ".join(ALGORITHMS)})')
+    if algorithm.std_floor is None and recipe.std_floor():
+        faults.append(
+            "the floor of a group's reward std that this recipe has, because its rewards can "
+            "differ by less than a verdict (algorithm.std_floor = 0 goes without)"
+        )
     if algorithm.critic == "shared":
         faults.append('algorithm.critic = "shared" (its critic is a model of its own: "own")')
     if algorithm.kl_estimator == "k2" and algorithm.kl_place == "reward":
@@ -157,6 +167,11 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
         )
     if recipe.model.lora is not None and recipe.model.lora.alpha != int(recipe.model.lora.alpha):
         faults.append(f"model.lora.alpha = {recipe.model.lora.alpha} (a whole number)")
+    if recipe.model.lora is not None and recipe.backend.save_dtype == "bfloat16":
+        faults.append(
+            'model.lora with backend.save_dtype = "bfloat16" (16 bits do not hold what adapters '
+            'change in a weight: use "float32")'
+        )
     if recipe.model.lora is not None and recipe.model.dtype == "bfloat16":
         faults.append(
             'model.lora with model.dtype = "bfloat16" (verl gives the adapters the type of the '

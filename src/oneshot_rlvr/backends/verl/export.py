@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from oneshot_rlvr.backends.exporters import Exported
+from oneshot_rlvr.backends.verl.correction import Settings
 from oneshot_rlvr.backends.verl.hydra import arguments
 from oneshot_rlvr.backends.verl.inputs import read_inputs, target_for, write_inputs
 from oneshot_rlvr.backends.verl.translate import (
     Places,
-    Settings,
     Target,
     environment,
     translate,

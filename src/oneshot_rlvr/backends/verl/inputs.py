@@ -54,7 +54,7 @@ def read_inputs(recipe: Recipe, held_out: dict[str, BenchmarkConfig], scorer: Sc
     for example in examples if relabel is not None else []:
         relabel(example, recipe.reward)
     benchmarks = {name: load_benchmark(config) for name, config in held_out.items()}
-    keep_apart({"training": examples, **{name: b.examples for name, b in benchmarks.items()}})
+    keep_apart(examples, benchmarks)
     for benchmark in benchmarks.values():
         scorer.check_golds(benchmark.examples)
     return Inputs(examples, benchmarks)

@@ -229,6 +229,8 @@ def _checkpoints(
 ) -> PlainCheckpoints:
     asked = recipe.backend.save_dtype
     dtype = setting.target.dtype if asked == "auto" else asked
+    if recipe.model.lora is not None and asked == "auto":
+        dtype = "float32"  # 16 bits do not hold what adapters change in a weight
     return PlainCheckpoints(recipe, out, setting.target.places.checkpoints, dtype, progress.note)
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, gcd
 from pathlib import Path
-from typing import Any
 
+from oneshot_rlvr.backends.verl.correction import Settings, correction
 from oneshot_rlvr.backends.verl.coverage import refuse_what_has_no_counterpart
 from oneshot_rlvr.config import Recipe
 
@@ -22,8 +22,6 @@ PLUGIN = "oneshot_rlvr.backends.verl.plugin"
 UNBOUNDED = 1e9  # a limit that is never met, where verl has no way to switch it off
 AUTO_ENGINE = "vllm"
 
-Settings = dict[str, Any]
-"""Override -> value, in order; a leading + adds a key that verl's own configuration lacks."""
 
 # algorithm -> (advantage estimator, policy loss)
 ESTIMATORS = {
@@ -142,9 +140,10 @@ def _model(recipe: Recipe, target: Target) -> Settings:
             f"{key}.lora_rank": model.lora.rank,
             f"{key}.lora_alpha": int(model.lora.alpha),
             f"{key}.target_modules": model.lora.targets or "all-linear",
-            # Sampled from as they are saved: one plain model. verl rounds what it merges to
-            # bfloat16 on the way to the sampler.
-            f"{key}.lora.merge": True,
+            # On a GPU vLLM has them beside the base: what verl merges it rounds to bfloat16 on
+            # the way to the sampler, which loses most of an update. Our own server for a CPU
+            # knows plain models only.
+            f"{key}.lora.merge": target.device == "cpu",
         }
     return settings
 
@@ -166,6 +165,7 @@ def _algorithm(recipe: Recipe, target: Target) -> Settings:
         "algorithm.gamma": algorithm.gamma,
         "algorithm.lam": algorithm.gae_lambda,
         "algorithm.use_kl_in_reward": in_reward,
+        **correction(recipe),
     }
     if in_reward:
         settings |= {
