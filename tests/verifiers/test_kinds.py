@@ -95,7 +95,8 @@ NUMERIC = [
     ("2.5", r"2\frac{1}{2}", {}, True),
     ("10.5", r"2\frac{1}{2}", {}, False),  # not 21/2
     ("150 pounds", "150 lb", {}, True),
-    ("150 pounds", "£150", {}, True),
+    ("150 pounds", "£150", {}, False),  # pounds are a weight where no £ says otherwise
+    ("£150", "150 pounds", {}, True),
     ("150 pounds", "150 kg", {}, False),
     ("5 EUR", "€5", {}, True),
     ("5", "CHF 5", {"unit": "CHF"}, True),
