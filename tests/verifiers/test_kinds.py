@@ -141,7 +141,7 @@ CHOICES = ["the cat", "the dog", "a cow", "none of these"]
         (r"\boxed{E}", "no_answer"),
         (r"\boxed{}", "no_answer"),
         ("", "no_answer"),
-        (r"\boxed{A. the dog}", "mismatch"),
+        (r"\boxed{A. the dog}", "ambiguous"),  # the label says one, the text the other
         (r"\boxed{\mathbf{B}}", "correct"),
         (r"\boxed{\textbf{(B)}\ \text{the dog}}", "correct"),
         ("The answer is (B) because dogs are not cats.", "correct"),
