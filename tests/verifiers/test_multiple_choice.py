@@ -157,8 +157,21 @@ def test_without_texts_a_labels_text_is_the_models_own():
     assert not check("(B) not at all", choices=None).correct
 
 
+@pytest.mark.parametrize(
+    "text", ["```\n```", "\n", "''", "(", "()", "**", r"\boxed{()}", "B" * 9999]
+)
+def test_texts_without_anything_in_them_are_no_answer(text):
+    assert not check(text).correct
+
+
 def test_a_list_of_the_options_is_no_choice():
-    for text in ("A. Paris\nB. Rome\nWell.", "A\nB\nC\nD", "B. Rome\nC. Berlin\nI do not know."):
+    for text in (
+        "B. Rome; D. Madrid",
+        "(B) Rome (D) Madrid",
+        "A. Paris\nB. Rome\nWell.",
+        "A\nB\nC\nD",
+        "B. Rome\nC. Berlin\nI do not know.",
+    ):
         assert not check(text).correct
         assert not check(text, gold="D").correct
 

@@ -179,7 +179,7 @@ def _named(statement: str, items: tuple[tuple[str, str], ...]) -> Set[str]:
         if any(choices.values()):
             begun = _texts_at_the_start(rest, choices)
             if label in begun:
-                return {label}
+                return {label} | _listed_too(rest, choices)
             if begun:
                 return {label, *begun}  # the label says one option and the text another
         elif (first[1] or not rest[0].islower()) and not _denies(rest) and not _LABEL.search(rest):
@@ -284,6 +284,17 @@ def _texts_at_the_start(rest: str, choices: Mapping[str, str]) -> set[str]:
     return {label for label, text in begun.items() if len(text) == longest}
 
 
+def _listed_too(rest: str, choices: Mapping[str, str]) -> set[str]:
+    """Options that a line goes on to list, each with its label and text."""
+    return {
+        (match["inside"] or match["bare"]).upper()
+        for match in _LABEL.finditer(rest)
+        if _is_label(match, rest, choices)
+        and (match["inside"] or match["bare"]).upper()
+        in _texts_at_the_start(rest[match.end() :].lstrip(" .:)-"), choices)
+    }
+
+
 def _denies(text: str) -> bool:
     return _NOT.search(text) is not None or re.match(r"(?:is|can|fails|was)\b", text) is not None
 
@@ -358,7 +369,7 @@ def _first_line(text: str, choices: Mapping[str, str]) -> str | None:
     lines = [_plain(_BULLET.sub("", line)) for line in text[:_TAIL_CHARS].splitlines()]
     lines = [line for line in lines if line]
     options = [line for line in lines if _is_option(line, choices)]
-    return lines[0] if options == lines[:1] else None
+    return lines[0] if options and options == lines[:1] else None
 
 
 def _is_option(line: str, choices: Mapping[str, str]) -> bool:
