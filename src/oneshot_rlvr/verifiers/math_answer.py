@@ -22,10 +22,10 @@ FLOAT_SHARE = Fraction(1, 10**12)  # of the larger one; a float holds about 1 pa
 
 
 class MathAnswer(Verifier):
-    """Options: extraction, golds (further right answers)."""
+    """Options: answer_tags, extraction, golds (further right answers)."""
 
     name = "math_answer"
-    options = frozenset({"extraction", "golds"})
+    options = frozenset({"answer_tags", "extraction", "golds"})
 
     def extract(self, text: str, example: Example) -> str | Verdict:
         answer = final_answer(text, example)

@@ -24,7 +24,7 @@ from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, wrong
 from oneshot_rlvr.verifiers.boxed import last_box
 from oneshot_rlvr.verifiers.exact_match import normalised
-from oneshot_rlvr.verifiers.extraction import is_lenient
+from oneshot_rlvr.verifiers.extraction import has_tags, is_lenient, tagged
 
 MAX_STATEMENT_CHARS = 2000
 ECHO_CHARS = 20  # a text of so many that begins the question is an echo of it, cut short
@@ -88,29 +88,46 @@ _CALLED_WRONG = re.compile(
 )
 
 
+RULES = {
+    "no-answer": "No answer was stated where one is read.",
+    "too-long": "The stated answer is longer than any answer is.",
+    "echo": "The text is the question, or its beginning.",
+    "list": "The last line ends a list of the options.",
+    "nothing-concluded": "The final statement concludes no option, or denies one.",
+    "several": "The final statement names several options, or a label and another option's text.",
+    "option": "The one option that the final statement concludes, by label or full text.",
+}
+
+
 class MultipleChoice(Verifier):
-    """Options: choices; extraction ("strict": a box only)."""
+    """Options: answer_tags, choices; extraction ("strict": a box only)."""
 
     name = "multiple_choice"
-    options = frozenset({"choices", "extraction"})
+    options = frozenset({"answer_tags", "choices", "extraction"})
+    rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
-        statement = last_box(text)
-        if statement is None and (is_lenient(example) or "extraction" not in example.extra):
+        inside = tagged(text, example)
+        if inside is None:
+            return wrong(Reason.NO_ANSWER, rule="no-answer")
+        statement = last_box(inside)
+        if has_tags(example):
+            statement = statement or inside
+        elif statement is None and (is_lenient(example) or "extraction" not in example.extra):
             choices = choices_of(example)
             statement = _announced(text)
             if _is_echo(text, example.question):
-                return wrong(Reason.NO_ANSWER, statement, echo=True)
+                return wrong(Reason.NO_ANSWER, statement, rule="echo", echo=True)
             if statement is None:
                 statement = _last_line(text)
                 if _ends_a_list(text, choices):
-                    return wrong(Reason.AMBIGUOUS, statement, list=True)
+                    return wrong(Reason.AMBIGUOUS, statement, rule="list", list=True)
                 if statement is not None and not named_labels(statement, choices):
                     statement = _first_line(text, choices) or statement
         if statement is None or not statement.strip():
-            return wrong(Reason.NO_ANSWER, statement)
+            return wrong(Reason.NO_ANSWER, statement, rule="no-answer")
         if len(statement) > MAX_STATEMENT_CHARS:
-            return wrong(Reason.UNPARSEABLE, statement[:MAX_STATEMENT_CHARS])
+            return wrong(Reason.UNPARSEABLE, statement[:MAX_STATEMENT_CHARS], rule="too-long")
         return statement.strip()
 
     def quick(self, answer: str, example: Example) -> Verdict | None:
@@ -126,11 +143,13 @@ class MultipleChoice(Verifier):
             )
         named = named_labels(answer, choices)
         if not named:
-            return wrong(Reason.NO_ANSWER, answer)
+            return wrong(Reason.NO_ANSWER, answer, rule="nothing-concluded")
         if len(named) > 1:
-            return wrong(Reason.AMBIGUOUS, answer, named=sorted(named))
+            return wrong(Reason.AMBIGUOUS, answer, rule="several", named=sorted(named))
         (label,) = named
-        return correct(label) if label == gold else wrong(Reason.MISMATCH, label)
+        if label == gold:
+            return correct(label, rule="option")
+        return wrong(Reason.MISMATCH, label, rule="option")
 
 
 def choices_of(example: Example) -> dict[str, str]:

@@ -55,40 +55,54 @@ class _Said:
         return (self.last.value, *self.earlier)
 
 
+RULES = {
+    "no-answer": "No answer was stated where one is read.",
+    "too-long": "The stated answer is longer than any answer is.",
+    "unreadable": "It states no single number: a relation, a list, a false chain, an unsolved equation.",
+    "number": "Compared in the gold's unit, or without one, within the tolerance.",
+    "conversion": "Converted to the gold's unit by pint, then compared within the tolerance.",
+    "unit": "Its unit cannot be converted to the gold's, or what follows the number is no unit.",
+    "pressure": "A blood pressure: both of its numbers are compared.",
+}
+
+
 class Numeric(Verifier):
-    """Options: extraction, rel_tol, abs_tol, unit, golds (further right answers)."""
+    """Options: answer_tags, extraction, rel_tol, abs_tol, unit, golds (further right answers)."""
 
     name = "numeric"
-    options = frozenset({"extraction", "rel_tol", "abs_tol", "unit", "golds"})
+    options = frozenset({"answer_tags", "extraction", "rel_tol", "abs_tol", "unit", "golds"})
+    rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
         answer = final_answer(text, example)
         if not answer:
-            return wrong(Reason.NO_ANSWER, answer)
+            return wrong(Reason.NO_ANSWER, answer, rule="no-answer")
         if len(answer) > MAX_ANSWER_CHARS:
-            return wrong(Reason.UNPARSEABLE, answer[:MAX_ANSWER_CHARS])
+            return wrong(Reason.UNPARSEABLE, answer[:MAX_ANSWER_CHARS], rule="too-long")
         return answer
 
     def quick(self, answer: str, example: Example) -> Verdict | None:
         golds = _golds(example)
         said = _read(answer)
         if said is None:
-            return wrong(Reason.UNPARSEABLE, answer)
+            return wrong(Reason.UNPARSEABLE, answer, rule="unreadable")
         near = _near(example)
-        certain = True
+        certain, rule = True, "number"
         for gold in golds:
             if said.last.lower is not None or gold.lower is not None:
+                rule = "pressure"
                 if _same_pressure(said, gold, near):
-                    return correct(answer)
+                    return correct(answer, rule=rule)
                 continue
             values = _readings(said, gold)
+            rule = "number" if values or values is None else "unit"
             if values is None:
                 certain = False
             elif any(near(gold.value, value) for value in values):
                 if said.same:
                     return None
-                return correct(answer)
-        return wrong(Reason.MISMATCH, answer) if certain else None
+                return correct(answer, rule="number")
+        return wrong(Reason.MISMATCH, answer, rule=rule) if certain else None
 
     def warm(self) -> None:
         from oneshot_rlvr.verifiers import units
@@ -103,26 +117,28 @@ class Numeric(Verifier):
 
         said = _read(answer)
         assert said is not None  # or quick would have told
-        near = _near(example)
+        near, rule = _near(example), "unit"
         for other in said.same:
             converted = units.convert(other.value, other.unit, said.last.unit)
             if converted is None or not _rounds_to(Fraction(converted), said.last):
-                return wrong(Reason.UNPARSEABLE, answer)
+                return wrong(Reason.UNPARSEABLE, answer, rule="unreadable")
         for gold in _golds(example):
             if said.last.lower is not None or gold.lower is not None:
                 continue
             values = _readings(said, gold)
             if values is not None and any(near(gold.value, value) for value in values):
-                return correct(answer)
+                return correct(answer, rule="number")
             if gold.unit == NO_UNIT:
                 if units.is_known(said.last.unit) and near(gold.value, said.last.value):
-                    return correct(answer)
+                    return correct(answer, rule="number")
                 continue
             for value in said.values():
                 converted = units.convert(value, said.last.unit, gold.unit)
-                if converted is not None and near(gold.value, converted):
-                    return correct(answer)
-        return wrong(Reason.MISMATCH, answer)
+                if converted is not None:
+                    rule = "conversion"
+                    if near(gold.value, converted):
+                        return correct(answer, rule=rule)
+        return wrong(Reason.MISMATCH, answer, rule=rule)
 
     def checks_gold_at_length(self, example: Example) -> bool:
         """Only where a unit is given: knowing the units takes pint half a second."""

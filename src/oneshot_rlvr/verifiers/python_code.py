@@ -26,6 +26,7 @@ from typing import Any
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, option, shown, wrong
+from oneshot_rlvr.verifiers.extraction import tagged
 from oneshot_rlvr.verifiers.fences import fences, open_fence
 from oneshot_rlvr.verifiers.sandbox import confine, guest_model, run
 
@@ -38,24 +39,36 @@ _BARE_CODE = re.compile(
 )
 
 
+RULES = {
+    "no-code": "There is no Python code where it is read.",
+    "too-long": "The stated answer is longer than any answer is.",
+    "tests": "The code was run against the tests.",
+}
+
+
 class PythonCode(Verifier):
-    """Options: tests, entry_point, prefix, isolation, timeout_seconds, sandbox."""
+    """Options: answer_tags, tests, entry_point, prefix, isolation, timeout_seconds, sandbox."""
 
     name = "python_code"
     options = frozenset(
-        {"tests", "entry_point", "prefix", "isolation", "timeout_seconds", "sandbox"}
+        {"answer_tags", "tests", "entry_point", "prefix", "isolation", "timeout_seconds", "sandbox"}
     )
+    rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
+        inside = tagged(text, example)
+        if inside is None:
+            return wrong(Reason.NO_ANSWER, rule="no-code")
+        text = inside
         code = _solution(text, _wanted(example))
         if code is None and "```" not in text and _BARE_CODE.search(text[:MAX_CODE_CHARS]):
             code = text  # the bare completion of a prompt that is code
         if code is None:
-            return wrong(Reason.NO_ANSWER)
+            return wrong(Reason.NO_ANSWER, rule="no-code")
         if not code.strip():
-            return wrong(Reason.NO_ANSWER, code)
+            return wrong(Reason.NO_ANSWER, code, rule="no-code")
         if len(code) > MAX_CODE_CHARS:
-            return wrong(Reason.UNPARSEABLE, code[:200], too_long=len(code))
+            return wrong(Reason.UNPARSEABLE, code[:200], rule="too-long", too_long=len(code))
         return code
 
     def warm(self) -> None:
@@ -64,7 +77,8 @@ class PythonCode(Verifier):
     def compare(self, answer: str, example: Example) -> Verdict:
         tests = tests_of(example)
         ending = _ran(answer, tests, example)
-        return Verdict(ending.reason is Reason.CORRECT, ending.reason, answer, ending.details)
+        details = {"rule": "tests", **ending.details}
+        return Verdict(ending.reason is Reason.CORRECT, ending.reason, answer, details)
 
     def gold_text(self, example: Example) -> str:
         """The gold solution, fenced; "" where the tests are all there is."""
