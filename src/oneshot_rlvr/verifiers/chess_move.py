@@ -166,8 +166,8 @@ def _board(example: Example) -> Any:
     if fen.split() and len(fen.split()) < _FIELDS:
         raise DataError(
             f"example {example.id!r}: option fen {shown(fen)} is cut short: "
-            "without its fields for the side to move, castling and en passant nobody may castle in it, "
-            "whatever was meant. "
+            "without its fields for the side to move, castling and en passant nobody may castle in "
+            "it, whatever was meant. "
             'Add them, as in "... w KQkq -", with - for what is not possible.'
         )
     try:

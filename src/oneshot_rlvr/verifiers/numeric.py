@@ -58,7 +58,7 @@ class _Said:
 RULES = {
     "no-answer": "No answer was stated where one is read.",
     "too-long": "The stated answer is longer than any answer is.",
-    "unreadable": "It states no single number: a relation, a list, a false chain, an unsolved equation.",
+    "unreadable": "It states no one number: a relation, a list, a false chain, an equation.",
     "number": "Compared in the gold's unit, or without one, within the tolerance.",
     "conversion": "Converted to the gold's unit by pint, then compared within the tolerance.",
     "unit": "Its unit cannot be converted to the gold's, or what follows the number is no unit.",
