@@ -256,6 +256,8 @@ UNITS = [
     ("6 mo", "6 months", True),
     ("6 mo", "6 min", False),
     ("2 wk", "14 days", True),
+    ("2 decades", "20 years", True),
+    ("2 decades", "2", True),
     ("7.4", "7.4 pH", True),
     ("60 mL/min/1.73 m^2", "60 mL/min/1.73 m2", True),
     ("60 mL/min/1.73 m^2", "60 mL/min/1.73m²", True),

@@ -48,7 +48,8 @@ _MEANINGS: dict[str, str] = {
     # time and rates
     "hr": "h", "hour": "h", "Hrs": "h", "Hr": "h", "sec": "s", "second": "s", "Sec": "s",
     "minute": "min", "Min": "min", "mo": "month", "mth": "month", "wk": "week", "y": "year",
-    "yr": "year", "yo": "year", "d": "day", "bpm": "beat min^-1", "kmph": "km h^-1",
+    "yr": "year",
+    "decade": "10 year", "yo": "year", "d": "day", "bpm": "beat min^-1", "kmph": "km h^-1",
     "kph": "km h^-1", "cfm": "foot^3 min^-1", "gpm": "gallon min^-1", "rev": "revolution",
     "lpm": "L min^-1", "fps": "foot s^-1",
     # mechanics and electricity

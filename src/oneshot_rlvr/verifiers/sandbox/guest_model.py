@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import signal
 import sys
 import threading
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from oneshot_rlvr.verifiers.sandbox.wire import Closed, decode, encode, receive, send
@@ -144,7 +145,15 @@ def defined(tests: str) -> set[str]:
 
 
 def run_tests(source: str, namespace: dict[str, Any], entry_point: str) -> None:
-    """Call what the tests define for somebody else to call, in their order.
+    """Call what the tests define for somebody else to call, in their order."""
+    for test in tests_in(source, namespace, entry_point):
+        test()
+
+
+def tests_in(
+    source: str, namespace: dict[str, Any], entry_point: str
+) -> Iterator[Callable[[], None]]:
+    """What tests that have been executed define to be called: each to be called once.
 
     `check(candidate)`; functions named test...; the test methods of unittest.TestCase classes and
     of classes named Test... What the tests' own top level calls is not called again.
@@ -163,11 +172,11 @@ def run_tests(source: str, namespace: dict[str, Any], entry_point: str) -> None:
         if name in called or thing is None:
             continue
         if name == "check" and entry_point:
-            thing(namespace[entry_point])
+            yield functools.partial(thing, namespace[entry_point])
         elif isinstance(thing, type):
-            _run_class(thing)
+            yield from _methods(thing)
         elif name.startswith("test"):
-            _finish(thing())
+            yield functools.partial(_call, thing)
 
 
 def _in_order(source: str) -> list[str]:
@@ -175,19 +184,27 @@ def _in_order(source: str) -> list[str]:
     return [node.name for node in ast.parse(source).body if isinstance(node, kinds)]
 
 
-def _run_class(thing: type) -> None:
+def _methods(thing: type) -> Iterator[Callable[[], None]]:
     unittest = sys.modules.get("unittest")  # the tests have imported it, if they use it
-    methods = [name for name in dir(thing) if name.startswith("test")]
     if unittest is not None and issubclass(thing, unittest.TestCase):
-        result = unittest.TestResult()
-        unittest.defaultTestLoader.loadTestsFromTestCase(thing).run(_Strict(result))
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(thing)
+        yield functools.partial(suite.run, _Strict(unittest.TestResult()))
     elif thing.__name__.startswith("Test"):
-        for name in methods:
-            one = thing()
-            for prepare in ("setup_class", "setup_method", "setup"):
-                if callable(getattr(one, prepare, None)):
-                    getattr(one, prepare)()
-            _finish(getattr(one, name)())
+        for name in dir(thing):
+            if name.startswith("test"):
+                yield functools.partial(_method, thing, name)
+
+
+def _call(test: Any) -> None:
+    _finish(test())
+
+
+def _method(kind: type, name: str) -> None:
+    one = kind()
+    for prepare in ("setup_class", "setup_method", "setup"):
+        if callable(getattr(one, prepare, None)):
+            getattr(one, prepare)()
+    _finish(getattr(one, name)())
 
 
 def _finish(result: Any) -> None:
