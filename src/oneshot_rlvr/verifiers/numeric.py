@@ -89,6 +89,10 @@ class Numeric(Verifier):
         near = _near(example)
         certain, rule = True, "number"
         for gold in golds:
+            if gold.lower is None and said.last.lower and not said.last.words and not gold.words:
+                if near(gold.value, said.last.value / said.last.lower):
+                    return correct(answer, rule="number")  # a fraction, as it turns out
+                continue
             if said.last.lower is not None or gold.lower is not None:
                 rule = "pressure"
                 if _same_pressure(said, gold, near):

@@ -230,6 +230,8 @@ def _simple(plain: str) -> Quantity | None:
         unit = both
     attached = bool(words) and not match["space"] and size == 1
     value = value * size if size != 1 else value
+    if match["sign1"] and match["sign2"]:
+        return None  # +-5 is two numbers
     if "-" in (match["sign1"], match["sign2"]):
         value = -value
     return Quantity(value, unit, words, attached, decimals, size)

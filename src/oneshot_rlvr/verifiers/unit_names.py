@@ -60,11 +60,14 @@ _MEANINGS: dict[str, str] = {
     "kgs": "kg", "kilo": "kg", "gms": "g", "KM": "km", "Km": "km", "kms": "km", "CM": "cm",
     "cms": "cm", "mtr": "m", "metre": "m", "meter": "m", "litre": "L", "liter": "L", "l": "L",
     "ml": "mL", "dl": "dL", "cc": "mL", "cl": "cL", "Lt": "L", "Ltr": "L", "ft": "foot",
-    "in": "inch", "sqft": "foot^2", "sqm": "m^2", "st": "stone", "lb": "pound", "lbm": "pound",
+    "in": "inch", "sqft": "foot^2",
+    "acre": "43560 foot^2", "sqm": "m^2", "st": "stone", "lb": "pound", "lbm": "pound",
     "tonne": "metric_ton", "J": "joule", "N": "newton", "W": "watt", "V": "volt", "A": "ampere",
     "KJ": "kJ", "Kj": "kJ", "kj": "kJ", "hz": "hertz", "Hz": "hertz", "HZ": "hertz",
     "khz": "kHz", "KHz": "kHz", "Mhz": "MHz", "mhz": "MHz", "Ghz": "GHz", "ghz": "GHz",
     "kpa": "kPa", "KPa": "kPa", "hpa": "hPa", "Kcal": "kcal", "KCAL": "kcal", "btu": "BTU",
+    "Mb": "megabit",
+    "Gb": "gigabit", "Tb": "terabit",
     "KW": "kW", "Kw": "kW", "kw": "kW", "kv": "kV", "KB": "kB", "Lb": "pound", "Lbs": "pound",
     "lbs": "pound", "LBS": "pound", "psig": "psi", "diopter": "m^-1", "dioptre": "m^-1",
     "mol": "mole", "degree": "deg", "°": "deg", "rad": "radian", "gal": "gallon",
@@ -132,10 +135,12 @@ _OTHER_WORDS = re.compile(
     r"without|otherwise|unless|is|are|was|were|be|isn't|aren't|short|half|halves|quarters?|thirds?|"
     r"fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tens?|pi|roots?|sqrt|cbrt|factorials?|"
     r"\w*fold|point|gross|scores?|pairs?|couples?|twins?|trios?|quartets?|triples?|doubles?|twice|"
-    r"thrice|zero|one|two|three|four|five|six|seven|eight|nine|eleven|twelve|\w+teen|twenty|thirty|"
+    r"thrice|zero|ones?|two|three|four|five|six|seven|eight|nine|eleven|twelve|\w+teen|twenty|thirty|"
     r"forty|fifty|sixty|seventy|eighty|ninety|negative|positive|bases?|binary|octal|decimal|"
-    r"hex(?:adecimal)?|mod(?:ulo)?|powers?|exponents?|choose|squares?$|cubes?$|wrong|incorrect|"
-    r"false|infinity|infinite|log|ln|exp|sin|cos|tan|cot|sec(?=\s*\()|mil+i?ards?)\b"
+    r"hex(?:adecimal)?|mod(?:ulo)?|powers?|exponents?|choose|cube$|wrong|incorrect|"
+    r"false|infinity|infinite|log|ln|exp|sin|cos|tan|cot|sec(?=\s*\()|"
+    r"twelfths?|\w+teenths?|\w+tieths?|tenthousandths?|\w*illi(?:on|ard)(?:th)?s?|myriads?|"
+    r"googols?)\b"
     r"|^(?:squared|cubed)\b",
     re.IGNORECASE,
 )
@@ -145,6 +150,7 @@ _TOKEN = re.compile(
     r"|(?P<name>(?:[^\W\d_]|[°%‰$€£¥₹¢'])(?:[^\W\d_]|[°%‰$€£¥₹¢_])*)"
     r"(?:\s?(?:\^|\*\*)\s?(?:\((?P<inside>[-+]?[0-9]{1,2})\)|(?P<power>[-+]?[0-9]{1,2}))|(?P<digit>-?[0-9])(?![0-9.]))?)"
 )
+_CHOOSES = re.compile(r"[CP][0-9]+")  # 5C2, which is 10
 _A_NUMBER_OF = re.compile(r"(?:/|\bper)\s?[0-9]")
 _AREA = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _BEHIND = {"squared": 2, "cubed": 3}
@@ -155,7 +161,8 @@ _SEVERAL_LETTERS = (
     "mm cm dm km nm pm µm mg kg µg ng mL cL dL µL mol mmol kmol ms ns µs min lb oz ft in yd mi mph "
     "rpm hp kN kJ MJ GJ mJ kW MW GW mW kV mV mA µA kPa MPa GPa hPa Pa Hz kHz MHz GHz eV keV MeV "
     "GeV Wh kWh MWh Ah mAh kcal cal psi bar atm dB lm lx cd Gy mGy Sv mSv Bq kBq MBq Ci mCi rad "
-    "mrad deg degC degF mmHg kB MB GB TB GiB ha nmi pt qt tsp tbsp kbps Mbps kΩ MΩ Wb"
+    "mrad deg degC degF mmHg kB MB GB TB GiB ha nmi pt qt tsp tbsp kbps Mbps kΩ MΩ Wb am "
+    "AM PM"
 )
 _SYMBOLS = frozenset(_SEVERAL_LETTERS.split())
 
@@ -277,7 +284,7 @@ def is_unit(unit: Unit, text: str, attached: bool) -> bool | None:
     `attached`: no space before it. True: a symbol of the tables, or words that count things. False:
     letters that are variables (`5x`, `5 xy`). None: only pint can tell.
     """
-    if _A_NUMBER_OF.search(text):
+    if _A_NUMBER_OF.search(text) or (attached and _CHOOSES.fullmatch(text)):
         return False  # "5 per 6 people" is no 5
     answers = [_is_known(name, attached) for name, _ in unit.factors]
     if False in answers:
