@@ -95,7 +95,8 @@ NUMERIC = [
     ("2.5", r"2\frac{1}{2}", {}, True),
     ("10.5", r"2\frac{1}{2}", {}, False),  # not 21/2
     ("150 pounds", "150 lb", {}, True),
-    ("150 pounds", "£150", {}, True),
+    ("150 pounds", "£150", {}, False),  # pounds are a weight where no £ says otherwise
+    ("£150", "150 pounds", {}, True),
     ("150 pounds", "150 kg", {}, False),
     ("5 EUR", "€5", {}, True),
     ("5", "CHF 5", {"unit": "CHF"}, True),
@@ -140,7 +141,7 @@ CHOICES = ["the cat", "the dog", "a cow", "none of these"]
         (r"\boxed{E}", "no_answer"),
         (r"\boxed{}", "no_answer"),
         ("", "no_answer"),
-        (r"\boxed{A. the dog}", "mismatch"),
+        (r"\boxed{A. the dog}", "ambiguous"),  # the label says one, the text the other
         (r"\boxed{\mathbf{B}}", "correct"),
         (r"\boxed{\textbf{(B)}\ \text{the dog}}", "correct"),
         ("The answer is (B) because dogs are not cats.", "correct"),
@@ -188,6 +189,20 @@ def test_choices_come_in_three_shapes_and_golds_as_label_or_text():
         ("caf\u00e9", "cafe\u0301", {}, True),
         ("a b", "a  b", {}, True),
         ("Paris", "Paname", {"golds": ["Paname"]}, True),
+        ("No", "on", {}, False),
+        ("SAS", "SSA", {}, False),
+        ("odd", "ddo", {}, False),
+        ("Yes", r"\text{Yes}", {}, True),
+        ("Yes", r"\text{ Yes. }", {}, True),
+        ("Yes", r"\mathrm{yes}", {}, True),
+        ("Yes", r"\textbf{Yes}", {}, True),
+        ("Yes", r"$\text{Yes}$", {}, True),
+        ("Yes", r"\text{No}", {}, False),
+        ("Yes", r"\textbf{\text{Yes}}", {}, True),
+        (r"\text{Yes}", "Yes", {}, True),
+        ("Yes", "**Yes**", {}, True),
+        ("New York", r"\text{New}\ \text{York}", {}, True),
+        ("x{y}", "xy", {}, False),
     ],
 )
 def test_texts_match_after_normalisation(gold, answer, options, right):
@@ -250,6 +265,26 @@ def test_json_golds_and_schemas_that_make_no_sense_are_errors(gold, options):
         get_verifier("json_answer").check_gold(
             Example("x", "q", gold, "json_answer", extra=options)
         )
+
+
+def test_amounts_of_money_are_multiples_of_a_cent_whatever_floats_make_of_them():
+    schema = {"type": "number", "multipleOf": 0.01}
+    for cents in range(1, 10_000):
+        verdict = check("json_answer", "", f"{cents // 100}.{cents % 100:02d}", schema=schema)
+        assert verdict.correct, cents
+    for no_amount in ("4.025", "0.001", "1e-9", "1e999", "19.999999999"):
+        assert not check("json_answer", "", no_amount, schema=schema).correct
+    for draft in (
+        "http://json-schema.org/draft-04/schema#",
+        "http://json-schema.org/draft-03/schema#",
+    ):
+        key = "divisibleBy" if "03" in draft else "multipleOf"
+        old = {"$schema": draft, key: 0.01}
+        assert check("json_answer", "", "4.02", schema=old).correct
+        assert not check("json_answer", "", "4.025", schema=old).correct
+    assert check("json_answer", "", '"text"', schema={"multipleOf": 2}).correct
+    assert check("json_answer", "", "12345678901234567890", schema={"multipleOf": 10}).correct
+    assert not check("json_answer", "", "12345678901234567891", schema={"multipleOf": 10}).correct
 
 
 FIVE = [{"verifier": "numeric", "answer": "5"}, {"verifier": "exact_match", "answer": "five"}]
@@ -346,3 +381,58 @@ def test_positions_and_golds_that_make_no_sense_are_errors(fen, gold, options):
     example = Example("x", "q", gold, "chess_move", extra={"fen": fen, **options})
     with pytest.raises(DataError, match="'x'"):
         get_verifier("chess_move").check_gold(example)
+
+
+PROMOTE = "8/4P1k1/8/8/8/8/8/4K3 w - - 0 1"
+EN_PASSANT = "4k3/8/8/3pP3/8/8/8/4K3 w - d6 0 2"
+KNIGHTS = "4k3/8/8/8/8/8/8/1N2KN2 w - - 0 1"
+
+
+@pytest.mark.parametrize(
+    ("fen", "gold", "answer", "right"),
+    [
+        (START, "Nf3", "♘f3", True),
+        (START, "Nf3", "♞f3", True),
+        (START, "e4", "♙e4", True),
+        (START, "Nf3", "Ng1-f3", True),
+        (START, "e4", "e2-e4", True),
+        (START, "e4", "E2E4", True),
+        (START, "e4", "1. e2–e4", True),
+        (START, "Nf3", "♗f3", False),
+        (START, "e4", "e2-e3", False),
+        (CASTLE, "O-O", "O–O", True),
+        (CASTLE, "O-O", "0–0", True),
+        (PROMOTE, "e8=Q", "e8(Q)", True),
+        (PROMOTE, "e8=Q", "e8=Q+", True),
+        (PROMOTE, "e8=Q", "e8/Q", True),
+        (PROMOTE, "e8=Q", "e8Q", True),
+        (PROMOTE, "e8=Q", "e8 = Q", True),
+        (PROMOTE, "e8=Q", "e8=♕", True),
+        (PROMOTE, "e8=Q", "e7-e8=Q", True),
+        (PROMOTE, "e8=Q", "e7e8q", True),
+        (PROMOTE, "e8=Q", "e8(N)", False),
+        (PROMOTE, "e8=Q", "e8=R", False),
+        (PROMOTE, "e8=Q", "e8", False),
+        (EN_PASSANT, "exd6", "exd6 e.p.", True),
+        (EN_PASSANT, "exd6", r"e5 \times d6", False),
+        (EN_PASSANT, "exd6", "e5xd6", True),
+        (EN_PASSANT, "exd6", "e×d6", True),
+        (BACK_RANK, "Ra8#", "Ra8 mate", True),
+        (BACK_RANK, "Ra8#", r"Ra8\#", True),
+        (KNIGHTS, "Nbd2", "Nb1-d2", True),
+        (KNIGHTS, "Nbd2", "Nf1-d2", False),
+    ],
+)
+def test_moves_are_read_in_figurines_and_in_the_long_way(fen, gold, answer, right):
+    assert check("chess_move", gold, rf"\boxed{{{answer}}}", fen=fen).correct is right
+
+
+@pytest.mark.parametrize("fields", [1, 2, 3])
+def test_a_short_fen_that_would_lose_castling_is_refused_with_what_to_add(fields):
+    fen = "r3k2r/8/8/8/8/8/8/R3K2R w KQkq - 0 1"
+    short = " ".join(fen.split()[:fields])
+    example = Example("x", "q", "O-O", "chess_move", extra={"fen": short})
+    with pytest.raises(DataError, match=r"'x'.*castl"):
+        get_verifier("chess_move").check_gold(example)
+    for fen_of_enough in (fen, " ".join(fen.split()[:4])):
+        assert check("chess_move", "O-O", r"\boxed{O-O}", fen=fen_of_enough).correct

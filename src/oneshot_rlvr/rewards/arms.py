@@ -99,7 +99,7 @@ def with_wrong_label(example: Example, config: RewardConfig) -> Example:
         extra={key: value for key, value in example.extra.items() if key != "golds"},
     )
     verifier = get_verifier(example.verifier)
-    if verifier.check(verifier.gold_text(relabelled), example).correct:
+    if verifier.check(verifier.stated_gold(relabelled), example).correct:
         raise ConfigError(
             f"reward.wrong_label is {label!r}, which is the right answer of example "
             f"{example.id!r}. Give another label."

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
+from oneshot_rlvr.verifiers.extraction import in_tags
 
 SHOWN_CHARS = 80  # of a gold or an answer inside an error message
 
@@ -52,6 +53,11 @@ class Verifier(ABC):
         """A text that states the gold, as a perfect model would."""
         return f"\\boxed{{{example.answer}}}"
 
+    def stated_gold(self, example: Example) -> str:
+        """`gold_text` as this example wants it stated: within `<answer>` tags, if it does."""
+        text = self.gold_text(example)
+        return in_tags(text, example) if "answer_tags" in self.options else text
+
     def check(self, text: str, example: Example) -> Verdict:
         """Grade one text. No deadline here: `rewards.Scorer` brings one."""
         answer = self.extract(text, example)
@@ -79,11 +85,11 @@ class Verifier(ABC):
 
     def check_gold(self, example: Example) -> None:
         """DataError, naming the example, for a gold that this very verifier rejects."""
-        refuse_gold(self, example, self.check(self.gold_text(example), example))
+        refuse_gold(self, example, self.check(self.stated_gold(example), example))
 
 
 def refuse_gold(verifier: Verifier, example: Example, verdict: Verdict) -> None:
-    """DataError unless the verdict on `verifier.gold_text(example)` is correct."""
+    """DataError unless the verdict on `verifier.stated_gold(example)` is correct."""
     if not verdict.correct:
         raise DataError(
             f"example {example.id!r}: the gold {shown(example.answer)} is rejected by its own "

@@ -55,7 +55,7 @@ class _Combination(Verifier):
         if self.every:
             return super().gold_text(example)
         first = parts(example)[0]
-        return get_verifier(first.verifier).gold_text(first)
+        return get_verifier(first.verifier).stated_gold(first)
 
     def _decide(self, text: str, example: Example, quick: bool) -> Verdict | None:
         """The first verdict that settles the matter, else the last; None if one is still open."""

@@ -1,8 +1,9 @@
-"""exact_match: the stated answer is the gold, letter for letter after normalisation.
+r"""exact_match: the stated answer is the gold, letter for letter after normalisation.
 
-Normalised: Unicode NFKC, spaces collapsed, outer quotes and a final full stop dropped, and case
-folded unless `case_sensitive`. The last box decides; `extraction = "lenient"` also takes a stated
-answer or, where nothing is stated, the whole text.
+Normalised: Unicode NFKC, LaTeX's text commands (`\text{}`) and spaces taken off, spaces collapsed,
+outer quotes and a final full stop dropped, and case folded unless `case_sensitive`. The last box
+decides; `extraction = "lenient"` also takes a stated answer or, where nothing is stated, the whole
+text.
 
 Scores of wrong answers: `score = "edit"` is edit similarity to the nearest gold; `score =
 "overlap"` takes answer and gold for sets of items and is their intersection over union; equal sets
@@ -11,6 +12,7 @@ are then right, in any order.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from oneshot_rlvr.errors import DataError
@@ -21,19 +23,33 @@ from oneshot_rlvr.verifiers.numbers import bare
 from oneshot_rlvr.verifiers.scoring import edit_similarity, items_of, overlap
 
 MAX_CHARS = 10_000
+_FONT = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|it|rm|sf|tt)|mbox|emph|operatorname)"
+    r"\s?\{([^{}]*)\}"
+)
+_SPACE = re.compile(r"\\[ ,;:!]|\\q?quad(?![a-z])|~")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 
 
+RULES = {
+    "no-answer": "No answer was stated where one is read.",
+    "too-long": "The stated answer is longer than any answer is.",
+    "text": "Compared as texts, letter for letter after normalisation.",
+    "items": "Compared as sets of items (score = overlap).",
+}
+
+
 class ExactMatch(Verifier):
-    """Options: extraction, case_sensitive (default false), golds (further right answers), score."""
+    """Options: answer_tags, extraction, case_sensitive (default false), golds, score."""
 
     name = "exact_match"
-    options = frozenset({"extraction", "case_sensitive", "golds", "score"})
+    options = frozenset({"answer_tags", "extraction", "case_sensitive", "golds", "score"})
+    rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
         answer = final_text(text, example)
         if not answer:
-            return wrong(Reason.NO_ANSWER, answer)
+            return wrong(Reason.NO_ANSWER, answer, rule="no-answer")
         return answer
 
     def quick(self, answer: str, example: Example) -> Verdict | None:
@@ -41,15 +57,17 @@ class ExactMatch(Verifier):
 
     def compare(self, answer: str, example: Example) -> Verdict:
         if len(answer) > MAX_CHARS:
-            return wrong(Reason.UNPARSEABLE, answer[:MAX_CHARS])
+            return wrong(Reason.UNPARSEABLE, answer[:MAX_CHARS], rule="too-long")
         said, golds = _normalised(answer, example)
         if not said:
-            return wrong(Reason.NO_ANSWER, answer)
+            return wrong(Reason.NO_ANSWER, answer, rule="no-answer")
         if said in golds:
-            return correct(answer)
-        if _way(example) == "overlap" and items_of(said) in map(items_of, golds):
-            return correct(answer)
-        return wrong(Reason.MISMATCH, answer)
+            return correct(answer, rule="text")
+        if _way(example) == "overlap":
+            if items_of(said) in map(items_of, golds):
+                return correct(answer, rule="items")
+            return wrong(Reason.MISMATCH, answer, rule="items")
+        return wrong(Reason.MISMATCH, answer, rule="text")
 
     def partial(self, answer: str, example: Example) -> float:
         """By the option `score`; the nearest gold counts."""
@@ -81,8 +99,12 @@ def _normalised(answer: str, example: Example) -> tuple[str, list[str]]:
 def normalised(text: str, *, fold: bool = True) -> str:
     """The form in which two texts are compared."""
     text = bare(unicodedata.normalize("NFKC", text))
-    if text.startswith("\\text{") and text.endswith("}") and text.count("{") == 1:
-        text = text[len("\\text{") : -1]
+    if "\\" in text:
+        for _ in range(3):  # a font in a font
+            text = _FONT.sub(lambda m: m[1], text)
+        text = _SPACE.sub(" ", text)
+    elif text.startswith("**") and text.endswith("**"):
+        text = text[2:-2]
     text = " ".join(text.split())
     text = text.rstrip(".").strip().strip(_QUOTES).strip()
     return text.casefold() if fold else text

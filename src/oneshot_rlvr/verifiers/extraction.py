@@ -2,6 +2,8 @@ r"""Which part of a text is its final answer: one rule for all kinds that read a
 
 `strict` (the default, for training): the last complete `\boxed{}` or nothing. `lenient`: a box
 first, then other stated final answers (statements.py). The option is `example.extra["extraction"]`.
+With `answer_tags = true`, as R1-style prompts ask for them, the last complete
+`<answer>...</answer>` is what is read, by the rules of the kind, and a box in it need not be.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from oneshot_rlvr.verifiers.boxed import last_box
 from oneshot_rlvr.verifiers.statements import announced_answer, stated_answer
 
 EXTRACTIONS = ("strict", "lenient")
+_OPEN, _CLOSE = "<answer>", "</answer>"
 
 
 def is_lenient(example: Example) -> bool:
@@ -24,10 +27,49 @@ def is_lenient(example: Example) -> bool:
     return bool(value == "lenient")
 
 
+def has_tags(example: Example) -> bool:
+    """Whether the example asks for `<answer>` tags. DataError for a value that is no boolean."""
+    value = example.extra.get("answer_tags")
+    if value is not None and not isinstance(value, bool):
+        raise DataError(
+            f"example {example.id!r}: option answer_tags is {value!r:.80}; wanted true or false."
+        )
+    return bool(value)
+
+
+def tagged(text: str, example: Example) -> str | None:
+    """What the last complete `<answer>...</answer>` holds; the text itself without the option.
+
+    None where the tags are asked for and there are none.
+    """
+    if not has_tags(example):
+        return text
+    end = text.rfind(_CLOSE)
+    start = text.rfind(_OPEN, 0, end) if end >= 0 else -1
+    return text[start + len(_OPEN) : end].strip() if start >= 0 else None
+
+
+def in_tags(text: str, example: Example) -> str:
+    """A text as a perfect model states it: in tags where they are asked for."""
+    return f"{_OPEN}{text}{_CLOSE}" if text and has_tags(example) else text
+
+
+def _within_tags(text: str, example: Example) -> tuple[str, str | None]:
+    """The text to read on, and an answer that its tags already state."""
+    inside = tagged(text, example) if has_tags(example) else None
+    if inside is None:
+        return text, None
+    box = last_box(inside)
+    return inside, inside if box is None else box
+
+
 def final_text(text: str, example: Example) -> str | None:
     """As `final_answer`, for kinds whose answer is a text: lenient ends with the whole text."""
-    answer = last_box(text)
-    if answer is None and is_lenient(example):
+    lenient = is_lenient(example)
+    text, answer = _within_tags(text, example)
+    if answer is None and (lenient or not has_tags(example)):
+        answer = last_box(text)
+    if answer is None and lenient:
         answer = announced_answer(text) or text
     return answer.strip() if answer is not None else None
 
@@ -35,7 +77,9 @@ def final_text(text: str, example: Example) -> str | None:
 def final_answer(text: str, example: Example) -> str | None:
     """The final answer that the text states, stripped; "" for an empty box; None for none."""
     lenient = is_lenient(example)
-    answer = last_box(text)
+    text, answer = _within_tags(text, example)
+    if answer is None and (lenient or not has_tags(example)):
+        answer = last_box(text)
     if answer is None and lenient:
         answer = stated_answer(text, example.question)
     return answer.strip() if answer is not None else None

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,7 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, shown, wrong
 from oneshot_rlvr.verifiers.boxed import last_box
+from oneshot_rlvr.verifiers.extraction import tagged
 from oneshot_rlvr.verifiers.fences import last_fence
 
 MAX_ANSWER_CHARS = 100_000
@@ -26,13 +28,27 @@ MATCHES = ("exact", "subset")
 _OPENING = re.compile(r"[\[{]")
 
 
+RULES = {
+    "no-answer": "No answer was stated where one is read.",
+    "too-long": "The stated answer is longer than any answer is.",
+    "no-json": "What was read is no strict JSON value.",
+    "schema": "The value does not fit the schema.",
+    "value": "Compared as JSON values, after the schema.",
+}
+
+
 class JsonAnswer(Verifier):
-    """Options: schema (a JSON Schema), match ("exact" or "subset"), rel_tol (default 0)."""
+    """Options: answer_tags, schema, match ("exact" or "subset"), rel_tol (default 0)."""
 
     name = "json_answer"
-    options = frozenset({"schema", "match", "rel_tol"})
+    options = frozenset({"answer_tags", "schema", "match", "rel_tol"})
+    rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
+        inside = tagged(text, example)
+        if inside is None:
+            return wrong(Reason.NO_ANSWER, rule="no-answer")
+        text = inside
         answer = last_fence(text, ("json", ""))
         if answer is None:
             answer = last_box(text)
@@ -40,9 +56,9 @@ class JsonAnswer(Verifier):
             answer = text
         answer = answer.strip()
         if not answer:
-            return wrong(Reason.NO_ANSWER, answer)
+            return wrong(Reason.NO_ANSWER, answer, rule="no-answer")
         if len(answer) > MAX_ANSWER_CHARS:
-            return wrong(Reason.UNPARSEABLE, answer[:200], too_long=len(answer))
+            return wrong(Reason.UNPARSEABLE, answer[:200], rule="too-long", too_long=len(answer))
         return answer
 
     def quick(self, answer: str, example: Example) -> Verdict | None:
@@ -61,17 +77,17 @@ class JsonAnswer(Verifier):
             said = read_json(answer)
         except ValueError as error:
             reason = Reason.UNPARSEABLE if _OPENING.search(answer) else Reason.NO_ANSWER
-            return wrong(reason, answer, error=str(error)[:200])
+            return wrong(reason, answer, rule="no-json", error=str(error)[:200])
         if schema is not None:
             try:
                 fault = next(iter(schema.iter_errors(said)), None)
             except RecursionError:
-                return wrong(Reason.UNPARSEABLE, answer, error="nested too deep")
+                return wrong(Reason.UNPARSEABLE, answer, rule="no-json", error="nested too deep")
             if fault is not None:
-                return wrong(Reason.MISMATCH, answer, schema=fault.message[:200])
+                return wrong(Reason.MISMATCH, answer, rule="schema", schema=fault.message[:200])
         if wanted is not _ANYTHING and not same_json(wanted, said, subset, rel_tol):
-            return wrong(Reason.MISMATCH, answer)
-        return correct(answer)
+            return wrong(Reason.MISMATCH, answer, rule="value")
+        return correct(answer, rule="value")
 
     def gold_text(self, example: Example) -> str:
         """The gold in a fenced block."""
@@ -168,13 +184,27 @@ def _validator(example: Example) -> Any:
         raise DataError(f"example {example.id!r}: the schema is not valid: {error}.") from None
 
 
+def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator[Any]:
+    """multipleOf, on the decimals that are written: 4.02 is a multiple of 0.01."""
+    import jsonschema
+
+    if validator.is_type(value, "number") and not (
+        math.isfinite(value) and (Fraction(repr(value)) / Fraction(repr(step))).denominator == 1
+    ):
+        yield jsonschema.ValidationError(f"{value!r} is not a multiple of {step!r}")
+
+
 @lru_cache(maxsize=64)
 def _compiled(schema: str) -> Any:
     import jsonschema
     import referencing
 
     table = json.loads(schema)
-    kind = jsonschema.validators.validator_for(table, default=jsonschema.Draft202012Validator)
+    draft = jsonschema.validators.validator_for(table, default=jsonschema.Draft202012Validator)
+    rules = {"multipleOf": _multiple_of, "divisibleBy": _multiple_of}
+    kind = jsonschema.validators.extend(
+        draft, {key: rule for key, rule in rules.items() if key in draft.VALIDATORS}
+    )
     try:
         kind.check_schema(table)
     except jsonschema.SchemaError as error:

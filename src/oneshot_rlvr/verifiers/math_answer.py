@@ -52,10 +52,10 @@ RULES = {
 
 
 class MathAnswer(Verifier):
-    """Options: extraction, golds (further right answers), evaluated."""
+    """Options: answer_tags, extraction, golds (further right answers), evaluated."""
 
     name = "math_answer"
-    options = frozenset({"extraction", "golds", "evaluated"})
+    options = frozenset({"answer_tags", "extraction", "golds", "evaluated"})
     rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:

@@ -1,11 +1,15 @@
 r"""multiple_choice: one letter, or the full text of one option, in a final statement.
 
 A final statement is the last complete box; failing that, "the answer is X"; failing that, the last
-line. It must conclude ("B", "(B)", "option B", "B because ...", "so B is right"): a letter in a
-line of prose names nothing. Discussing options on the way is fine; a final statement that names
-several, or a last line that ends a list of them (an echoed question), is `ambiguous`. Options are
-never found by substring. `extra["choices"]` is a list of texts, a mapping letter -> text, or
-{"label": [...], "text": [...]}; without it only letters are read.
+line, or a first line that is nothing but an option where an explanation follows. It must conclude:
+an option alone ("B", "(B) the dog", "the dog"), led up to ("so B", "I choose (B)") or declared
+right ("B is the best choice"), and then end or go on to explain itself ("B because ...", "B. It
+..."). Brackets conclude nothing by themselves: "(B) is incorrect". A letter in a line of prose
+names nothing, and neither does a denial ("not B", "anything but B"). Options that the statement
+itself declares wrong are out; one that names several others, contradicts its own label ("B. the
+cat") or ends a list of them (an echoed question) is `ambiguous`. Options are never found by
+substring. `extra["choices"]` is a list of texts, a mapping letter -> text, or {"label": [...],
+"text": [...]}; without it only letters are read.
 """
 
 from __future__ import annotations
@@ -18,58 +22,74 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, wrong
 from oneshot_rlvr.verifiers.boxed import last_box
+from oneshot_rlvr.verifiers.concluding import (
+    LABEL_ALONE,
+    LABEL_FIRST,
+    listed_label,
+    named_labels,
+    of_text,
+    plain_statement,
+)
 from oneshot_rlvr.verifiers.exact_match import normalised
-from oneshot_rlvr.verifiers.extraction import is_lenient
-from oneshot_rlvr.verifiers.statements import announced_answer
+from oneshot_rlvr.verifiers.extraction import has_tags, is_lenient, tagged
 
 MAX_STATEMENT_CHARS = 2000
 ECHO_CHARS = 20  # a text of so many that begins the question is an echo of it, cut short
-LEAD_CHARS = 40
 _TAIL_CHARS = 8000
 _DEFAULT_LABELS = tuple("ABCDE")
-_LABEL = re.compile(r"(?<![A-Za-z0-9\\{'’])\(?([A-Za-z]|[0-9]{1,2})\)?(?![A-Za-z0-9'’])")
-_LABEL_ALONE = re.compile(
-    r"(?:option|choice|answer)?\s*[\(\[]?([A-Za-z]|[0-9]{1,2})[\)\].:]?", re.I
-)
-_LABEL_FIRST = re.compile(r"[\(\[]?([A-Za-z]|[0-9]{1,2})[\)\].:]\s*(.+)", re.DOTALL)
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+)?")
-_LATEX_TEXT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf)?|math(?:bf|it|rm|sf)|mbox|bm|boldsymbol)\s?\{([^{}]*)\}"
-)
-_NOT = re.compile(r"\b(?:not|neither|nor|never|except|cannot)\b|n['’]t\b", re.IGNORECASE)
-# What may stand before and behind a bare letter that concludes.
-_LEADS = re.compile(
-    r"(?:[:=→>]|\b(?:option|choice|answer|letter|alternative|is|be|choose|chose|pick|picked|select|"
-    r"selected|with|say|guess|therefore|thus|so|hence))\s*,?\s*$",
+_ANSWER_IS = re.compile(
+    r"\banswers?\b\s{0,2}\**\s{0,2}(?:is|are|was|:|=)[ \t]{0,2}:?[ \t]{0,2}\**[ \t]{0,4}"
+    r"|####[ \t]{0,4}",
     re.IGNORECASE,
 )
-_CLOSES = re.compile(r"\s*(?:$|[.,;:!)\]–—-]|(?:because|since|as|for)\b)")
-_IS_RIGHT = re.compile(
-    r"\)?\s+(?:is|was|must be|has to be|seems)\s+(?:therefore\s+)?(?:the\s+)?(?:only\s+|most\s+)?"
-    r"(?:correct|right|best|answer|true|valid|appropriate)\b",
+_CALLED_WRONG = re.compile(
+    r"(?:\b(?:wrong|incorrect|false|bad|tempting|worst|invalid|rejected|not|never|no|first|initial|"
+    r"previous)\b|n['’]t\b)[^.,;:!?\n]{0,30}$",
     re.IGNORECASE,
 )
-_ARTICLE = re.compile(r"\s+(?!(?:is|was|because|since|as|for|but|and|or|are)\b)[a-z]")
+
+
+RULES = {
+    "no-answer": "No answer was stated where one is read.",
+    "too-long": "The stated answer is longer than any answer is.",
+    "echo": "The text is the question, or its beginning.",
+    "list": "The last line ends a list of the options.",
+    "nothing-concluded": "The final statement concludes no option, or denies one.",
+    "several": "The final statement names several options, or a label and another option's text.",
+    "option": "The one option that the final statement concludes, by label or full text.",
+}
 
 
 class MultipleChoice(Verifier):
-    """Options: choices; extraction ("strict": a box only)."""
+    """Options: answer_tags, choices; extraction ("strict": a box only)."""
 
     name = "multiple_choice"
-    options = frozenset({"choices", "extraction"})
+    options = frozenset({"answer_tags", "choices", "extraction"})
+    rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
-        statement = last_box(text)
-        if statement is None and (is_lenient(example) or "extraction" not in example.extra):
-            statement = announced_answer(text) or _last_line(text)
+        inside = tagged(text, example)
+        if inside is None:
+            return wrong(Reason.NO_ANSWER, rule="no-answer")
+        statement = last_box(inside)
+        if has_tags(example):
+            statement = statement or inside
+        elif statement is None and (is_lenient(example) or "extraction" not in example.extra):
+            choices = choices_of(example)
+            statement = _announced(text)
             if _is_echo(text, example.question):
-                return wrong(Reason.NO_ANSWER, statement, echo=True)
-            if statement == _last_line(text) and _ends_a_list(text, choices_of(example)):
-                return wrong(Reason.AMBIGUOUS, statement, list=True)
+                return wrong(Reason.NO_ANSWER, statement, rule="echo", echo=True)
+            if statement is None:
+                statement = _last_line(text)
+                if _ends_a_list(text, choices):
+                    return wrong(Reason.AMBIGUOUS, statement, rule="list", list=True)
+                if statement is not None and not named_labels(statement, choices):
+                    statement = _first_line(text, choices) or statement
         if statement is None or not statement.strip():
-            return wrong(Reason.NO_ANSWER, statement)
+            return wrong(Reason.NO_ANSWER, statement, rule="no-answer")
         if len(statement) > MAX_STATEMENT_CHARS:
-            return wrong(Reason.UNPARSEABLE, statement[:MAX_STATEMENT_CHARS])
+            return wrong(Reason.UNPARSEABLE, statement[:MAX_STATEMENT_CHARS], rule="too-long")
         return statement.strip()
 
     def quick(self, answer: str, example: Example) -> Verdict | None:
@@ -85,11 +105,13 @@ class MultipleChoice(Verifier):
             )
         named = named_labels(answer, choices)
         if not named:
-            return wrong(Reason.NO_ANSWER, answer)
+            return wrong(Reason.NO_ANSWER, answer, rule="nothing-concluded")
         if len(named) > 1:
-            return wrong(Reason.AMBIGUOUS, answer, named=sorted(named))
+            return wrong(Reason.AMBIGUOUS, answer, rule="several", named=sorted(named))
         (label,) = named
-        return correct(label) if label == gold else wrong(Reason.MISMATCH, label)
+        if label == gold:
+            return correct(label, rule="option")
+        return wrong(Reason.MISMATCH, label, rule="option")
 
 
 def choices_of(example: Example) -> dict[str, str]:
@@ -115,60 +137,12 @@ def choices_of(example: Example) -> dict[str, str]:
     return choices
 
 
-def named_labels(statement: str, choices: Mapping[str, str]) -> set[str]:
-    """Labels of the options that a final statement names, by label or by full text."""
-    plain = _plain(statement)
-    whole = normalised(plain)
-    by_text = {label for label, text in choices.items() if text and normalised(text) == whole}
-    if by_text:
-        return by_text
-    listed = _listed_label(plain, choices)
-    if listed is not None:
-        rest = _LABEL_FIRST.fullmatch(plain)
-        if rest is None or normalised(rest[2]) == normalised(choices[listed]):
-            return {listed}
-    elif _LABEL_ALONE.fullmatch(plain):
-        return set()  # a letter that is no option
-    named: dict[str, bool] = {}  # label -> whether the statement concludes it
-    denial = _NOT.search(plain)
-    for match in _LABEL.finditer(plain):
-        token, label = match[1], match[1].upper()
-        in_parentheses = match[0] != token
-        # "a" and "I" are words, so is the "A" of "A cat"; a lower-case letter names nothing.
-        word = (
-            token == "I" or token.islower() or (token == "A" and _ARTICLE.match(plain, match.end()))
-        )
-        if label in choices and (in_parentheses or not word):
-            denied = denial is not None and denial.start() < match.start()
-            concludes = not denied and bool(
-                in_parentheses
-                or _IS_RIGHT.match(plain, match.end())
-                or (_lead(plain[: match.start()]) and _CLOSES.match(plain, match.end()))
-            )
-            named[label] = named.get(label, False) or concludes
-    return set(named) if len(named) > 1 or any(named.values()) else set()
-
-
-def _lead(before: str) -> bool:
-    """Whether what stands before a letter leads up to it; only its last words are looked at."""
-    return not before.strip() or _LEADS.search(" " + before[-LEAD_CHARS:]) is not None
-
-
-def _plain(statement: str) -> str:
-    plain = _LATEX_TEXT.sub(lambda m: m[1], statement).replace("$", "").replace("**", "")
-    return plain.replace("\\{", "").replace("\\}", "").replace("\\ ", " ").strip()
-
-
-def _listed_label(line: str, choices: Mapping[str, str]) -> str | None:
-    """The label of a line that is one, "B" or "(B)", or begins with one, "B. the dog"."""
-    match = _LABEL_ALONE.fullmatch(line) or _LABEL_FIRST.fullmatch(line)
-    return match[1].upper() if match and match[1].upper() in choices else None
-
-
 def _ends_a_list(text: str, choices: Mapping[str, str]) -> bool:
     """Whether the last line is an option and the line before it the option before that one."""
     lines = [line for line in text[-_TAIL_CHARS:].splitlines() if line.strip()]
-    options = [_option_of_line(_plain(_BULLET.sub("", line)), choices) for line in lines[-2:]]
+    options = [
+        _option_of_line(plain_statement(_BULLET.sub("", line)), choices) for line in lines[-2:]
+    ]
     labels = list(choices)
     return (
         len(options) == 2
@@ -179,7 +153,7 @@ def _ends_a_list(text: str, choices: Mapping[str, str]) -> bool:
 
 def _option_of_line(line: str, choices: Mapping[str, str]) -> str | None:
     by_text = [k for k, text in choices.items() if text and normalised(text) == normalised(line)]
-    return by_text[0] if by_text else _listed_label(line, choices)
+    return by_text[0] if by_text else listed_label(line, choices)
 
 
 def _is_echo(text: str, question: str) -> bool:
@@ -195,6 +169,40 @@ def label_of(gold: str, choices: Mapping[str, str]) -> str | None:
         return label
     by_text = [k for k, text in choices.items() if text and normalised(text) == normalised(gold)]
     return by_text[0] if len(by_text) == 1 else None
+
+
+def _announced(text: str) -> str | None:
+    """What follows the last "the answer is" that is not called wrong, to the end of its line."""
+    tail = text[-_TAIL_CHARS:]
+    for match in reversed(list(_ANSWER_IS.finditer(tail))):
+        start = max(0, match.start() - 60)
+        if not _CALLED_WRONG.search(tail, start, match.start()):
+            line, _, below = tail[match.end() :].lstrip("*").partition("\n")
+            if not line.strip() and len(below.strip().splitlines()) == 1:
+                line = below.strip()  # nothing else follows: it is no list of options
+            return line[:MAX_STATEMENT_CHARS].strip().strip("*").strip() or None
+    return None
+
+
+def _first_line(text: str, choices: Mapping[str, str]) -> str | None:
+    """The first line, where it is nothing but an option and no other line is one."""
+    lines = [plain_statement(_BULLET.sub("", line)) for line in text[:_TAIL_CHARS].splitlines()]
+    lines = [line for line in lines if line]
+    options = [line for line in lines if _is_option(line, choices)]
+    return lines[0] if options and options == lines[:1] else None
+
+
+def _is_option(line: str, choices: Mapping[str, str]) -> bool:
+    """Whether a line is a label, an option's text, or both."""
+    if of_text(line, choices):
+        return True
+    label = listed_label(line, choices)
+    first = LABEL_FIRST.fullmatch(line)
+    return label is not None and (
+        LABEL_ALONE.fullmatch(line) is not None
+        or not choices[label]
+        or (first is not None and bool(of_text(first[3], choices)))
+    )
 
 
 def _last_line(text: str) -> str | None:

@@ -1,104 +1,115 @@
 """numeric: a number with a tolerance and a unit, as finance and health write them.
 
 Reads signs, thousands separators, currency, percent, scientific notation, fractions, mixed numbers,
-"3.2 million" (and $5k, €3.2bn), and a unit after the number. Tolerance:
-|said - gold| <= max(abs_tol, rel_tol * |gold|); the defaults (rel_tol 1e-6, abs_tol 0) forgive
-float noise only. The gold's unit is `extra["unit"]` or what follows the number in the gold. An
-answer without a unit is read in the gold's; with another unit it is converted by pint, imported
-only then. Where the gold has no unit, the answer's is not looked at (but `5x` has a variable, not
-a unit). Percent is both a unit and a number: for a gold of 5 % or 0.05, both 5 % and 0.05 are
-right.
+"3.2 million" (and $5k, €3.2bn), "2 h 30 min", and a unit after the number (quantity.py). Tolerance:
+|said - gold| <= max(abs_tol, rel_tol * |gold|), decided exactly on what is written; the defaults
+(rel_tol 1e-6, abs_tol 0) forgive float noise only. The gold's unit is `extra["unit"]` or what
+follows the number in the gold. An answer without a unit is read in the gold's; with another unit it
+is converted by pint, imported only then. Where the gold has no unit, the answer may have any, but
+nothing that makes another number of it (`5x`, `5 tenths`, `5 or 6`). A ratio is both a unit and a
+number: for a gold of 5 % or 0.05, both 5 % and 0.05 are right. What stands before an equals sign
+must name the value or come to it (chains.py). A blood pressure is two numbers, not a fraction.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, shown, wrong
+from oneshot_rlvr.verifiers.chains import read_chain
 from oneshot_rlvr.verifiers.extraction import final_answer
+from oneshot_rlvr.verifiers.numbers import bare
+from oneshot_rlvr.verifiers.quantity import Quantity, quantity
 from oneshot_rlvr.verifiers.scoring import bands_of
+from oneshot_rlvr.verifiers.unit_names import (
+    CURRENCIES,
+    DOLLARS,
+    NO_UNIT,
+    OF_HUNDRED_CENTS,
+    Unit,
+    is_unit,
+    read_unit,
+)
 
 MAX_ANSWER_CHARS = 300
-_CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR"}
-_CODES = {"US$": "USD", **{code: code for code in ("USD", "EUR", "GBP", "JPY", "INR", "CHF")}}
-_STERLING = ("GBP", "pound", "pounds")
-_GROUPED = r"[0-9]{1,3}(?:[,\u00a0\u202f ][0-9]{3})+"
-_DIGITS = rf"(?:{_GROUPED}|[0-9]{{1,60}})"
-_INTEGER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,60})"  # no spaces: 1 1/2 is a mixed number
-_QUANTITY = re.compile(
-    rf"(?P<sign1>[-+]?)\s?(?P<currency>US\$|[$€£¥₹]|(?:USD|EUR|GBP|JPY|INR|CHF)\s)?\s?"
-    rf"(?P<sign2>[-+]?)\s?"
-    rf"(?:(?:(?P<whole>[0-9]{{1,12}})\s)?(?P<top>{_INTEGER})\s?/\s?(?P<bottom>{_INTEGER})"
-    rf"|(?P<number>{_DIGITS}(?:\.[0-9]{{0,60}})?|\.[0-9]{{1,60}})"
-    rf"(?:\s?(?:[eE]|[x*×]\s?10\s?(?:\^|\*\*)\s?)\(?(?P<exponent>[-+]?[0-9]{{1,4}})\)?)?)"
-    # Digits in a unit only as in m2, m^2, s^-1: "12 or 13" is no quantity.
-    rf"\s?(?P<unit>(?:[^\W\d_]|[%°$€£¥₹/(])"
-    rf"(?:[^\W\d_]|[%°$€£¥₹/^*·()\s.'-]|(?<=[^\W\d_])[0-9]|(?<=[\^-])[0-9]){{0,59}})?"
-)
-_MAGNITUDES = {"hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
-_MAGNITUDES |= {"dozen": 12.0, "mn": 1e6, "bn": 1e9, "tn": 1e12, "k": 1e3}
-_OF_MONEY = {"K": 1e3, "m": 1e6, "M": 1e6, "b": 1e9, "B": 1e9, "T": 1e12}  # $5K, €3.2B
-_ABOUT = re.compile(
-    r"^(?:\\(?:approx|sim)(?![a-z])|[~≈]|(?:about|approximately|approx\.?|roughly|around)\b)\s*",
-    re.I,
-)
-_UNIT_LETTERS = frozenset("msghlLNJWVAKCFΩ°%")
-_NO_UNITS = re.compile(
-    r"\b(?:or|and|to|plus|minus|times|not|than|if|more|less|least|most|over|by|but|except|squared|"
-    r"cubed|half|halves|quarters?|thirds?|pi|sqrt)\b",
-    re.IGNORECASE,
-)
-_BEFORE_EQUALS = re.compile(r"^.*(?:=|≈|\\approx|\\sim)", re.DOTALL)
-_LATEX = (
-    (re.compile(r"\\[dt]?frac\s?\{([0-9., ]{1,60})\}\s?\{([0-9., ]{1,60})\}"), r" \1/\2"),
-    (re.compile(r"\\(?:text|mathrm|textbf|mbox|rm|operatorname)\s?\{([^{}]*)\}"), r" \1"),
-    (re.compile(r"\\(?:times|cdot)"), "*"),
-    (re.compile(r"\^\s?\{\s?(-?[0-9]{1,4})\s?\}"), r"^\1"),
-    (re.compile(r"\{,\}|(?<=[0-9])\\[,!:; ](?=[0-9]{3})"), ","),
-    (re.compile(r"\\([%$])"), r"\1"),
-    (re.compile(r"\\[,!:; ]|~|\\left|\\right"), " "),
-    (re.compile("\u2212"), "-"),
-    (re.compile(r"\^\s?\{?\s?\\circ(?![a-z])\s?\}?|\\degrees?(?![a-z])"), "°"),
-    (re.compile(r"°\s+(?=[CFK]\b)"), "°"),
-)
+FLOAT_NOISE = Fraction(1, 10**9)  # of a converted value, which pint holds as a float
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
-    """A finite number and the unit that was written with it ("" for none)."""
+class _Said:
+    """What an answer states: a quantity, and the same as it was written before rounding.
 
-    value: float
-    unit: str
+    `same`: what it is said to equal in another unit, which only a conversion can confirm.
+    """
+
+    last: Quantity
+    earlier: tuple[Fraction, ...]
+    same: tuple[Quantity, ...] = ()
+
+    def values(self) -> tuple[Fraction, ...]:
+        return (self.last.value, *self.earlier)
+
+
+RULES = {
+    "no-answer": "No answer was stated where one is read.",
+    "too-long": "The stated answer is longer than any answer is.",
+    "unreadable": "It states no one number: a relation, a list, a false chain, an equation.",
+    "number": "Compared in the gold's unit, or without one, within the tolerance.",
+    "conversion": "Converted to the gold's unit by pint, then compared within the tolerance.",
+    "unit": "Its unit cannot be converted to the gold's, or what follows the number is no unit.",
+    "pressure": "A blood pressure: both of its numbers are compared.",
+}
 
 
 class Numeric(Verifier):
-    """Options: extraction, rel_tol, abs_tol, unit, golds (further right answers)."""
+    """Options: answer_tags, extraction, rel_tol, abs_tol, unit, golds (further right answers)."""
 
     name = "numeric"
-    options = frozenset({"extraction", "rel_tol", "abs_tol", "unit", "golds", "bands"})
+    options = frozenset(
+        {"answer_tags", "extraction", "rel_tol", "abs_tol", "unit", "golds", "bands"}
+    )
+    rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
         answer = final_answer(text, example)
         if not answer:
-            return wrong(Reason.NO_ANSWER, answer)
+            return wrong(Reason.NO_ANSWER, answer, rule="no-answer")
         if len(answer) > MAX_ANSWER_CHARS:
-            return wrong(Reason.UNPARSEABLE, answer[:MAX_ANSWER_CHARS])
+            return wrong(Reason.UNPARSEABLE, answer[:MAX_ANSWER_CHARS], rule="too-long")
         return answer
 
     def quick(self, answer: str, example: Example) -> Verdict | None:
         golds = _golds(example)
-        said = quantity(answer)
+        said = _read(answer)
         if said is None:
-            return wrong(Reason.UNPARSEABLE, answer)
-        readings = [_readings(said, gold) for gold in golds]
-        if any(map(_near(example), golds, readings)):
-            return correct(answer)
-        return wrong(Reason.MISMATCH, answer) if all(readings) else None
+            return wrong(Reason.UNPARSEABLE, answer, rule="unreadable")
+        near = _near(example)
+        certain, rule = True, "number"
+        for gold in golds:
+            if gold.lower is None and said.last.lower and not said.last.words and not gold.words:
+                if near(gold.value, said.last.value / said.last.lower):
+                    return correct(answer, rule="number")  # a fraction, as it turns out
+                continue
+            if said.last.lower is not None or gold.lower is not None:
+                rule = "pressure"
+                if _same_pressure(said, gold, near):
+                    return correct(answer, rule=rule)
+                continue
+            values = _readings(said, gold)
+            rule = "number" if values or values is None else "unit"
+            if values is None:
+                certain = False
+            elif any(near(gold.value, value) for value in values):
+                if said.same:
+                    return None
+                return correct(answer, rule="number")
+        return wrong(Reason.MISMATCH, answer, rule=rule) if certain else None
 
     def warm(self) -> None:
         from oneshot_rlvr.verifiers import units
@@ -111,13 +122,30 @@ class Numeric(Verifier):
             return quick
         from oneshot_rlvr.verifiers import units
 
-        said = quantity(answer)
+        said = _read(answer)
         assert said is not None  # or quick would have told
+        near, rule = _near(example), "unit"
+        for other in said.same:
+            converted = units.convert(other.value, other.unit, said.last.unit)
+            if converted is None or not _rounds_to(Fraction(converted), said.last):
+                return wrong(Reason.UNPARSEABLE, answer, rule="unreadable")
         for gold in _golds(example):
-            value = units.convert(said.value, said.unit, gold.unit)
-            if value is not None and _near(example)(gold, [value]):
-                return correct(answer)
-        return wrong(Reason.MISMATCH, answer)
+            if said.last.lower is not None or gold.lower is not None:
+                continue
+            values = _readings(said, gold)
+            if values is not None and any(near(gold.value, value) for value in values):
+                return correct(answer, rule="number")
+            if gold.unit == NO_UNIT:
+                if units.is_known(said.last.unit) and near(gold.value, said.last.value):
+                    return correct(answer, rule="number")
+                continue
+            for value in said.values():
+                converted = units.convert(value, said.last.unit, gold.unit)
+                if converted is not None:
+                    rule = "conversion"
+                    if near(gold.value, converted):
+                        return correct(answer, rule=rule)
+        return wrong(Reason.MISMATCH, answer, rule=rule)
 
     def partial(self, answer: str, example: Example) -> float:
         """By the option `bands`: the score of the narrowest relative error that holds."""
@@ -136,7 +164,7 @@ class Numeric(Verifier):
     def check_gold(self, example: Example) -> None:
         """DataError also for an option `unit` that is neither a currency nor known to pint."""
         unit = option(example, "unit", str, "").strip()
-        if unit and _unit_key(unit) != "%" and _currency(unit) is None:
+        if unit:
             from oneshot_rlvr.verifiers import units
 
             if not units.known(unit):
@@ -147,94 +175,134 @@ class Numeric(Verifier):
         super().check_gold(example)
 
 
-def quantity(text: str) -> Quantity | None:
-    """The number and unit that a whole text spells, or None."""
-    plain = _BEFORE_EQUALS.sub("", text).strip()
-    for pattern, replacement in _LATEX:
-        plain = pattern.sub(replacement, plain)
-    plain = _ABOUT.sub("", " ".join(plain.split()))
-    if plain.startswith("$") and plain.endswith("$") and len(plain) > 2:
-        plain = plain[1:-1].strip()
-    match = _QUANTITY.fullmatch(plain.rstrip("."))
-    if match is None or _NO_UNITS.search(match["unit"] or ""):
+def _read(answer: str) -> _Said | None:
+    """What an answer states, or None. A chain whose parts disagree states nothing."""
+    chain = read_chain(bare(answer))
+    if chain is None:
         return None
-    if match["top"]:
-        bottom = _float(match["bottom"])
-        if bottom == 0:
+    last = quantity(chain.last)
+    if last is None:
+        return None
+    if not chain.earlier:
+        return _Said(last, ())
+    shares = {Fraction(1), last.unit.scale} if last.unit.is_ratio else {Fraction(1)}
+    earlier, same = [], []
+    for part, value in chain.earlier:
+        agreeing = [value / share for share in shares if _rounds_to(value / share, last)]
+        if agreeing:
+            earlier.append(agreeing[0])
+            continue
+        other = quantity(part)
+        if (
+            other is None
+            or other.unit == last.unit
+            or not (other.unit.factors and last.unit.factors)
+        ):
             return None
-        value = _float(match["whole"] or "0") + _float(match["top"]) / bottom
-    else:
-        value = _float(match["number"] + (f"e{match['exponent']}" if match["exponent"] else ""))
-    if not math.isfinite(value):
-        return None
-    if "-" in (match["sign1"], match["sign2"]):
-        value = -value
-    unit = (match["unit"] or "").strip()
-    symbol = (match["currency"] or "").strip()
-    currency = _CURRENCIES.get(symbol) or _CODES.get(symbol)
-    scale, unit = _scaled(unit, money=currency is not None)
-    if currency:
-        unit = currency if not unit or _currency(unit) == currency else f"{currency} {unit}"
-    return Quantity(value * scale, unit)
+        same.append(other)
+    return _Said(last, tuple(earlier), tuple(same))
 
 
-def _scaled(unit: str, money: bool) -> tuple[float, str]:
-    """The factor that the first word of a unit names (million), and the rest of the unit."""
-    first, _, rest = unit.partition(" ")
-    scale = (_OF_MONEY.get(first) if money else None) or _MAGNITUDES.get(
-        first.lower() if len(first) > 1 else first
+def _rounds_to(value: Fraction, last: Quantity) -> bool:
+    """Whether a value may be written as the last one, half a unit of its last digit away."""
+    step = last.step
+    if step >= 1:  # trailing zeros may be rounding too: 1,234 is about 1,200
+        while last.value and last.value % (step * 10) == 0:
+            step *= 10
+    return abs(value - last.value) <= max(step / 2, FLOAT_NOISE * abs(last.value))
+
+
+def _same_pressure(said: _Said, gold: Quantity, near: Callable[[Fraction, Fraction], bool]) -> bool:
+    """Two blood pressures in one unit, both of whose numbers agree."""
+    mine, wanted = said.last, gold
+    return (
+        mine.lower is not None
+        and wanted.lower is not None
+        and (mine.unit == wanted.unit or NO_UNIT in (mine.unit, wanted.unit))
+        and near(wanted.value, mine.value)
+        and near(wanted.lower, mine.lower)
     )
-    return (scale, rest.strip()) if scale else (1.0, unit)
 
 
-def _float(digits: str) -> float:
-    return float(re.sub(r"[,\u00a0\u202f ]", "", digits))
+@lru_cache(maxsize=4096)
+def _gold(text: str) -> Quantity | None:
+    said = _read(text)
+    return said.last if said is not None else None
 
 
 def _golds(example: Example) -> list[Quantity]:
     """The gold and the further right answers, each in the unit of the option or its own."""
     unit = option(example, "unit", str, "").strip()
     further = option(example, "golds", (list, tuple), ())
-    golds = []
+    golds: list[Quantity] = []
     for text in (example.answer, *map(str, further)):
-        gold = quantity(text)
+        gold = _gold(text)
         if gold is None:
             raise DataError(
                 f"example {example.id!r}: the gold {shown(text)} is not a number with an optional "
                 "unit, which numeric needs."
             )
-        golds.append(Quantity(gold.value, unit or gold.unit))
+        if unit:
+            read = read_unit(unit)
+            if read is None:
+                raise DataError(f"example {example.id!r}: option unit {shown(unit)} is no unit.")
+            gold = replace(gold, unit=read)
+        golds.append(gold)
     return golds
 
 
-def _readings(said: Quantity, wanted: Quantity) -> list[float]:
-    """Values that the answer may have in the gold's unit; [] where a conversion must tell."""
-    left, right = _unit_key(said.unit), _unit_key(wanted.unit)
-    if left == right or (left in _STERLING and right in _STERLING):
-        return [said.value]
-    if left == "%" and not right:
-        return [said.value, said.value / 100]
-    if right == "%" and not left:
-        return [said.value, said.value * 100]
-    if not right and len(left) == 1 and left not in _UNIT_LETTERS:
-        return [math.nan]  # 5x is not 5
-    return [said.value] if not left or not right else []
+def _readings(said: _Said, gold: Quantity) -> list[Fraction] | None:
+    """Values that the answer may have in the gold's unit; None where a conversion must tell."""
+    values = list(said.values())
+    if said.last.unit is gold.unit is NO_UNIT and not said.last.bracketed:
+        return values
+    mine, wanted = _as_the_other_means(said.last.unit, gold.unit), gold.unit
+    if said.last.bracketed and (gold.unit.factors and gold.unit.factors[0][0] in CURRENCIES):
+        values = [-value for value in values]  # (5), where the gold is money
+    if mine.factors == wanted.factors and (mine.factors or mine.scale == wanted.scale):
+        if mine.scale == wanted.scale:
+            return values
+        return [value * mine.scale / wanted.scale for value in values]
+    if mine == NO_UNIT:
+        return values + ([v / wanted.scale for v in values] if wanted.is_ratio else [])
+    if mine.is_ratio and (wanted == NO_UNIT or wanted.is_ratio):
+        scaled = [value * mine.scale / wanted.scale for value in values]
+        return scaled + (values if wanted == NO_UNIT else [])
+    if wanted == NO_UNIT:
+        known = is_unit(mine, said.last.words, said.last.attached)
+        return None if known is None else values if known else []
+    return None
 
 
-def _unit_key(unit: str) -> str:
-    unit = unit.strip().rstrip(".")
-    return _currency(unit) or ("%" if unit.lower() in ("%", "percent", "pct") else unit)
+def _as_the_other_means(unit: Unit, other: Unit) -> Unit:
+    """Money named loosely, in the currency of the other side: $, cents, pounds."""
+    theirs = {name for name, _ in other.factors}
+    money = sorted(theirs & CURRENCIES)
+    if len(money) != 1:
+        if "cent" in theirs and {n for n, _ in unit.factors} & OF_HUNDRED_CENTS:
+            scale, factors = unit.scale, []
+            for name, power in unit.factors:
+                if name in OF_HUNDRED_CENTS:
+                    name, scale = "cent", scale * Fraction(100) ** power
+                factors.append((name, power))
+            return Unit(scale, tuple(sorted(factors)))
+        return unit
+    scale, factors = unit.scale, []
+    for name, power in unit.factors:
+        if name == "cent" and money[0] in OF_HUNDRED_CENTS:
+            name, scale = money[0], scale / Fraction(100) ** power
+        elif name == "pound" and money[0] == "GBP":
+            name = "GBP"
+        elif (name == "dollar" and money[0] in DOLLARS) or (
+            name in DOLLARS and money[0] == "dollar"
+        ):
+            name = money[0]
+        factors.append((name, power))
+    return Unit(scale, tuple(sorted(factors)))
 
 
-def _currency(unit: str) -> str | None:
-    names = {"dollars": "USD", "dollar": "USD", "euros": "EUR", "euro": "EUR"}
-    names |= {"yen": "JPY", "rupees": "INR"}  # pounds are a weight, unless the other has £
-    unit = unit.strip()
-    return _CURRENCIES.get(unit) or names.get(unit.lower()) or _CODES.get(unit.upper())
-
-
-def _near(example: Example) -> Callable[[Quantity, list[float]], bool]:
-    """Whether one of some values is the gold's, within the example's tolerance."""
+def _near(example: Example) -> Callable[[Fraction, Fraction | float], bool]:
+    """Whether a value is the gold's, within the example's tolerance, the edge included."""
     rel_tol = float(option(example, "rel_tol", (int, float), 1e-6))
     abs_tol = float(option(example, "abs_tol", (int, float), 0.0))
     if not (0 <= rel_tol < math.inf and 0 <= abs_tol < math.inf):
@@ -242,9 +310,26 @@ def _near(example: Example) -> Callable[[Quantity, list[float]], bool]:
             f"example {example.id!r}: rel_tol is {rel_tol} and abs_tol {abs_tol}; "
             "both must be 0 or more."
         )
+    return _within(rel_tol, abs_tol)
 
-    def near(gold: Quantity, values: list[float]) -> bool:
-        tolerance = max(abs_tol, rel_tol * abs(gold.value))
-        return any(abs(value - gold.value) <= tolerance for value in values)
+
+@lru_cache(maxsize=256)
+def _within(rel_tol: float, abs_tol: float) -> Callable[[Fraction, Fraction | float], bool]:
+    """The tolerance is the decimal that is written: 2.6 is within 0.1 of 2.5.
+
+    A converted value, a float, is given a float's noise as well.
+    """
+    relative, absolute = Fraction(repr(rel_tol)), Fraction(repr(abs_tol))
+
+    def near(gold: Fraction, value: Fraction | float) -> bool:
+        if value == gold:
+            return True
+        tolerance = max(absolute, relative * abs(gold))
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                return False
+            value = Fraction(value)
+            tolerance += FLOAT_NOISE * max(abs(gold), tolerance)
+        return abs(value - gold) <= tolerance
 
     return near

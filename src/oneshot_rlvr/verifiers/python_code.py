@@ -1,27 +1,36 @@
 """python_code: fenced Python code that passes the item's tests, in a sandbox (sandbox/).
 
-`extra["tests"]` is assert-style source (a text or a list of texts; a `check(candidate)` in it is
-called), or a list of tables: {"args": [...], "kwargs": {...}, "expected": value} calls the entry
-point, {"stdin": text, "stdout": text} runs the code as a program. `entry_point` names the function;
-`prefix` (HumanEval's prompt) is put before code that does not define it. Expected values stay in a
-process that the code never enters, unless `isolation = "shared"` (weaker, and labelled so).
-`score = "tests"` runs every test, also behind one that fails, and scores a wrong answer by the
-share that pass: calls, programs, and asserts at the top level of the source.
+`extra["tests"]` is assert-style source (a text or a list of texts), or a list of tables: {"args":
+[...], "kwargs": {...}, "expected": value} calls the entry point, {"stdin": text, "stdout": text}
+runs the code as a program. Of the source, what it defines to be called is called: functions named
+test..., test methods of unittest.TestCase and Test... classes, `check(candidate)` with an entry
+point. Tests that code which defines nothing would pass are refused when the examples are loaded.
+`entry_point` names the function; `prefix` (HumanEval's prompt) is put before code that does not
+define it. Of several blocks the one that defines what the tests call is graded. `score = "tests"`
+runs every test, also behind one that fails, and scores a wrong answer by the share that pass:
+calls, programs, asserts at the top level of the source, and what is called of it.
+
+Expected values stay in a process that the code never enters, unless `isolation = "shared"` (weaker,
+and labelled so); into it cross values of built-in types, iterators and functions, and what the
+tests themselves make of a class of the code (`Stack()`, by its capitalised name).
 The gold, where there is one, is a solution and must pass; without a gold the tests are the gold.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, option, shown, wrong
-from oneshot_rlvr.verifiers.fences import fences
-from oneshot_rlvr.verifiers.sandbox import confine, run
+from oneshot_rlvr.verifiers.extraction import tagged
+from oneshot_rlvr.verifiers.fences import fences, open_fence
+from oneshot_rlvr.verifiers.sandbox import confine, guest_model, run
 
 MAX_CODE_CHARS = 100_000
 TIMEOUT_SECONDS = 5.0
@@ -32,28 +41,46 @@ _BARE_CODE = re.compile(
 )
 
 
+RULES = {
+    "no-code": "There is no Python code where it is read.",
+    "too-long": "The stated answer is longer than any answer is.",
+    "tests": "The code was run against the tests.",
+}
+
+
 class PythonCode(Verifier):
-    """Options: tests, entry_point, prefix, isolation, timeout_seconds, sandbox, score."""
+    """Options: tests, entry_point, prefix, isolation, timeout_seconds, sandbox, score,
+    answer_tags."""
 
     name = "python_code"
     options = frozenset(
-        {"tests", "entry_point", "prefix", "isolation", "timeout_seconds", "sandbox", "score"}
+        {
+            "answer_tags",
+            "tests",
+            "entry_point",
+            "prefix",
+            "isolation",
+            "timeout_seconds",
+            "sandbox",
+            "score",
+        }
     )
+    rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
-        entry_point = option(example, "entry_point", str, "")
-        blocks = [content for language, content in fences(text) if language in LANGUAGES]
-        defining = [b for b in blocks if entry_point and _defines(b, entry_point)]
-        if defining or blocks:
-            code = (defining or blocks)[-1]
-        elif "```" not in text and _BARE_CODE.search(text[:MAX_CODE_CHARS]):
+        inside = tagged(text, example)
+        if inside is None:
+            return wrong(Reason.NO_ANSWER, rule="no-code")
+        text = inside
+        code = _solution(text, _wanted(example))
+        if code is None and "```" not in text and _BARE_CODE.search(text[:MAX_CODE_CHARS]):
             code = text  # the bare completion of a prompt that is code
-        else:
-            return wrong(Reason.NO_ANSWER)
+        if code is None:
+            return wrong(Reason.NO_ANSWER, rule="no-code")
         if not code.strip():
-            return wrong(Reason.NO_ANSWER, code)
+            return wrong(Reason.NO_ANSWER, code, rule="no-code")
         if len(code) > MAX_CODE_CHARS:
-            return wrong(Reason.UNPARSEABLE, code[:200], too_long=len(code))
+            return wrong(Reason.UNPARSEABLE, code[:200], rule="too-long", too_long=len(code))
         return code
 
     def warm(self) -> None:
@@ -61,38 +88,12 @@ class PythonCode(Verifier):
 
     def compare(self, answer: str, example: Example) -> Verdict:
         tests = tests_of(example)
-        isolation = option(example, "isolation", str, "separate")
-        if isolation not in ISOLATIONS or (isolation == "shared" and tests.cases):
-            raise DataError(
-                f'example {example.id!r}: option isolation is {isolation!r}; wanted "separate", or '
-                '"shared" with assert-style tests.'
-            )
         every = _every(example)
-        if every and isolation == "shared":
-            raise DataError(
-                f'example {example.id!r}: option score = "tests" needs isolation = "separate": '
-                "beside the code no count of passed tests can be trusted."
-            )
-        prefix = option(example, "prefix", str, "")
-        code = answer
-        if prefix and not (tests.entry_point and _defines(answer, tests.entry_point)):
-            code = prefix + answer
-        try:
-            ending = run.run(
-                code,
-                tests,
-                timeout_seconds=float(
-                    option(example, "timeout_seconds", (int, float), TIMEOUT_SECONDS)
-                ),
-                sandbox=option(example, "sandbox", str, "bubblewrap"),
-                shared=isolation == "shared",
-                every=every,
-            )
-        except DataError as error:
-            raise DataError(f"example {example.id!r}: {error}") from None
+        ending = _ran(answer, tests, example, every=every)
         right = ending.reason is Reason.CORRECT
         score = 1.0 if right else ending.share if every else 0.0
-        return Verdict(right, ending.reason, answer, ending.details, score)
+        details = {"rule": "tests", **ending.details}
+        return Verdict(right, ending.reason, answer, details, score)
 
     def gold_text(self, example: Example) -> str:
         """The gold solution, fenced; "" where the tests are all there is."""
@@ -103,11 +104,13 @@ class PythonCode(Verifier):
 
         MissingDependencyError or GraderError where the sandbox cannot be used.
         """
-        tests_of(example)
+        tests = tests_of(example)
         if option(example, "sandbox", str, "bubblewrap") == "bubblewrap":
             fault = confine.unusable()
             if fault is not None:
                 raise fault
+        if tests.source or tests.programs:
+            _refuse_idle(tests, example)
         if self.gold_text(example):
             super().check_gold(example)
 
@@ -117,6 +120,100 @@ def _every(example: Example) -> bool:
     if way not in ("", "tests"):
         raise DataError(f'example {example.id!r}: option score is {way!r}; wanted "tests".')
     return bool(way)
+
+
+def _ran(code: str, tests: run.Tests, example: Example, *, every: bool = False) -> run.Ending:
+    """How code fares in the tests, by the example's options."""
+    isolation = option(example, "isolation", str, "separate")
+    if isolation not in ISOLATIONS or (isolation == "shared" and tests.cases):
+        raise DataError(
+            f'example {example.id!r}: option isolation is {isolation!r}; wanted "separate", or '
+            '"shared" with assert-style tests.'
+        )
+    if every and isolation == "shared":
+        raise DataError(
+            f'example {example.id!r}: option score = "tests" needs isolation = "separate": '
+            "beside the code no count of passed tests can be trusted."
+        )
+    prefix = option(example, "prefix", str, "")
+    if prefix and not (tests.entry_point and _defines(code, tests.entry_point)):
+        code = prefix + code
+    seconds = option(example, "timeout_seconds", (int, float), TIMEOUT_SECONDS)
+    try:
+        return run.run(
+            code,
+            tests,
+            timeout_seconds=float(seconds),
+            sandbox=option(example, "sandbox", str, "bubblewrap"),
+            shared=isolation == "shared",
+            every=every,
+        )
+    except DataError as error:
+        raise DataError(f"example {example.id!r}: {error}") from None
+
+
+def _refuse_idle(tests: run.Tests, example: Example) -> None:
+    """DataError for tests that code which does nothing passes, or that nothing can pass."""
+    ending = _ran("pass\n", tests, example)
+    if ending.reason is Reason.CORRECT:
+        raise DataError(
+            f"example {example.id!r}: the tests pass for code that defines nothing, so every "
+            "answer would pass. Assert at the top level, in functions named test..., in a "
+            "unittest.TestCase, or in check(candidate) with an entry_point."
+        )
+    error = str(ending.details.get("error", ""))
+    if error.startswith("ModuleNotFoundError"):
+        raise DataError(
+            f"example {example.id!r}: the tests cannot run in the sandbox, which has Python's "
+            f"standard library and nothing else: {error}."
+        )
+
+
+def _solution(text: str, wanted: frozenset[str]) -> str | None:
+    """The block that defines what the tests call; of several that do, the last.
+
+    Blocks that define it between them are put together. Where none does, the last block counts. A
+    block that never closes counts where no closed one defines anything of it.
+    """
+    blocks = [content for language, content in fences(text) if language in LANGUAGES]
+    defined = [{name for name in wanted if _defines(block, name)} for block in blocks]
+    everything = set().union(*defined)
+    cut_off = open_fence(text)
+    if cut_off is not None and cut_off[0] in LANGUAGES and not everything:
+        names = {name for name in wanted if _defines(cut_off[1], name)}
+        if names or not blocks:
+            return cut_off[1]
+    if not blocks:
+        return None
+    whole = [b for b, names in zip(blocks, defined, strict=True) if names == everything]
+    if whole:
+        return whole[-1]
+    return "\n\n".join(b for b, names in zip(blocks, defined, strict=True) if names)
+
+
+def _wanted(example: Example) -> frozenset[str]:
+    """Names that the solution has to define: the entry point, or what the tests use."""
+    entry_point = option(example, "entry_point", str, "")
+    if entry_point:
+        return frozenset({entry_point})
+    raw = example.extra.get("tests")
+    items = [raw] if isinstance(raw, str) else raw
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        return frozenset()
+    return _used("\n".join(items))
+
+
+@lru_cache(maxsize=256)
+def _used(tests: str) -> frozenset[str]:
+    """Names that tests use and neither define nor find among Python's own."""
+    try:
+        nodes = list(ast.walk(ast.parse(tests)))
+    except (SyntaxError, ValueError, RecursionError):
+        return frozenset()  # told where the tests are run
+    names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    own = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    own |= {n.arg for n in nodes if isinstance(n, ast.arg)}
+    return frozenset(names - own - guest_model.defined(tests) - set(dir(builtins)))
 
 
 def tests_of(example: Example) -> run.Tests:

@@ -19,18 +19,26 @@ MAX_ANSWER_CHARS = 100_000
 MAX_PATTERN_BYTES = 8 << 20  # memory of a compiled pattern
 
 
+RULES = {
+    "no-answer": "No answer was stated where one is read.",
+    "too-long": "The stated answer is longer than any answer is.",
+    "pattern": "The whole answer is held against the pattern.",
+}
+
+
 class RegexMatch(Verifier):
-    """Options: extraction, ignore_case (default false), sample (a text that must match)."""
+    """Options: answer_tags, extraction, ignore_case (default false), sample."""
 
     name = "regex_match"
-    options = frozenset({"extraction", "ignore_case"})
+    options = frozenset({"answer_tags", "extraction", "ignore_case"})
+    rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
         answer = final_text(text, example)
         if not answer:
-            return wrong(Reason.NO_ANSWER, answer)
+            return wrong(Reason.NO_ANSWER, answer, rule="no-answer")
         if len(answer) > MAX_ANSWER_CHARS:
-            return wrong(Reason.UNPARSEABLE, answer[:200], too_long=len(answer))
+            return wrong(Reason.UNPARSEABLE, answer[:200], rule="too-long", too_long=len(answer))
         return answer
 
     def quick(self, answer: str, example: Example) -> Verdict | None:
@@ -41,8 +49,8 @@ class RegexMatch(Verifier):
         # RE2 reads UTF-8; a lone surrogate, which a broken tokenizer can produce, has none.
         readable = answer.encode("utf-8", "replace").decode("utf-8")
         if pattern.fullmatch(readable):
-            return correct(answer)
-        return wrong(Reason.MISMATCH, answer)
+            return correct(answer, rule="pattern")
+        return wrong(Reason.MISMATCH, answer, rule="pattern")
 
     def gold_text(self, example: Example) -> str:
         """A boxed sample that matches; "" where the example gives none."""

@@ -7,20 +7,23 @@ return, and that is all it can do. Nothing secret and nothing that decides is in
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import signal
 import sys
 import threading
 import types
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from oneshot_rlvr.verifiers.sandbox.wire import Closed, decode, encode, receive, send
 
 MEMORY_EXIT = 99  # run.py knows it
-MAX_ITEMS = 100_000  # handed over of an iterator
+MAX_ITEMS = 1000  # of an iterator, handed over at once
 
 
 def main() -> None:
@@ -108,10 +111,14 @@ def _shared(setup: dict[str, Any]) -> None:
         except SyntaxError:
             word = "unparseable"
             raise
-        namespace = dict(module.__dict__)
-        exec(compile(setup["tests"], "tests.py", "exec"), namespace)  # noqa: S102 - the item's own
-        if setup["entry_point"] and callable(namespace.get("check")):
-            namespace["check"](namespace[setup["entry_point"]])
+        tests, entry_point = setup["tests"], setup["entry_point"]
+        namespace = {
+            name: value
+            for name, value in module.__dict__.items()
+            if name == entry_point or name not in defined(tests)
+        }
+        exec(compile(tests, "tests.py", "exec"), namespace)  # noqa: S102 - the item's own
+        run_tests(tests, namespace, entry_point)
         word = setup["nonce"]
     except AssertionError:
         pass
@@ -122,12 +129,130 @@ def _shared(setup: dict[str, Any]) -> None:
     os.write(setup["fd"], word.encode())
 
 
+def defined(tests: str) -> set[str]:
+    """Names that the tests define or import for themselves; the code has no part in them."""
+    names = set()
+    left: list[ast.AST] = list(ast.parse(tests).body)
+    while left:
+        node = left.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {(a.asname or a.name).partition(".")[0] for a in node.names}
+        else:
+            left += ast.iter_child_nodes(node)
+    return names
+
+
+def run_tests(source: str, namespace: dict[str, Any], entry_point: str) -> None:
+    """Call what the tests define for somebody else to call, in their order."""
+    for test in tests_in(source, namespace, entry_point):
+        test()
+
+
+def tests_in(
+    source: str, namespace: dict[str, Any], entry_point: str
+) -> Iterator[Callable[[], None]]:
+    """What tests that have been executed define to be called: each to be called once.
+
+    `check(candidate)`; functions named test...; the test methods of unittest.TestCase classes and
+    of classes named Test... What the tests' own top level calls is not called again.
+    """
+    called = set()
+    for statement in ast.parse(source).body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            continue
+        if isinstance(statement, ast.If) and "__main__" in ast.dump(statement.test):
+            continue  # never true here
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                called.add(node.func.id)
+    for name in _in_order(source):
+        thing = namespace.get(name)
+        if name in called or thing is None:
+            continue
+        if name == "check" and entry_point:
+            yield functools.partial(thing, namespace[entry_point])
+        elif isinstance(thing, type):
+            yield from _methods(thing)
+        elif name.startswith("test"):
+            yield functools.partial(_call, thing)
+
+
+def _in_order(source: str) -> list[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return [node.name for node in ast.parse(source).body if isinstance(node, kinds)]
+
+
+def _methods(thing: type) -> Iterator[Callable[[], None]]:
+    unittest = sys.modules.get("unittest")  # the tests have imported it, if they use it
+    if unittest is not None and issubclass(thing, unittest.TestCase):
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(thing)
+        yield functools.partial(suite.run, _Strict(unittest.TestResult()))
+    elif thing.__name__.startswith("Test"):
+        for name in dir(thing):
+            if name.startswith("test"):
+                yield functools.partial(_method, thing, name)
+
+
+def _call(test: Any) -> None:
+    _finish(test())
+
+
+def _method(kind: type, name: str) -> None:
+    one = kind()
+    for prepare in ("setup_class", "setup_method", "setup"):
+        if callable(getattr(one, prepare, None)):
+            getattr(one, prepare)()
+    _finish(getattr(one, name)())
+
+
+def _finish(result: Any) -> None:
+    """Run a coroutine to its end. It may await others, but nothing that needs an event loop."""
+    if hasattr(type(result), "__await__"):
+        try:
+            result.send(None)
+        except StopIteration:
+            return
+        raise RuntimeError("a test waits for an event loop, which the sandbox has none of")
+
+
+class _Strict:
+    """A unittest result that raises what a test raised, as a plain assert would."""
+
+    def __init__(self, result: Any):
+        self._result = result
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._result, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value) if name == "_result" else setattr(
+            self._result, name, value
+        )
+
+    def addError(self, test: Any, problem: Any) -> None:
+        raise problem[1]
+
+    addFailure = addError
+
+    def addSubTest(self, test: Any, subtest: Any, problem: Any) -> None:
+        if problem is not None:
+            raise problem[1]
+
+
 def _functions(code: str, fd: int) -> None:
     objects: list[Any] = []
+    numbers: dict[int, int] = {}  # id -> its place: one object has one handle
 
     def keep(value: Any) -> Any:
-        objects.append(value)
-        return ["handle", [len(objects) - 1, type(value).__name__]]
+        if isinstance(value, _VIEWS):
+            value = iter(value)
+        number = numbers.get(id(value))
+        if number is None:
+            number = numbers[id(value)] = len(objects)
+            objects.append(value)
+        return ["handle", [number, type(value).__name__, _kind(value)]]
 
     def say(message: Any) -> None:
         try:
@@ -155,6 +280,16 @@ def _functions(code: str, fd: int) -> None:
             say(_raised(error))
 
 
+_VIEWS: tuple[type[Iterable[Any]], ...] = (type({}.keys()), type({}.values()), type({}.items()))
+
+
+def _kind(value: Any) -> str:
+    """How the other side may use it: to take items from, to call, or not at all."""
+    if hasattr(type(value), "__next__"):
+        return "stream"
+    return "callable" if callable(value) else "object"
+
+
 def _answer(request: Any, module: Any, objects: list[Any], keep: Any) -> Any:
     def find(handle: Any) -> Any:
         return getattr(module, handle) if isinstance(handle, str) else objects[handle]
@@ -178,14 +313,39 @@ def _answer(request: Any, module: Any, objects: list[Any], keep: Any) -> Any:
     if what == "set":
         setattr(thing, request["name"], args[0])
         return {"value": None}
+    if what == "iterate":
+        return {"value": encode(_Items(thing), keep)}
     if what == "items":
-        items = []
-        for item in thing:
-            items.append(encode(item, keep))
-            if len(items) >= MAX_ITEMS:
-                break
-        return {"value": ["list", items]}
+        return _items(thing, request["count"], keep)
+    if what == "__bool__":
+        return {"value": bool(thing)}
     return {"value": encode(getattr(type(thing), what)(thing, *args), keep)}  # a special method
+
+
+class _Items:
+    """An iterator of anything that can be iterated, for the other side to take items from."""
+
+    def __init__(self, thing: Any):
+        self._items = iter(thing)
+        self.taken = 0
+
+    def __next__(self) -> Any:
+        return next(self._items)
+
+
+def _items(thing: Any, count: int, keep: Any) -> Any:
+    """Up to `count` further items. An exception is told when it is the next thing to come."""
+    items: list[Any] = []
+    while len(items) < min(count, MAX_ITEMS):
+        try:
+            items.append(encode(next(thing), keep))
+        except StopIteration:
+            return {"value": ["list", items], "ended": True}
+        except Exception as error:
+            if not items:
+                raise
+            return {"value": ["list", items], "ended": False, "then": _raised(error)}
+    return {"value": ["list", items], "ended": False}
 
 
 def _raised(error: BaseException) -> dict[str, Any]:

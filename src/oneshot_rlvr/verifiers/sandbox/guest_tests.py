@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -17,7 +18,13 @@ import sys
 import types
 from typing import Any
 
-from oneshot_rlvr.verifiers.sandbox.guest_model import begin, limit, silence
+from oneshot_rlvr.verifiers.sandbox.guest_model import (
+    begin,
+    defined,
+    limit,
+    silence,
+    tests_in,
+)
 from oneshot_rlvr.verifiers.sandbox.wire import Closed, decode, encode, receive, send
 
 _SPECIAL = (
@@ -43,73 +50,163 @@ _SPECIAL = (
     "__enter__",
     "__exit__",
     "__next__",
+    "__bool__",
 )
+MAX_STREAMED = 1_000_000  # items that tests may take of one iterator
 
 
 class _Fault(BaseException):
     """The tests ask for what cannot cross between the processes."""
 
 
+class _Refused(BaseException):
+    """The code hands over what may not cross. Tests that expect an exception must not catch it."""
+
+
 class _Remote:
-    """Stands for an object that lives with the model code. Equal to nothing but itself."""
+    """Stands for something that lives with the model code. Equal to nothing but itself."""
 
     __slots__ = ("_line", "_target", "_type")
+    _line: _Line
+    _target: int | str
+    _type: str
 
     def __init__(self, line: _Line, target: int | str, type_name: str = "function"):
         object.__setattr__(self, "_line", line)
         object.__setattr__(self, "_target", target)
         object.__setattr__(self, "_type", type_name)
 
+    def __repr__(self) -> str:
+        return f"<{self._type} of the answer>"
+
+
+class _Callable(_Remote):
+    """A function or a bound method: it can be called, and nothing else."""
+
+    __slots__ = ("_owner",)
+    _owner: _Instance | None
+
+    def __init__(
+        self,
+        line: _Line,
+        target: int | str,
+        type_name: str = "function",
+        owner: _Instance | None = None,
+    ):
+        super().__init__(line, target, type_name)
+        object.__setattr__(self, "_owner", owner)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._line.call(self._target, args, kwargs)
+        # By its name, which is the tests' choice, a class: what it makes can be worked with.
+        makes = isinstance(self._target, str) and self._target[:1].isupper()
+        return self._line.call(self._target, args, kwargs, makes, self._owner)
+
+
+class _Attributes(_Remote):
+    """Something whose attributes can be read and set."""
+
+    __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self._line.ask({"do": "get", "target": self._target, "name": name})
+        owner = self if isinstance(self, _Instance) else None
+        request = {"do": "get", "target": self._target, "name": name}
+        return self._line.ask(request, owner)
 
     def __setattr__(self, name: str, value: Any) -> None:
         line = self._line
         line.ask({"do": "set", "target": self._target, "name": name, "args": [line.out(value)]})
 
-    def __iter__(self) -> Any:
-        return iter(self._line.ask({"do": "items", "target": self._target}))
 
-    def __repr__(self) -> str:
-        return f"<{self._type} of the answer>"
+class _Named(_Callable, _Attributes):
+    """A name of the code: its function or its class."""
+
+    __slots__ = ()
+
+
+class _Instance(_Attributes):
+    """What a class of the code made for the tests: its methods and operators are under test."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Any:
+        return self._line.ask({"do": "iterate", "target": self._target})
 
 
 def _special(name: str) -> Any:
-    def method(self: _Remote, *args: Any) -> Any:
+    def method(self: _Instance, *args: Any) -> Any:
         line = self._line
         if name == "__exit__":
             args = (None, None, None)
         out = [line.out(a) for a in args]
-        return line.ask({"do": name, "target": self._target, "args": out})
+        return line.ask({"do": name, "target": self._target, "args": out}, self)
 
     return method
 
 
 for _name in _SPECIAL:
-    setattr(_Remote, _name, _special(_name))
+    setattr(_Instance, _name, _special(_name))
+
+
+class _Stream(_Remote):
+    """A generator or other iterator: its items, plain values, can be taken one after the other."""
+
+    __slots__ = ("_items",)
+    _items: Any
+
+    def __init__(self, line: _Line, target: int, type_name: str):
+        super().__init__(line, target, type_name)
+        object.__setattr__(self, "_items", self._taken())
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._items)
+
+    def _taken(self) -> Any:
+        taken = 0
+        for count in itertools.chain((1, 1, 2, 4, 8, 32, 128, 512), itertools.repeat(1000)):
+            reply = self._line.request({"do": "items", "target": self._target, "count": count})
+            items = self._line.read(reply["value"])
+            yield from items
+            if reply.get("then"):
+                self._line.checked(reply["then"])
+            taken += len(items)
+            if reply.get("ended") or not items or taken >= MAX_STREAMED:
+                return
 
 
 class _Line:
-    """The connection to the process with the model code."""
+    """The connection to the process with the model code.
+
+    What comes over it is plain values of built-in types, in containers of built-in types, or, as a
+    whole, an iterator or something to call. An object of another type does not come over: whatever
+    it says of itself, by an operator or a method, would be the code grading itself. The exception
+    is what a class of the code, called by its capitalised name, makes for the tests.
+    """
 
     def __init__(self, fd: int):
         self.fd = fd
         self.raised = ""  # the kind of the latest exception in the model code
-        self.stopped: BaseException | None = None  # Closed or _Fault, even if the tests caught it
+        self.stopped: BaseException | None = None  # even if the tests caught it
 
     def out(self, value: Any) -> Any:
         return encode(value, self._handle)
 
-    def ask(self, request: dict[str, Any]) -> Any:
-        return decode(self._reply(request)["value"], self._remote)
+    def ask(self, request: dict[str, Any], owner: _Instance | None = None) -> Any:
+        return self.read(self.request(request)["value"], owner=owner)
 
-    def call(self, target: int | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        reply = self._reply(
+    def call(
+        self,
+        target: int | str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        makes: bool = False,
+        owner: _Instance | None = None,
+    ) -> Any:
+        reply = self.request(
             {
                 "do": "call",
                 "target": target,
@@ -119,21 +216,36 @@ class _Line:
         )
         for mine, changed in zip(args, reply["changed"], strict=True):
             if changed is not None:
-                _change(mine, decode(changed, self._remote))
-        return decode(reply["value"], self._remote)
+                _change(mine, decode(changed, self._refuse))
+        return self.read(reply["value"], makes, owner)
+
+    def read(self, message: Any, makes: bool = False, owner: _Instance | None = None) -> Any:
+        """The value of a reply. `makes`: the tests called a class. `owner`: whose method it was."""
+        if not (isinstance(message, list) and message[0] == "handle"):
+            return decode(message, self._refuse)
+        number, type_name, kind = message[1]
+        if owner is not None and number == owner._target:
+            return owner  # a method that returns its object
+        if makes:
+            return _Instance(self, int(number), str(type_name))
+        if kind == "stream":
+            return _Stream(self, int(number), str(type_name))
+        if kind == "callable":
+            return _Callable(self, int(number), str(type_name), owner)
+        return self._refuse(message[1])
 
     def names(self) -> list[str]:
-        return [str(name) for name in self._checked(receive(self.fd))["names"]]
+        return [str(name) for name in self.checked(receive(self.fd))["names"]]
 
-    def _reply(self, request: dict[str, Any]) -> Any:
+    def request(self, request: dict[str, Any]) -> Any:
         try:
             send(self.fd, request)
-            return self._checked(receive(self.fd))
+            return self.checked(receive(self.fd))
         except Closed as closed:
             self.stopped = closed
             raise
 
-    def _checked(self, reply: Any) -> Any:
+    def checked(self, reply: Any) -> Any:
         if "raised" not in reply:
             return reply
         self.raised = str(reply["raised"][0])
@@ -150,9 +262,12 @@ class _Line:
         error._of_the_answer = True  # type: ignore[attr-defined]
         raise error
 
-    def _remote(self, handle: Any) -> _Remote:
-        number, type_name = handle
-        return _Remote(self, number, str(type_name))
+    def _refuse(self, handle: Any) -> Any:
+        self.stopped = _Refused(
+            f"the code returned a {handle[1]!s:.60}, and only values of built-in types cross; "
+            'tests that need the object itself take isolation = "shared"'
+        )
+        raise self.stopped
 
     def _handle(self, value: Any) -> Any:
         if isinstance(value, _Remote):
@@ -222,6 +337,8 @@ def _judged(setup: dict[str, Any], trial: _Trial) -> dict[str, Any]:
         return {"reason": "error", "error": "the code ended its own process"}
     except _Fault as fault:
         return {"fault": str(fault)}
+    except _Refused as refused:
+        return {"reason": "mismatch", "error": str(refused)}
     except (Exception, SystemExit) as error:
         text = f"{type(error).__name__}: {error}"[:300]
         if not getattr(error, "_of_the_answer", False):
@@ -235,14 +352,16 @@ def _judged(setup: dict[str, Any], trial: _Trial) -> dict[str, Any]:
 def _run(setup: dict[str, Any], line: _Line, trial: _Trial) -> None:
     entry_point = setup["entry_point"]
     namespace: dict[str, Any] = {"__name__": "tests"}
+    theirs = defined(setup["tests"])
     for name in line.names():
-        # A model that defines `all` must not thereby redefine it for the tests, and one that
-        # lies about its names must not put `__builtins__` in their place.
+        # A model that defines `all` must not thereby redefine it for the tests, nor a helper of
+        # theirs that they define further down, and one that lies about its names must not put
+        # `__builtins__` in their place.
         plain = name.isidentifier() and not name.startswith("__")
-        if plain and (not hasattr(builtins, name) or name == entry_point):
-            namespace[name] = _Remote(line, name)
+        if plain and (name == entry_point or not (hasattr(builtins, name) or name in theirs)):
+            namespace[name] = _Named(line, name)
     if entry_point and entry_point not in namespace:
-        namespace[entry_point] = _Remote(line, entry_point)
+        namespace[entry_point] = _Named(line, entry_point)
     for case in setup["cases"]:
         with trial:
             result = line.call(entry_point, tuple(case["args"]), case["kwargs"])
@@ -255,9 +374,9 @@ def _run(setup: dict[str, Any], line: _Line, trial: _Trial) -> None:
                 exec(piece, namespace)  # noqa: S102
         if not trial.every:
             exec(compile(setup["tests"], "tests.py", "exec"), namespace)  # noqa: S102
-        check = namespace.get("check")
-        if entry_point and callable(check) and not isinstance(check, _Remote):
-            check(namespace[entry_point])
+        for test in tests_in(setup["tests"], namespace, entry_point):
+            with trial:
+                test()
     if trial.failure is not None:
         raise trial.failure
 

@@ -1,0 +1,224 @@
+"""Which options a final statement of multiple choice names: by label, by full text, in prose.
+
+Here is how a statement is read; where it stands in a text, and what the options are, is told in
+multiple_choice.py. Everything is upper-case labels against a table label -> text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Set
+from functools import lru_cache
+
+from oneshot_rlvr.verifiers.exact_match import normalised
+
+LEAD_CHARS = 40
+_L = r"(?:[A-Za-z]|[0-9]{1,2})"
+# A label in a text: in brackets, as "B)", or bare. f(b) and (a lot of people) have none.
+_LABEL = re.compile(
+    rf"(?<![\w\\{{'’(\[])(?:[(\[](?P<inside>{_L})[)\]]|(?P<bare>{_L})\)?)(?![\w'’(\[])"
+)
+LABEL_ALONE = re.compile(rf"(?:option|choice|answer)?\s*[(\[]?({_L})[)\].:,;!]*", re.I)
+LABEL_FIRST = re.compile(
+    rf"(?:(?:option|choice|answer)\s+)?(?:[(\[]({_L})[)\]][.:]?|({_L})(?:[)\].:]|\s+[-–—]))\s*(\S.*)",
+    re.DOTALL | re.I,
+)
+_LATEX_TEXT = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|it|rm|sf)|mbox|bm|boldsymbol|emph)\s?\{([^{}]*)\}"
+)
+_LATEX_SPACE = re.compile(r"\\(?:left|right|[ ,;:!()\[\]])|\\q?quad")
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d"
+_NOT = re.compile(
+    r"\b(?:not|neither|nor|never|except|cannot|wrong|incorrect|false|other|anything|but|than|"
+    r"instead|opposite|unlikely|un(?:true|suitable)|excluding|without|doubt|reject|rules?|ruled|"
+    r"eliminat\w*|exclud\w*|discard\w*|impossible|no longer|mistaken\w*)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+# What may stand before and behind an option that concludes.
+_LEADS = re.compile(
+    r"(?:[:=→>]|\b(?:option|choice|answer|letter|alternative|is|be|choose|chose|pick|picked|select|"
+    r"selected|with|say|guess|therefore|thus|so|hence))\s*,?\s*$",
+    re.IGNORECASE,
+)
+_CLOSES = re.compile(r"\s*(?:$|[.,;:!–—]|[-]\s|(?:because|since|as|for)\b)")
+_EXPLAINS = re.compile(r"\s*,?\s*(?:because|since|as|for)\b|\s*(?:[.:;–—]|\s-\s)", re.IGNORECASE)
+_VERDICT_WORDS = (
+    r"\s+(?:is|are|was|were|must be|has to be|seems?)\s+(?:both\s+|all\s+)?"
+    r"(?:therefore\s+|clearly\s+|thus\s+|obviously\s+)?(?:the\s+|an?\s+)?(?:only\s+|most\s+|single\s+)?"
+)
+_IS_RIGHT = re.compile(
+    _VERDICT_WORDS + r"(?:correct|right|best|answer|true|valid|appropriate)\b", re.IGNORECASE
+)
+_IS_WRONG = re.compile(
+    _VERDICT_WORDS + r"(?:incorrect|wrong|false|invalid|impossible|inappropriate|untrue|ruled out|"
+    r"eliminated|excluded)\b",
+    re.IGNORECASE,
+)
+_CLAUSE_END = re.compile(r"[,.;]")
+_AND = re.compile(r"\s*(?:,\s*(?:and\s+)?|and\s+|&\s*)")
+_ARTICLE = re.compile(r"\s+(?!(?:is|was|because|since|as|for|but|and|or|are)\b)[a-z]")
+
+
+def named_labels(statement: str, choices: Mapping[str, str]) -> set[str]:
+    """Labels of the options that a final statement names, by label or by full text."""
+    return set(_named(statement, tuple(choices.items())))
+
+
+@lru_cache(maxsize=1024)
+def _named(statement: str, items: tuple[tuple[str, str], ...]) -> Set[str]:
+    choices = dict(items)
+    plain = plain_statement(statement)
+    if not plain:
+        return set()
+    by_text = of_text(plain, choices)
+    if by_text:
+        return by_text
+    if LABEL_ALONE.fullmatch(plain):
+        listed = listed_label(plain, choices)
+        return {listed} if listed else set()  # or a letter that is no option
+    first = LABEL_FIRST.fullmatch(plain)
+    if first and (first[1] or first[2]).upper() in choices:
+        label, rest = (first[1] or first[2]).upper(), first[3]
+        if any(choices.values()):
+            begun = _texts_at_the_start(rest, choices)
+            if label in begun:
+                return {label} | _listed_too(rest, choices)
+            if begun:
+                return {label, *begun}  # the label says one option and the text another
+        elif (first[1] or not rest[0].islower()) and not _denies(rest) and not _LABEL.search(rest):
+            return {label}  # its text, which only the model knows
+    return _concluded(plain, choices)
+
+
+def _concluded(plain: str, choices: Mapping[str, str]) -> set[str]:
+    """The options that prose concludes; all that it names where it settles on none or several."""
+    named: dict[str, bool] = {}  # label -> whether the statement concludes it
+    out: set[str] = set()
+    denial = _NOT.search(plain)
+    matches = [m for m in _LABEL.finditer(plain) if _is_label(m, plain, choices)]
+    for position, match in enumerate(matches):
+        label, end = (match["inside"] or match["bare"]).upper(), match.end()
+        last = end  # of the labels that share one predicate: "A and C are wrong"
+        for following in matches[position + 1 :]:
+            if _AND.fullmatch(plain, last, following.start()) is None:
+                break
+            last = following.end()
+        if _IS_WRONG.match(plain, last):
+            out.add(label)
+            continue
+        right = _IS_RIGHT.match(plain, end) is not None
+        before = plain[: match.start()]
+        denied = denial is not None and denial.start() < match.start()
+        if denied and right and out:  # "A is wrong, B is right": a denial of the others
+            denied = _NOT.search(_CLAUSE_END.split(before)[-1]) is not None
+        led = _lead(before) and _CLOSES.match(plain, end) is not None
+        concludes = not denied and (right or led)
+        named[label] = named.get(label, False) or concludes
+        if concludes and len(named) == 1 and not right and _explains(plain, end, choices):
+            return {label} | _texts_at_the_start(before, choices)
+    named = {label: right for label, right in named.items() if label not in out or right}
+    if not named and not matches:
+        return _text_concluded(plain, choices)
+    return set(named) if len(named) > 1 or any(named.values()) else set()
+
+
+def _is_label(match: re.Match[str], plain: str, choices: Mapping[str, str]) -> bool:
+    """Whether a letter is a label: "a" and "I" are words, so is the "A" of "A cat"."""
+    token = match["inside"] or match["bare"]
+    if token.upper() not in choices:
+        return False
+    if match["inside"] or match[0].endswith(")"):
+        return True
+    if token == "A" and _ARTICLE.match(plain, match.end()):
+        return False
+    return token != "I" and not token.islower()
+
+
+def _explains(plain: str, end: int, choices: Mapping[str, str]) -> bool:
+    """Whether what follows a concluded option is its reason, which may speak of the others."""
+    found = _EXPLAINS.match(plain, end)
+    if found is None:
+        return False
+    rest = plain[found.end() :].strip()
+    if _texts_at_the_start(rest, choices):
+        return False
+    by_reason = found[0].strip(" ,.:;–—-") != ""
+    return by_reason or not any(
+        _lead(rest[: m.start()])
+        and _CLOSES.match(rest, m.end())
+        and not _NOT.search(rest, 0, m.start())
+        for m in _LABEL.finditer(rest)
+        if _is_label(m, rest, choices)
+    )
+
+
+def _text_concluded(plain: str, choices: Mapping[str, str]) -> set[str]:
+    """The option with whose full text a statement begins, to declare it right or explain it."""
+    found = set()
+    for label, text in choices.items():
+        if text and plain.casefold().startswith(text.casefold()):
+            end = len(text)
+            reason = re.compile(r"\s*,?\s*(?:because|since)\b", re.IGNORECASE).match(plain, end)
+            if reason or _IS_RIGHT.match(plain, end):
+                found.add(label)
+    return found
+
+
+def of_text(plain: str, choices: Mapping[str, str]) -> set[str]:
+    """Labels of the options whose full text a text is."""
+    whole = normalised(plain)
+    return {label for label, text in _texts(tuple(choices.items())) if text == whole}
+
+
+@lru_cache(maxsize=4096)
+def _texts(choices: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The options' texts as they are compared, those that are known."""
+    return tuple((label, normalised(text)) for label, text in choices if text)
+
+
+def _texts_at_the_start(rest: str, choices: Mapping[str, str]) -> set[str]:
+    """Options whose text a text is or begins with; only the longest of those that overlap."""
+    said = normalised(rest)
+    begun = {
+        label: text
+        for label, text in _texts(tuple(choices.items()))
+        if text and said.startswith(text) and not said[len(text) : len(text) + 1].isalnum()
+    }
+    longest = max(map(len, begun.values()), default=0)
+    return {label for label, text in begun.items() if len(text) == longest}
+
+
+def _listed_too(rest: str, choices: Mapping[str, str]) -> set[str]:
+    """Options that a line goes on to list, each with its label and text."""
+    return {
+        (match["inside"] or match["bare"]).upper()
+        for match in _LABEL.finditer(rest)
+        if _is_label(match, rest, choices)
+        and (match["inside"] or match["bare"]).upper()
+        in _texts_at_the_start(rest[match.end() :].lstrip(" .:)-"), choices)
+    }
+
+
+def _denies(text: str) -> bool:
+    return _NOT.search(text) is not None or re.match(r"(?:is|can|fails|was)\b", text) is not None
+
+
+def _lead(before: str) -> bool:
+    """Whether what stands before a letter leads up to it; only its last words are looked at."""
+    return not before.strip() or _LEADS.search(" " + before[-LEAD_CHARS:]) is not None
+
+
+def plain_statement(statement: str) -> str:
+    """A statement without LaTeX's and Markdown's dress, outer quotes and a full stop."""
+    plain = statement.replace("$", "").replace("**", "").replace("~", " ")
+    if "\\" in plain:
+        plain = _LATEX_TEXT.sub(lambda m: m[1], plain)
+        plain = _LATEX_SPACE.sub(" ", plain.replace("\\{", "").replace("\\}", ""))
+    return " ".join(plain.split()).strip(_QUOTES + " .")
+
+
+def listed_label(line: str, choices: Mapping[str, str]) -> str | None:
+    """The label of a line that is one, "B" or "(B)", or begins with one, "B. the dog"."""
+    match = LABEL_ALONE.fullmatch(line) or LABEL_FIRST.fullmatch(line)
+    label = next((g for g in match.groups() if g), "").upper() if match else ""
+    return label if label in choices else None

@@ -1,0 +1,255 @@
+"""python_code: which block is graded, what the tests run, and what may cross to them.
+
+The code here is harmless: what is shown is that an answer is worth what its plain values are worth.
+"""
+
+import pytest
+
+from oneshot_rlvr.errors import DataError
+from oneshot_rlvr.types import Example, Reason
+from oneshot_rlvr.verifiers import get_verifier
+from oneshot_rlvr.verifiers.sandbox import confine
+
+needs_sandbox = pytest.mark.skipif(
+    confine.unusable() is not None, reason=f"no sandbox here: {confine.unusable()}"
+)
+PATIENT = 120
+
+
+def example(tests, gold="", **options):
+    extra = {"tests": tests, "timeout_seconds": PATIENT, **options}
+    return Example("x", "q", gold, "python_code", extra=extra)
+
+
+def grade(code, tests, **options):
+    text = f"```python\n{code}\n```"
+    return get_verifier("python_code").check(text, example(tests, **options))
+
+
+RIGHT = "def add(a, b):\n    return a + b"
+WRONG = "def add(a, b):\n    return a - b"
+
+NOBODY_CALLS = {
+    "pytest": "def test_add():\n    assert add(2, 3) == 5",
+    "pytest, several": (
+        "def test_a():\n    assert add(0, 0) == 0\ndef test_b():\n    assert add(2, 3) == 5"
+    ),
+    "pytest, a class": "class TestAdd:\n    def test_add(self):\n        assert add(2, 3) == 5",
+    "pytest, a class with a setup": (
+        "class TestAdd:\n    def setup_method(self):\n        self.five = 5\n"
+        "    def test_add(self):\n        assert add(2, 3) == self.five"
+    ),
+    "pytest, asynchronous": "async def test_add():\n    assert add(2, 3) == 5",
+    "unittest": (
+        "import unittest\nclass Adding(unittest.TestCase):\n    def setUp(self):\n"
+        "        self.five = 5\n    def test_add(self):\n"
+        "        self.assertEqual(add(2, 3), self.five)\n"
+        "if __name__ == '__main__':\n    unittest.main()"
+    ),
+    "unittest, subtests": (
+        "from unittest import TestCase\nclass Adding(TestCase):\n    def test_add(self):\n"
+        "        for n in range(3):\n            with self.subTest(n=n):\n"
+        "                self.assertEqual(add(n, 1), n + 1)"
+    ),
+    "humaneval": "def check(candidate):\n    assert candidate(2, 3) == 5",
+}
+
+
+@needs_sandbox
+@pytest.mark.parametrize("isolation", ["separate", "shared"])
+@pytest.mark.parametrize("tests", NOBODY_CALLS.values(), ids=NOBODY_CALLS.keys())
+def test_asserts_in_functions_that_nothing_calls_are_run(tests, isolation):
+    options = {"entry_point": "add", "isolation": isolation}
+    assert grade(RIGHT, tests, **options).correct
+    assert grade(WRONG, tests, **options).reason is Reason.MISMATCH
+    assert not grade("pass", tests, **options).correct
+    get_verifier("python_code").check_gold(example(tests, RIGHT, **options))
+
+
+@needs_sandbox
+def test_what_the_tests_call_themselves_is_not_called_again():
+    tests = "seen = []\ndef test_add():\n    seen.append(add(1, 1))\n    assert len(seen) == 1\n"
+    assert grade(RIGHT, tests + "test_add()").correct
+    assert grade(RIGHT, tests).correct
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "def run_all():\n    assert add(2, 3) == 5",
+        "def check(candidate):\n    assert candidate(2, 3) == 5",  # and no entry point
+        "class Adding:\n    def test(self):\n        assert add(2, 3) == 5",
+        "assert True",
+        "try:\n    assert add(2, 3) == 5\nexcept Exception:\n    pass",
+        [{"stdin": "", "stdout": ""}],
+    ],
+)
+def test_tests_that_pass_for_code_that_does_nothing_are_refused_at_load_time(tests):
+    with pytest.raises(DataError, match=r"'x'.*defines nothing"):
+        get_verifier("python_code").check_gold(example(tests, RIGHT))
+    with pytest.raises(DataError, match=r"'x'.*defines nothing"):
+        get_verifier("python_code").check_gold(example(tests))
+
+
+@needs_sandbox
+def test_tests_that_import_what_the_sandbox_lacks_are_refused_at_load_time():
+    tests = "import no_such_package\nassert add(2, 3) == 5"
+    with pytest.raises(DataError, match=r"'x'.*no_such_package"):
+        get_verifier("python_code").check_gold(example(tests))
+
+
+BOX = """
+class Box:
+    def __init__(self, value):
+        self.value = value
+    def __sub__(self, other):
+        return Box(self.value)
+    def __contains__(self, item):
+        return item == self.value
+    def __len__(self):
+        return 1
+    def __iter__(self):
+        return iter([self.value])
+    def get(self):
+        return self.value
+    def same(self):
+        return self
+    def wrapped(self):
+        return Box(self)
+"""
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("returned", "tests"),
+    [
+        ("Box(5)", "assert 5 in f()"),
+        ("Box(5)", "assert len(f()) == 1"),
+        ("Box(5)", "assert f().get() == 5"),
+        ("Box(5)", "assert f() is not None"),
+        ("Box(5)", "assert f()"),
+        ("[Box(5)]", "assert 5 in f()[0]"),
+        ("{'a': Box(5)}", "assert len(f()['a']) == 1"),
+        ("Box(5)", "try:\n    f()\nexcept BaseException:\n    pass"),
+        ("Box(5)", "assert f() - 1 is not None"),
+    ],
+)
+def test_an_object_that_a_function_returns_does_not_answer_for_itself(returned, tests):
+    code = f"{BOX}\ndef f():\n    return {returned}"
+    verdict = grade(code, tests)
+    assert verdict.reason is Reason.MISMATCH
+    assert "Box" in verdict.details["error"]
+    assert "shared" in verdict.details["error"]
+
+
+@needs_sandbox
+def test_an_object_that_the_tests_make_of_a_class_is_under_test_itself():
+    tests = (
+        "b = Box(5)\nassert b.get() == 5\nassert 5 in b\nassert len(b) == 1\n"
+        "assert list(b) == [5]\n"
+        "b.value = 6\nassert b.value == 6\nassert b.same().same().get() == 6\nassert b"
+    )
+    assert grade(BOX, tests).correct
+    assert grade(BOX, "assert len(Box(5).wrapped()) == 1").reason is Reason.MISMATCH
+    assert grade(BOX, "assert len(Box(5) - 1) == 1").reason is Reason.MISMATCH
+
+
+@needs_sandbox
+def test_iterators_and_functions_cross_as_what_can_be_taken_or_called():
+    code = (
+        "def squares(n):\n    for i in range(n):\n        yield i * i\n"
+        "def endless():\n    n = 0\n    while True:\n        yield n\n        n += 1\n"
+        "def breaks():\n    yield 1\n    raise KeyError('x')\n"
+        "def adder(a):\n    return lambda b: a + b\n"
+        "def keys(d):\n    return d.keys()\n"
+    )
+    tests = (
+        "assert list(squares(5)) == [0, 1, 4, 9, 16]\nassert list(squares(3000))[-1] == 2999 ** 2\n"
+        "g = endless()\nassert next(g) == 0 and next(g) == 1\n"
+        "assert [n for n, _ in zip(endless(), range(9))][-1] == 8\n"
+        "assert adder(2)(3) == 5\nassert sorted(keys({'a': 1})) == ['a']\n"
+        "b = breaks()\nassert next(b) == 1\n"
+        "try:\n    next(b)\n    assert False\nexcept KeyError:\n    pass"
+    )
+    verdict = grade(code, tests)
+    assert verdict.correct, verdict
+    assert grade(code, "assert squares(2) == [0, 1]").reason is Reason.MISMATCH
+    assert grade(code, "assert len(squares(2)) == 2").reason is Reason.MISMATCH
+
+
+@needs_sandbox
+@pytest.mark.parametrize("isolation", ["separate", "shared"])
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert close(add(2, 3), 5)\ndef close(a, b):\n    return abs(a - b) < 1e-9",
+        "def test_add():\n    assert close(add(2, 3), 5)\ndef close(a, b):\n    return a == b",
+        "if True:\n    def close(a, b):\n        return a == b\nassert close(add(2, 3), 5)",
+        "from math import isclose as close\nassert close(add(2, 3), 5)",
+    ],
+)
+def test_helpers_that_the_tests_define_are_the_tests_own(tests, isolation):
+    """The answer's `close` never runs, wherever the tests define theirs."""
+    code = f"def close(a, b):\n    raise KeyError('of the answer')\n{WRONG}"
+    verdict = grade(code, tests, entry_point="add", isolation=isolation)
+    assert not verdict.correct
+    assert "of the answer" not in str(verdict.details)
+
+
+def extract(text, tests="assert add(1, 1) == 2", **options):
+    return get_verifier("python_code").extract(text, example(tests, **options))
+
+
+def test_of_several_blocks_the_one_that_defines_what_the_tests_call_is_the_solution():
+    usage = "```python\nprint(add(1, 2))\n```"
+    text = f"```python\n{RIGHT}\n```\nUse it so:\n{usage}"
+    assert extract(text).strip() == RIGHT
+    assert extract(text, entry_point="add").strip() == RIGHT
+    assert extract(text, "def check(candidate):\n    assert candidate(1, 1) == 2",
+                   entry_point="add").strip() == RIGHT  # fmt: skip
+    better = f"```python\n{WRONG}\n```\nNo, that is wrong:\n```python\n{RIGHT}\n```"
+    assert extract(better).strip() == RIGHT  # the last of those that define it
+    tests = "s = Stack()\ns.push(1)\nassert len(s) == 1"
+    text = "```python\nclass Stack(list):\n    push = list.append\n```\n```python\nStack()\n```"
+    assert "class Stack" in extract(text, tests)
+    helped = "```python\nimport math\n```\n```python\nx = 1\n```"
+    assert extract(helped).strip() == "x = 1"  # none does: the last
+
+
+def test_parts_of_a_solution_in_several_blocks_are_put_together():
+    tests = "assert add(1, 1) == 2\nassert sub(1, 1) == 0"
+    sub = "def sub(a, b):\n    return a - b"
+    text = f"First:\n```python\n{RIGHT}\n```\nand then\n```python\n{sub}\n```"
+    code = extract(text, tests)
+    assert "def add" in code
+    assert "def sub" in code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```python\n{RIGHT}",
+        f"So:\n\n```python\n{RIGHT}\n",
+        "1. The code:\n    ```python\n    def add(a, b):\n        return a + b\n    ```",
+        "- so:\n\t```python\n\tdef add(a, b):\n\t    return a + b\n\t```",
+        "> ```python\n> def add(a, b):\n>     return a + b\n> ```",
+        f"~~~python\n{RIGHT}\n~~~",
+        f"```Python\n{RIGHT}\n```",
+        f"```python3\n{RIGHT}\n```",
+        f"``` python\n{RIGHT}\n```",
+        f"```py title=\"x.py\"\n{RIGHT}\n```",
+        f"```{{.python}}\n{RIGHT}\n```",
+        f"````python\n{RIGHT}\n````",
+    ],
+)  # fmt: skip
+def test_unclosed_and_indented_fences_hold_code_too(text):
+    code = extract(text)
+    assert isinstance(code, str)
+    compile(code, "answer.py", "exec")
+    assert code.strip() == RIGHT
+
+
+def test_a_block_that_is_cut_off_is_no_solution_where_an_earlier_one_is_whole():
+    text = f"```python\n{RIGHT}\n```\nor\n```python\ndef add(a, b):\n    retu"
+    assert extract(text).strip() == RIGHT
