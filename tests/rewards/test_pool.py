@@ -370,6 +370,6 @@ def test_a_verdict_that_contradicts_itself_is_a_broken_grader(tmp_path, monkeypa
         """
     example = custom(tmp_path, monkeypatch, code)
     pool = Pool(1, timeout_seconds=PATIENCE)
-    with pytest.raises(GraderError, match="wanted True or False|contradicts itself|wanted True, F"):
+    with pytest.raises(GraderError, match=r"wanted True|contradicts itself"):
         pool.run([("x", example)])
     pool.close()

@@ -22,6 +22,7 @@ from typing import Any
 
 from oneshot_rlvr import __version__
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 DISTRIBUTION = "oneshot-rlvr"
 OPTIONAL = {
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     missing = 0
     for finding in findings():
         missing += finding.status == "missing"
-        print(f"{finding.status:8}{finding.subject:16}{finding.text}")
+        say(f"{finding.status:8}{finding.subject:16}{finding.text}")
     return 1 if missing else 0
 
 

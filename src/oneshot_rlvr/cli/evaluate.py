@@ -21,6 +21,7 @@ from oneshot_rlvr.cli.evaluation_sides import (
     stored_answers,
 )
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
     from oneshot_rlvr.evaluation.endpoint import Endpoint
@@ -190,7 +191,7 @@ def _ask(args: argparse.Namespace) -> int:
         engine=args.engine,
     )
     if args.json:
-        print(json.dumps({side: [text for text, _ in some] for side, some in answers.items()}))
+        say(json.dumps({side: [text for text, _ in some] for side, some in answers.items()}))
     else:
         print_answers(args.ask, answers)
     return 0
@@ -238,7 +239,7 @@ def _regrade(args: argparse.Namespace) -> int:
     for path, rows in api.regrade(args.regrade, seed=args.seed).items():
         right, wrong = changes(rows)
         share = sum(row["correct"] for row in rows) / len(rows)
-        print(
+        say(
             f"{path}: {len(rows)} answers graded again, {right} became right, {wrong} became "
             f"wrong; {100 * share:.1f} % of the answers are right"
         )
@@ -283,4 +284,4 @@ def _write(args: argparse.Namespace, document: Mapping[str, Any]) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text + "\n", encoding="utf-8")
     if args.json:
-        print(text)
+        say(text)

@@ -13,6 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oneshot_rlvr.cli.terminal import say
+
 if TYPE_CHECKING:
     from oneshot_rlvr.evaluation import EvaluationResult
     from oneshot_rlvr.evaluation.comparison import Comparison, Samples
@@ -107,7 +109,7 @@ class Side:
             )
             path = place_beside(path, result.samples)
             write_samples(path, result.samples)
-            print(f"graded answers: {path}", file=sys.stderr)
+            say(f"graded answers: {path}", file=sys.stderr)
 
     def _take(self, files: Mapping[Path, list[dict[str, Any]]]) -> None:
         from oneshot_rlvr.evaluation import EvaluationResult

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -44,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.recipe, overrides(args))
     exported = export(recipe, args.to, Path(args.out))
     for file in exported.files:
-        print(f"wrote {file}")
+        say(f"wrote {file}")
     for note in exported.notes:
-        print(f"note: {note}")
-    print(f"\nTrain with:\n  {exported.command}")
+        say(f"note: {note}")
+    say(f"\nTrain with:\n  {exported.command}")
     return 0

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -26,5 +27,5 @@ def run(args: argparse.Namespace) -> int:
     """Writes the file and prints its path."""
     from oneshot_rlvr import api
 
-    print(api.report(args.directory, args.out))
+    say(api.report(args.directory, args.out))
     return 0

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
     from oneshot_rlvr.rewards import Scorer
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         elif answer["correct"] is None:
             raise DataError(answer["error"])
         else:
-            print(_told(answer, args.gold))
+            say(_told(answer, args.gold))
         return 0 if answer["correct"] else 1
 
 
@@ -105,11 +106,11 @@ def _grade_file(scorer: Scorer, args: argparse.Namespace, options: dict[str, Any
                 _print_json(answer)
             else:
                 gold = row.get("gold", "") if isinstance(row, Mapping) else ""
-                print(f"{number}: {_told(answer, gold)}")
+                say(f"{number}: {_told(answer, gold)}")
         sys.stdout.flush()
     if not args.json:
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        print(f"{number} rows: {counts or 'none'}")
+        say(f"{number} rows: {counts or 'none'}")
     return 1 if ungraded else 0
 
 
@@ -233,7 +234,7 @@ def _told(answer: Mapping[str, Any], gold: Any) -> str:
 
 def _print_json(answer: Mapping[str, Any]) -> None:
     # ASCII only: a model's text may hold what no terminal or pipe can encode.
-    print(json.dumps(answer))
+    say(json.dumps(answer))
 
 
 def _options(text: str) -> dict[str, Any]:

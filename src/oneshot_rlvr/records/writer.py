@@ -209,6 +209,7 @@ class RunWriter:
         self.close()
 
     def _append(self, name: str, step: int, values: Mapping[str, Any]) -> None:
+        self._lock.check()
         if step <= self._last[name]:
             raise RecordsError(
                 f"{name} already holds step {self._last[name]} and was given step {step}; "
@@ -226,6 +227,7 @@ class RunWriter:
     def _write_table(
         self, path: Path, rows: Sequence[Mapping[str, Any]], columns: pa.Schema
     ) -> None:
+        self._lock.check()
         if path.exists():
             raise RecordsError(f"{path} is already recorded; records are append-only")
         if not rows:
@@ -247,7 +249,12 @@ class RunWriter:
         pq.write_table(table, buffer, compression="zstd")
         files.write_atomic(path, buffer.getvalue())
 
+    def check(self) -> None:
+        """RunError where the directory was removed or renamed since: for who writes beside us."""
+        self._lock.check()
+
     def _write_document(self) -> None:
+        self._lock.check()
         files.write_atomic(self.directory / schema.RUN, files.to_json(self._document, indent=1))
 
 

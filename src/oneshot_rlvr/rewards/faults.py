@@ -1,13 +1,13 @@
 """Whose fault it is that grading processes die: the texts', or the verifier's own.
 
-One text that brings a process down has itself to blame and is wrong. Deaths that follow the verifier
-are a broken grader, and no wrong answer:
+One text that brings a process down has itself to blame and is wrong. Deaths that follow the
+verifier are a broken grader, and no wrong answer:
 
-- a process that exits (no signal) was ended by a call in the verifier, which no text makes: an error
-  at the third text;
+- a process that exits (no signal) was ended by a call in the verifier, which no text makes: an
+  error at the third text;
 - three in a row that were killed, overran or bloated, with no comparison done in between, are held
-  against the gold: a verifier that does no better on it is broken; one that passes it is not, and is
-  asked again after twice as many.
+  against the gold: a verifier that does no better on it is broken; one that comes to a verdict is
+  not, and is asked again after twice as many.
 
 Not here: processes and who has which task (pool.py).
 """

@@ -88,7 +88,10 @@ def _descendants(of: int) -> list[int]:
     parents: dict[int, int] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat") as f:
+            with (
+                contextlib.suppress(OSError, ValueError, IndexError),
+                open(f"/proc/{name}/stat") as f,
+            ):
                 # The command's name stands in brackets and may hold anything.
                 parents[int(name)] = int(f.read().rpartition(")")[2].split()[1])
     found, new = set[int](), {of}

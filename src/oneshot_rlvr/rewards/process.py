@@ -1,7 +1,7 @@
 """One grading process as the pool holds it: started, sent a task, ended with all it has started.
 
-The process that is started is a guard (guard.py); the worker is its child. Not here: which task goes
-where, and what an answer means (pool.py).
+The process that is started is a guard (guard.py); the worker is its child. Not here: which task
+goes where, and what an answer means (pool.py).
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Run by pool.py as `python -c ... main()`, never by hand. It protects its parent, not itself: the
 parent kills it at the deadline. It cannot outlive its parent, even inside one long C call: a guard
-(guard.py) ends it and what it has started when the other end of its life line closes; where there is
-no guard, the kernel's signal for that end, else the end of its input (noticed by a thread) and a CPU
-limit, set anew for every task, do it later.
+(guard.py) ends it and what it has started when the other end of its life line closes; without a
+guard the kernel's signal for that does it, else, later, the end of its input (noticed by a thread)
+and a CPU limit, set anew for every task.
 Not here: choosing what to do with a verdict.
 """
 

@@ -78,7 +78,7 @@ TIMINGS: dict[str, tuple[str, str]] = {
     "update_seconds": ("s", "log-probabilities, loss, gradient, optimizer"),
     "record_seconds": ("s", "writing records"),
     "evaluate_seconds": ("s", "validation, at its steps; step 0 is the base model's"),
-    "checkpoint_seconds": ("s", "checkpoint, at its steps"),
+    "checkpoint_seconds": ("s", "the checkpoint after the step before, where there was one"),
     "step_seconds": ("s", "the whole step: the sum of the above"),
     "tokens_per_second": (
         "tokens/s",
