@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from oneshot_rlvr.api import set_threads
 from oneshot_rlvr.config import BenchmarkConfig, ModelConfig, RewardConfig
 from oneshot_rlvr.estimators import pass_at_k, question_interval
 from oneshot_rlvr.evaluation import evaluate, load_benchmark
 from oneshot_rlvr.policy import load_policy
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import make_engine
+from oneshot_rlvr.rollouts.threads import set_threads
 from oneshot_rlvr.tiny.families import FAMILIES, families_of
 
 ROOT = Path(__file__).parents[1]

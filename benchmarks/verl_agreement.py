@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from oneshot_rlvr import api
+import oneshot_rlvr
 from oneshot_rlvr.backends.verl.agreement import differences
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.train.stopping import Stopping
@@ -125,7 +125,9 @@ def train(
         timer.daemon = True
         timer.start()
     overrides = {**COMMON, **settings, **own}
-    api.train("tiny_one_shot", overrides=overrides, out=out, resume=True, stopping=stopping)
+    oneshot_rlvr.train(
+        "tiny_one_shot", overrides=overrides, out=out, resume=True, stopping=stopping
+    )
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from oneshot_rlvr.backends.provenance import machine
 from oneshot_rlvr.policy import Policy, keep_freed_pages
 from oneshot_rlvr.policy.random_model import random_policy
+from oneshot_rlvr.running.provenance import machine
 from oneshot_rlvr.types import Example, Prompt
 
 RESULTS = Path(__file__).parent / "results"

@@ -23,7 +23,6 @@ from typing import Any
 from common import ratio, save, settle
 
 from oneshot_rlvr.backends.local import run
-from oneshot_rlvr.backends.prepare import prepare
 from oneshot_rlvr.config import Recipe, load_recipe
 from oneshot_rlvr.evaluation import evaluate
 from oneshot_rlvr.policy import Policy, load_policy
@@ -31,6 +30,7 @@ from oneshot_rlvr.records import Run
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rewards.trl import TrlReward
 from oneshot_rlvr.rollouts import make_engine
+from oneshot_rlvr.running.prepare import prepare
 
 
 def main() -> None:

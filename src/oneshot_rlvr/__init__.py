@@ -6,8 +6,8 @@
     oneshot_rlvr.analyse("runs/demo")                      a run -> what happened, as tables
     oneshot_rlvr.report("runs/demo")                       a run -> one HTML file
 
-These are the command line's own calls (`oneshot_rlvr.api`). Importing the package imports nothing
-else: torch, transformers and the charts come with the first call.
+These are the command line's own calls (`oneshot_rlvr.verbs`). Importing the package imports
+nothing else: torch, transformers and the charts come with the first call.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oneshot_rlvr.api import analyse as analyse
-    from oneshot_rlvr.api import evaluate as evaluate
-    from oneshot_rlvr.api import report as report
-    from oneshot_rlvr.api import select as select
-    from oneshot_rlvr.api import train as train
+    from oneshot_rlvr.verbs.analyse import analyse as analyse
+    from oneshot_rlvr.verbs.evaluate import evaluate as evaluate
+    from oneshot_rlvr.verbs.report import report as report
+    from oneshot_rlvr.verbs.select import select as select
+    from oneshot_rlvr.verbs.train import train as train
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "analyse", "evaluate", "report", "select", "train"]
@@ -34,12 +34,16 @@ _VERB_ROOMS = ("report", "train")
 _VERBS = ("analyse", "evaluate", "select")
 
 
+def _verb_named(name: str) -> Any:
+    return getattr(importlib.import_module(f"oneshot_rlvr.verbs.{name}"), name)
+
+
 class _VerbRoom(ModuleType):
     """A subpackage that is called like the verb of the same name."""
 
     @property
     def _verb(self) -> Any:
-        return getattr(importlib.import_module("oneshot_rlvr.api"), self.__name__.split(".")[-1])
+        return _verb_named(self.__name__.rpartition(".")[2])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._verb(*args, **kwargs)
@@ -59,7 +63,7 @@ class _Package(ModuleType):
         if name in _VERB_ROOMS:
             return importlib.import_module(f"oneshot_rlvr.{name}")
         if name in _VERBS:
-            return getattr(importlib.import_module("oneshot_rlvr.api"), name)
+            return _verb_named(name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -7,7 +7,7 @@ import csv
 import pandas as pd
 import pytest
 
-from oneshot_rlvr import api
+import oneshot_rlvr
 from oneshot_rlvr.analysis import analyse
 from oneshot_rlvr.analysis.everything import Settings, write_tables
 from oneshot_rlvr.cli import main
@@ -205,7 +205,7 @@ def _number(cell):
 
 
 def test_without_texts_the_rollouts_are_not_read(run):
-    found = api.analyse(run, texts=False).tables
+    found = oneshot_rlvr.analyse(run, texts=False).tables
     assert "reflection" not in found
     assert found["saturation"]["saturation_step"].tolist() == [SATURATED]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oneshot_rlvr import api
+from oneshot_rlvr import evaluate as answered
 from oneshot_rlvr.backends import local
 from oneshot_rlvr.backends.local import run
 from oneshot_rlvr.records import Run
@@ -49,7 +49,7 @@ def test_the_base_is_tested_as_it_was_before_training(small_recipe, small, tmp_p
     assert recipe.evaluation.test is not None
     assert recipe.evaluation.test.path is not None
     name = recipe.evaluation.test.path
-    untrained = api.evaluate(recipe.model.path, benchmarks=[name], samples=2, temperature=1.0,
+    untrained = answered(recipe.model.path, benchmarks=[name], samples=2, temperature=1.0,
                              max_new_tokens=recipe.rollouts.max_new_tokens)[name]  # fmt: skip
     texts = [sample["text"] for sample in untrained.samples]
     assert Run(small).samples("test", 0)["text"].tolist() == texts

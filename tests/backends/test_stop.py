@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from oneshot_rlvr import api
+import oneshot_rlvr
 from oneshot_rlvr.backends.local import run
 from oneshot_rlvr.errors import TrainingError
 from oneshot_rlvr.records import Run
@@ -36,7 +36,7 @@ def test_a_run_stopped_by_a_signal_is_saved_and_goes_on_to_the_same_bits(
 
     monkeypatch.setattr(Scorer, "score", signalled)
     with stopping.listening():
-        result = api.train(stateful, out=out, stopping=stopping)
+        result = oneshot_rlvr.train(stateful, out=out, stopping=stopping)
     monkeypatch.undo()
     assert (result.stopped_after, result.summary, result.reused) == (3, {}, False)
     assert Run(out).status == "running"

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from oneshot_rlvr import api
+import oneshot_rlvr
 from oneshot_rlvr.cli import build_parser, main
 from oneshot_rlvr.cli.evaluation_tables import print_answers, print_evaluation, print_prompts
 from oneshot_rlvr.evaluation.prompts import read_templates
 from oneshot_rlvr.evaluation.store import read_samples
+from oneshot_rlvr.verbs import compare
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_two_models_are_compared_and_stored_answers_need_no_model(
     assert evaluate(babbler, questions, *given, "--samples-out", "a") == 0
     assert evaluate(babbler, questions, *given, "--seed", "5", "--samples-out", "b") == 0
     capsys.readouterr()
-    monkeypatch.setattr(api, "evaluate", None)  # nothing may be answered anew
+    monkeypatch.setattr(compare, "evaluate", None)  # nothing may be answered anew
     assert main(["evaluate", "a", "--against", "b", "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["comparisons"]
     rights = {
@@ -124,7 +125,7 @@ def test_a_run_is_compared_with_its_base_and_asked_side_by_side(
     small_recipe, questions, workdir, capsys
 ):
     run = workdir / "run"
-    api.train(small_recipe(), out=run)
+    oneshot_rlvr.train(small_recipe(), out=run)
     capsys.readouterr()
     assert evaluate(run, questions, "--against", "base") == 0
     text = capsys.readouterr().out

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import tomli_w
 
-from oneshot_rlvr import api
+import oneshot_rlvr
 from oneshot_rlvr.cli import main
 from oneshot_rlvr.cli.ranking_table import sparkline
 from oneshot_rlvr.examples import load_file
@@ -172,7 +172,7 @@ def test_a_sparkline_has_a_block_a_visit_or_means_of_equal_parts():
 
 
 def test_select_is_a_function_too(pool):
-    chosen = api.select(pool, score="random", seed=5)
+    chosen = oneshot_rlvr.select(pool, score="random", seed=5)
     assert sorted(chosen.ranking.ids) == sorted(chosen.examples)
     assert chosen.cost is None
     assert chosen.files == []

@@ -349,7 +349,7 @@ def test_the_key_is_sent_and_kept_out_of_records_and_messages(servers, tmp_path,
 def test_asking_a_server_needs_no_torch():
     code = (
         "import sys, oneshot_rlvr.evaluation.served, oneshot_rlvr.evaluation.regrade\n"
-        "import oneshot_rlvr.evaluation.comparison, oneshot_rlvr.evaluate_api\n"
+        "import oneshot_rlvr.evaluation.comparison, oneshot_rlvr.verbs.evaluate\n"
         "found = {'torch', 'transformers', 'vllm'} & set(sys.modules)\n"
         "assert not found, found"
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from oneshot_rlvr.config import Recipe
-from oneshot_rlvr.errors import RunError
 from oneshot_rlvr.registry import Registry
 
 
@@ -39,15 +38,3 @@ EXPORTERS = Registry(
         "trl": "oneshot_rlvr.backends.trl.export:export",
     },
 )
-
-
-def export(recipe: Recipe, to: str, out: Path) -> Exported:
-    """Writes a recipe out for another trainer.
-
-    UnknownNameError for a trainer that is not known, ConfigError for a key it has no counterpart
-    for, RunError where `out` holds something already.
-    """
-    exporter: Exporter = EXPORTERS.load(to)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out} is not an empty directory; choose another with -o.")
-    return exporter(recipe, out)

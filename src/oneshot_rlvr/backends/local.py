@@ -14,16 +14,6 @@ from typing import Any
 
 import torch
 
-from oneshot_rlvr.backends.directory import (
-    FINAL,
-    RunResult,
-    changes,
-    closing_summary,
-    earlier_run,
-)
-from oneshot_rlvr.backends.fork import Fork, find_fork, refuse_another_fork, replant
-from oneshot_rlvr.backends.prepare import Prepared, held_out, prepare
-from oneshot_rlvr.backends.provenance import describe, usable_cores
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import RunError
 from oneshot_rlvr.evaluation import EvaluationResult, evaluate
@@ -37,6 +27,16 @@ from oneshot_rlvr.report.model_card import run_card
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import Engine, make_engine
 from oneshot_rlvr.rollouts.threads import choose, sampling_seconds
+from oneshot_rlvr.running.directory import (
+    FINAL,
+    RunResult,
+    changes,
+    closing_summary,
+    earlier_run,
+)
+from oneshot_rlvr.running.fork import Fork, find_fork, refuse_another_fork, replant
+from oneshot_rlvr.running.prepare import Prepared, held_out, prepare
+from oneshot_rlvr.running.provenance import describe, usable_cores
 from oneshot_rlvr.train.checkpoint import (
     Checkpoint,
     drop_checkpoints_after,

@@ -61,9 +61,9 @@ def add_parser(subparsers: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the tables that fit a terminal; writes all of them with --out."""
-    from oneshot_rlvr import api
     from oneshot_rlvr.cli.analysis_tables import print_analysis
     from oneshot_rlvr.errors import ConfigError
+    from oneshot_rlvr.verbs.analyse import analyse
 
     try:
         targets = None if args.targets is None else [float(t) for t in args.targets.split(",")]
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f'--targets is "{args.targets}"; wanted shares such as 0.5,0.9.'
         ) from None
-    analysis = api.analyse(
+    analysis = analyse(
         args.runs,
         level=args.level,
         steps=args.for_steps,

@@ -6,8 +6,10 @@ import argparse
 from contextlib import closing
 from typing import Any
 
-from oneshot_rlvr import api
 from oneshot_rlvr.cli.parser import Parser
+
+RECIPE = "tiny_one_shot"
+DIRECTORY = "runs/demo"
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -21,7 +23,7 @@ def add_parser(subparsers: Any) -> Parser:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        default=str(api.DEMO_DIRECTORY),
+        default=DIRECTORY,
         help="the run's directory (default: %(default)s)",
     )
     parser.add_argument(
@@ -36,18 +38,19 @@ def run(args: argparse.Namespace) -> int:
     from oneshot_rlvr.cli.tables import print_run
     from oneshot_rlvr.config import load_recipe
     from oneshot_rlvr.train.stopping import Stopping
+    from oneshot_rlvr.verbs.train import train
 
     seed = [] if args.seed is None else ["--seed", str(args.seed)]
-    out = [] if args.out == str(api.DEMO_DIRECTORY) else ["--out", args.out]
+    out = [] if args.out == DIRECTORY else ["--out", args.out]
     again = ["oneshot", "demo", *seed, *out]
-    recipe = load_recipe(api.DEMO_RECIPE, {} if args.seed is None else {"train.seed": args.seed})
+    recipe = load_recipe(RECIPE, {} if args.seed is None else {"train.seed": args.seed})
     stopping = Stopping()
     with (
         closing(Progress(plain_every=recipe.tracking.print_every)) as progress,
         stopping.listening(),
         resumable(again),
     ):
-        result = api.train(recipe, out=args.out, resume=True, progress=progress, stopping=stopping)
+        result = train(recipe, out=args.out, resume=True, progress=progress, stopping=stopping)
     if result.stopped_after is not None:
         print_stopped(result.stopped_after, recipe.train.steps, again)
     else:

@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oneshot_rlvr.cli.evaluation_sides import (
-    FOLDER,
-    Side,
-    compare_sides,
-    names_in,
-    stored_answers,
-)
 from oneshot_rlvr.cli.parser import Parser
 from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
     from oneshot_rlvr.evaluation.endpoint import Endpoint
-
-BASE = "base"
+    from oneshot_rlvr.verbs.compare import Asking
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -93,7 +86,7 @@ def add_parser(subparsers: Any) -> Parser:
     add(
         "--samples-out",
         metavar="DIR",
-        help=f"every graded answer goes here, one Parquet a benchmark (default: {FOLDER}/MODEL)",
+        help="every graded answer goes here, one Parquet a benchmark (default: evaluations/MODEL)",
     )
     other = parser.add_argument_group("instead of benchmarks")
     other.add_argument("--ask", metavar="TEXT", help="one question: base and trained side by side")
@@ -141,47 +134,59 @@ def run(args: argparse.Namespace) -> int:
     endpoint = _endpoint(args)
     if args.contamination:
         return _probe(args, endpoint)
-    others = None if args.against is None else _against(args)  # refused before anything is asked
-    ours = Side(args.models, args, endpoint)
+
+    from oneshot_rlvr.cli.evaluation_tables import print_comparison, print_results
+    from oneshot_rlvr.verbs.compare import Side, compare_sides, other_side
+
+    # Refused before anything is asked.
+    others = None if args.against is None else other_side(args.against, args.models)
+    asking = _asking(args)
+    ours = Side(args.models, asking, endpoint)
     document: dict[str, Any] = {"model": ours.name, "benchmarks": ours.summaries()}
     if others is None:
         _write(args, document)
         if not args.json:
-            ours.show()
+            print_results(ours.results)
         return 1 if ours.missing else 0
-    theirs = Side(others, args, None)
+    theirs = Side(others, asking)
     compared = compare_sides(ours, theirs)
     document |= {"against": theirs.name, "comparisons": [one.as_dict() for one in compared]}
     _write(args, document)
     if not args.json:
-        from oneshot_rlvr.cli.evaluation_tables import print_comparison
-
         print_comparison(compared, ours.name, theirs.name)
     return 1 if ours.missing or theirs.missing else 0
 
 
-def _against(args: argparse.Namespace) -> list[Any]:
-    """The other side: stored answers and names as given, models found, `base` that of the first
-    run. ConfigError, ModelError, RunError for what is none."""
-    from oneshot_rlvr import api
-    from oneshot_rlvr.errors import ConfigError
+def _asking(args: argparse.Namespace) -> Asking:
+    """The flags as a side is asked; the live line and the files' paths go to stderr."""
+    from oneshot_rlvr.cli.progress import AnswerCount
+    from oneshot_rlvr.verbs.compare import Asking
 
-    found: list[Any] = []
-    for name in args.against:
-        if name == BASE:
-            if not args.models:
-                raise ConfigError("--against base needs a RUN to be the base of.")
-            found.append(api.base_of(api.find_model(args.models[0])))
-        else:
-            found.append(name if stored_answers(name) is not None else api.find_model(name))
-    return found
+    return Asking(
+        {
+            "benchmarks": _names_in(args.benchmarks or "tiny"),
+            "seed": args.seed,
+            "samples": args.samples,
+            "temperature": args.temperature,
+            "questions": args.questions,
+            "max_new_tokens": args.max_new_tokens,
+            "max_prompt_tokens": args.max_prompt_tokens,
+            "data_dir": args.data_dir,
+            "prompts": _names_in(args.prompts),
+            "engine": args.engine,
+        },
+        out=args.samples_out,
+        apart=len(args.models) > 1 or bool(args.against),
+        counting=lambda: closing(AnswerCount()),
+        written=lambda path: say(f"graded answers: {path}", file=sys.stderr),
+    )
 
 
 def _ask(args: argparse.Namespace) -> int:
-    from oneshot_rlvr import api
     from oneshot_rlvr.cli.evaluation_tables import print_answers
+    from oneshot_rlvr.verbs.ask import ask
 
-    answers = api.ask(
+    answers = ask(
         args.models[0],
         args.ask,
         temperature=args.temperature or 0.0,
@@ -198,19 +203,17 @@ def _ask(args: argparse.Namespace) -> int:
 
 
 def _probe(args: argparse.Namespace, endpoint: Endpoint | None) -> int:
-    import pandas as pd
-
-    from oneshot_rlvr import api
     from oneshot_rlvr.cli.evaluation_tables import print_probe
     from oneshot_rlvr.cli.progress import AnswerCount
-    from oneshot_rlvr.evaluation.store import slug
+    from oneshot_rlvr.verbs.contamination import probe_contamination, write_probes
+    from oneshot_rlvr.verbs.evaluate import folder_of
 
     label = endpoint.model if endpoint is not None else args.models[0]
-    folder = Path(args.samples_out) if args.samples_out else FOLDER / slug(label)
+    folder = folder_of(label, args.samples_out)
     with closing(AnswerCount()) as count:
-        probes = api.probe_contamination(
+        probes = probe_contamination(
             "" if endpoint is not None else args.models[0],
-            benchmarks=names_in(args.benchmarks or "tiny"),
+            benchmarks=_names_in(args.benchmarks or "tiny"),
             questions=args.questions,
             max_prompt_tokens=args.max_prompt_tokens,
             seed=args.seed,
@@ -222,21 +225,18 @@ def _probe(args: argparse.Namespace, endpoint: Endpoint | None) -> int:
         )
     summaries = {name: summary for name, (_, summary) in probes.items()}
     _write(args, {"model": label, "contamination": summaries})
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, (rows, summary) in probes.items():
-        path = folder / f"{slug(name)}.contamination" / "questions.parquet"
-        path.parent.mkdir(exist_ok=True)
-        pd.DataFrame(rows).to_parquet(path)
-        if not args.json:
+    write_probes(probes, folder)
+    if not args.json:
+        for summary in summaries.values():
             print_probe(summary["benchmark"], summary)
     return 0
 
 
 def _regrade(args: argparse.Namespace) -> int:
-    from oneshot_rlvr import api
     from oneshot_rlvr.evaluation.regrade import changes
+    from oneshot_rlvr.verbs.regrade import regrade
 
-    for path, rows in api.regrade(args.regrade, seed=args.seed).items():
+    for path, rows in regrade(args.regrade, seed=args.seed).items():
         right, wrong = changes(rows)
         share = sum(row["correct"] for row in rows) / len(rows)
         say(
@@ -275,6 +275,11 @@ def _refuse_odd(args: argparse.Namespace) -> None:
         )
     if len(args.models) > 1 and (args.ask or args.contamination):
         raise ConfigError("--ask and --contamination take one model.")
+
+
+def _names_in(text: str) -> list[str]:
+    """The names of a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _write(args: argparse.Namespace, document: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +17,9 @@ from rich.text import Text
 from oneshot_rlvr.cli.tables import make_console
 from oneshot_rlvr.estimators import Difference, Estimate
 from oneshot_rlvr.evaluation.comparison import Comparison, Side
+
+if TYPE_CHECKING:
+    from oneshot_rlvr.evaluation import EvaluationResult
 
 Part = Mapping[str, Any]
 
@@ -88,6 +91,24 @@ def _print_overall(console: Console, summary: Part) -> None:
         )
         if summary.get("missing_said"):
             _say(console, f"about the last of them: {summary['missing_said']}")
+
+
+def print_results(results: Mapping[str, Sequence[EvaluationResult]]) -> None:
+    """A table a benchmark; the templates of one benchmark in one table."""
+    by_benchmark: dict[str, dict[str, Any]] = {}
+    for key, some in results.items():
+        for number, result in enumerate(some):
+            summary = result.summary
+            name = str(summary.get("benchmark") or key)  # a file's stem, not its path
+            if len(some) > 1:
+                print_evaluation(f"{name}, {number + 1} of {len(some)}", summary)
+            elif summary.get("prompt", "own") == key.rpartition(":")[2]:
+                named = by_benchmark.setdefault(name, {})
+                named[summary["prompt"]] = summary
+            else:
+                print_evaluation(name, summary)
+    for benchmark, summaries in by_benchmark.items():
+        print_prompts(benchmark, summaries)
 
 
 def print_prompts(name: str, summaries: Mapping[str, Part], console: Console | None = None) -> None:

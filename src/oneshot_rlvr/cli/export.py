@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser
@@ -38,12 +37,10 @@ def add_parser(subparsers: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the files and says how to use them."""
-    from oneshot_rlvr.backends.exporters import export
     from oneshot_rlvr.cli.recipe_flags import overrides
-    from oneshot_rlvr.config import load_recipe
+    from oneshot_rlvr.verbs.export import export
 
-    recipe = load_recipe(args.recipe, overrides(args))
-    exported = export(recipe, args.to, Path(args.out))
+    exported = export(args.recipe, args.to, args.out, overrides=overrides(args))
     for file in exported.files:
         say(f"wrote {file}")
     for note in exported.notes:

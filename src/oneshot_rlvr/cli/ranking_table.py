@@ -13,8 +13,8 @@ from rich.table import Table
 from oneshot_rlvr.cli.terminal import console as terminal_console
 
 if TYPE_CHECKING:
-    from oneshot_rlvr.backends.choosing import Selection
-    from oneshot_rlvr.backends.pool import Cost
+    from oneshot_rlvr.verbs.pool import Cost
+    from oneshot_rlvr.verbs.select import Selection
 
 LEVELS = "▁▂▃▄▅▆▇█"
 WIDTH = 28

@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and prints its path."""
-    from oneshot_rlvr import api
+    from oneshot_rlvr.verbs.report import report
 
-    say(api.report(args.directory, args.out))
+    say(report(args.directory, args.out))
     return 0

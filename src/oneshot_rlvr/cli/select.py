@@ -101,9 +101,9 @@ def add_parser(subparsers: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Ranks, writes what was asked for, and prints the top."""
-    from oneshot_rlvr import api
     from oneshot_rlvr.cli.progress import AnswerCount, Progress, resumable
     from oneshot_rlvr.cli.ranking_table import print_selection
+    from oneshot_rlvr.verbs.select import select
 
     sizes = _numbers("--k", args.k)
     with ExitStack() as stack:
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             stack.enter_context(resumable("Run it again to continue."))
         if args.probe:
             answered = partial(stack.enter_context(closing(AnswerCount())), "pool")
-        selection = api.select(
+        selection = select(
             args.pool,
             history=args.history,
             make_history=args.make_history,

@@ -6,7 +6,6 @@ import argparse
 import json
 from typing import Any
 
-from oneshot_rlvr import api
 from oneshot_rlvr.cli.parser import Parser
 from oneshot_rlvr.cli.terminal import console as terminal_console
 from oneshot_rlvr.cli.terminal import say
@@ -108,18 +107,20 @@ def _add_choose(verbs: Any) -> None:
 def _choose(args: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from oneshot_rlvr.backends.pool import probe
     from oneshot_rlvr.cli.ranking_table import cost_words
+    from oneshot_rlvr.rollouts.threads import set_threads
     from oneshot_rlvr.selection import from_samples, rank
     from oneshot_rlvr.tiny import tasks
+    from oneshot_rlvr.verbs.pool import probe
+    from oneshot_rlvr.verbs.subjects import find_model
 
     items = [
         item
         for family in _families(args.group)
         for item in tasks.generate(family, args.seed, args.per_family, "train")
     ]
-    subject = api.find_model(args.model)
-    api.set_threads(subject.recipe.train.threads)
+    subject = find_model(args.model)
+    set_threads(subject.recipe.train.threads)
     tried = probe(
         subject.path,
         subject.recipe,

@@ -72,10 +72,10 @@ def run(args: argparse.Namespace) -> int:
         say("".join(f"# {line}\n" for line in described(recipe)), end="")
         return 0
 
-    from oneshot_rlvr import api
     from oneshot_rlvr.cli.progress import Progress, print_stopped, resumable
     from oneshot_rlvr.cli.tables import print_run
     from oneshot_rlvr.train.stopping import Stopping
+    from oneshot_rlvr.verbs.train import train
 
     stopping = Stopping()
     with (
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         stopping.listening(),
         resumable(_again(args)),
     ):
-        result = api.train(
+        result = train(
             recipe,
             out=args.out,
             resume=args.resume,

@@ -65,9 +65,9 @@ def add_parser(subparsers: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and says what is in it."""
-    from oneshot_rlvr import api
+    from oneshot_rlvr.verbs.variants import variants
 
-    path, examples = api.variants(
+    path, examples = variants(
         args.examples,
         args.out,
         ids=None if args.ids is None else args.ids.split(","),

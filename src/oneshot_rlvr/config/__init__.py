@@ -18,6 +18,7 @@ from oneshot_rlvr.config.loading import (
     parse_recipe,
     recipe_fields,
     recipes_directory,
+    resolve_recipe,
     to_toml,
 )
 from oneshot_rlvr.config.presets import PRESETS
@@ -61,5 +62,6 @@ __all__ = [
     "parse_recipe",
     "recipe_fields",
     "recipes_directory",
+    "resolve_recipe",
     "to_toml",
 ]

@@ -70,6 +70,19 @@ def parse_recipe(data: Mapping[str, Any]) -> Recipe:
         raise ConfigError(explain(error, Recipe)) from None
 
 
+def resolve_recipe(
+    recipe: Recipe | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> Recipe:
+    """A recipe in any of its forms, checked. ConfigError says what is wrong with it."""
+    if isinstance(recipe, str | Path):
+        return load_recipe(recipe, overrides)
+    if overrides:
+        raise ConfigError(
+            "overrides go with a recipe file or name; put the values into the recipe itself."
+        )
+    return recipe if isinstance(recipe, Recipe) else parse_recipe(recipe)
+
+
 def recipe_fields() -> list[RecipeField]:
     """Every key of a recipe with its type in words, default and meaning, for help and docs."""
     return fields_of(Recipe)

@@ -49,3 +49,9 @@ def sampling_seconds(cores: int) -> dict[int, float]:
     finally:
         torch.set_num_threads(before)
     return best
+
+
+def set_threads(threads: int) -> None:
+    """Torch's CPU threads, where the recipe fixes them (0 leaves them)."""
+    if threads:
+        torch.set_num_threads(threads)

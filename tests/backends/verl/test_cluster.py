@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from oneshot_rlvr import api
+import oneshot_rlvr
 from oneshot_rlvr.backends.verl.jobs_api import JobsApi
 from oneshot_rlvr.config import load_recipe, to_toml
 from oneshot_rlvr.errors import RunError
@@ -139,7 +139,7 @@ def test_grpo_as_a_job_of_a_cluster_that_is_only_starting(head, tmp_path, same_r
         "reward.length_free_tokens": 0,
         "reward.length_full_tokens": 48,
     }
-    result = api.train(
+    result = oneshot_rlvr.train(
         "tiny_one_shot",
         overrides={**TINY, **shaped, "backend.ray_address": head},
         out=tmp_path / "run",
@@ -162,7 +162,7 @@ def test_grpo_as_a_job_of_a_cluster_that_is_only_starting(head, tmp_path, same_r
 
 def test_a_job_that_fails_shows_its_first_error(head, tmp_path):
     with pytest.raises(RunError, match=r"verl ended at step 0 of 2: .*GPU"):
-        api.train(
+        oneshot_rlvr.train(
             "tiny_one_shot",
             overrides={**TINY, "backend.ray_address": head, "backend.gpus_per_node": 2},
             out=tmp_path / "run",

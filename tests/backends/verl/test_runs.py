@@ -17,11 +17,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from oneshot_rlvr import api
+import oneshot_rlvr
 from oneshot_rlvr.backends.verl.launch import MARK
 from oneshot_rlvr.config import load_recipe, packaged_recipes
 from oneshot_rlvr.errors import GraderError, RunError
 from oneshot_rlvr.records import Run
+from oneshot_rlvr.tiny import weights_directory
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(1800)]
 
@@ -46,7 +47,9 @@ SMALL = {
 
 
 def train(out: Path, changes: dict | None = None, **options):
-    return api.train("tiny_one_shot", overrides={**SMALL, **(changes or {})}, out=out, **options)
+    return oneshot_rlvr.train(
+        "tiny_one_shot", overrides={**SMALL, **(changes or {})}, out=out, **options
+    )
 
 
 def left_behind() -> list[str]:
@@ -167,7 +170,7 @@ def test_the_result_is_a_plain_directory_of_the_trained_weights(grpo):
     assert told["dtype"] == "float32"
     assert {str(t.dtype) for t in weights.values()} == {"torch.float32"}
     trained = AutoModelForCausalLM.from_pretrained(final)
-    base = AutoModelForCausalLM.from_pretrained(Path(api.__file__).parent / "tiny" / "weights")
+    base = AutoModelForCausalLM.from_pretrained(weights_directory())
     moved = [
         (a - b).abs().max().item()
         for a, b in zip(trained.parameters(), base.parameters(), strict=True)
@@ -185,7 +188,7 @@ def test_every_checkpoint_is_evaluated_as_a_local_run_s(grpo):
     assert all(second[name].equal(final[name]) for name in final)
     assert not all(first[name].equal(final[name]) for name in final)
     asked = {"questions": 1, "samples": 1, "max_new_tokens": 16}
-    result = api.evaluate(folders[0], benchmarks=["tiny"], **asked)["tiny"]
+    result = oneshot_rlvr.evaluate(folders[0], benchmarks=["tiny"], **asked)["tiny"]
     assert 0 <= result.summary["overall"]["accuracy"]["value"] <= 1
     assert len(result.samples) == 20  # one of every family
 
@@ -213,7 +216,7 @@ def ppo(tmp_path_factory):
         "reward.wrong_label": "28",  # a number of the question: some answers are it
     }
     settings = {k: v for k, v in SMALL.items() if not k.startswith("evaluation.validation")}
-    return api.train(
+    return oneshot_rlvr.train(
         "tiny_one_shot",
         overrides={**settings, **changes},
         out=tmp_path_factory.mktemp("ppo") / "run",
@@ -299,7 +302,7 @@ def test_a_reward_that_crashes_ends_the_run_with_its_own_words(tmp_path, monkeyp
     settings = {k: v for k, v in SMALL.items() if not k.startswith("evaluation.validation")}
     changes = {"examples.items": [item], "evaluation.validation": None}
     with pytest.raises(GraderError, match="the grader divides by nothing"):
-        api.train("tiny_one_shot", overrides={**settings, **changes}, out=tmp_path / "run")
+        oneshot_rlvr.train("tiny_one_shot", overrides={**settings, **changes}, out=tmp_path / "run")
     assert left_behind() == []
 
 
@@ -388,11 +391,13 @@ def test_adapters_train_and_come_out_merged(tmp_path):
         "evaluation.validation": None, "optimizer.learning_rate": 1e-3,
     }  # fmt: skip
     settings = {k: v for k, v in SMALL.items() if not k.startswith("evaluation.validation")}
-    result = api.train("tiny_one_shot", overrides={**settings, **changes}, out=tmp_path / "run")
+    result = oneshot_rlvr.train(
+        "tiny_one_shot", overrides={**settings, **changes}, out=tmp_path / "run"
+    )
     gap = Run(result.directory).metrics()["train/logprob_gap"]
     assert gap.max() < 0.1  # verl rounds merged weights to bfloat16
     trained = load_file(result.directory / "final" / "model.safetensors")
-    base = load_file(Path(api.__file__).parent / "tiny" / "weights" / "model.safetensors")
+    base = load_file(weights_directory() / "model.safetensors")
     assert set(trained) - {"lm_head.weight"} == set(base)
     moved = {name for name in base if not trained[name].equal(base[name].float())}
     assert moved

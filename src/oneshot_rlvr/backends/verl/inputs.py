@@ -44,7 +44,7 @@ class Inputs:
 
 def read_inputs(recipe: Recipe, held_out: dict[str, BenchmarkConfig], scorer: Scorer) -> Inputs:
     """Reads and checks examples and held-out sets. ConfigError, DataError for what cannot work."""
-    from oneshot_rlvr.backends.prepare import keep_apart
+    from oneshot_rlvr.running.prepare import keep_apart
 
     for config in held_out.values():
         refuse_repeats(config)

@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from oneshot_rlvr.backends.directory import FINAL, RunResult, closing_summary, earlier_run
-from oneshot_rlvr.backends.prepare import held_out
 from oneshot_rlvr.backends.verl import peers
 from oneshot_rlvr.backends.verl.checkpoints import PlainCheckpoints, latest_step
 from oneshot_rlvr.backends.verl.convert import METRICS, Converter
@@ -36,6 +34,8 @@ from oneshot_rlvr.errors import ConfigError, RunError
 from oneshot_rlvr.records import Run, RunWriter
 from oneshot_rlvr.report.model_card import run_card
 from oneshot_rlvr.rewards import Scorer
+from oneshot_rlvr.running.directory import FINAL, RunResult, closing_summary, earlier_run
+from oneshot_rlvr.running.prepare import held_out
 from oneshot_rlvr.train.checkpoint import checkpoint_directory, written_beside
 from oneshot_rlvr.train.loop import Progress, Silent
 from oneshot_rlvr.train.stopping import Stopping
@@ -140,7 +140,7 @@ def _setting(recipe: Recipe, out: Path) -> Setting:
 
 def _info(recipe: Recipe, inputs: Inputs, setting: Setting) -> dict[str, Any]:
     """run.json's "info", as `provenance.describe` gives it for a local run."""
-    from oneshot_rlvr.backends.provenance import digest, machine, versions
+    from oneshot_rlvr.running.provenance import digest, machine, versions
 
     return {
         "name": recipe.name,

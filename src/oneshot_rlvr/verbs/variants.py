@@ -1,7 +1,6 @@
-"""Files of control examples: examples in, examples out, in the layout of any trainer.
+"""`variants`: a file of examples -> a file of controls, in the layout of any trainer.
 
-Puts `examples.controls`, the verifiers' word on what is wrong, and the prompt templates together;
-what the verb `variants` calls.
+Puts `examples.controls`, the verifiers' word on what is wrong, and the prompt templates together.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from oneshot_rlvr.config import RewardConfig
 from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.evaluation.benchmark import Benchmark
 from oneshot_rlvr.evaluation.prompts import asked_in
-from oneshot_rlvr.examples import Published, load_file
+from oneshot_rlvr.examples import Published, load_file, load_published
 from oneshot_rlvr.examples.controls import (
     Label,
     asked_as,
@@ -34,6 +33,42 @@ KINDS = {
     "unguessable": "a six-digit number that has nothing to do with the question",
 }
 """Kinds of wrong label."""
+
+
+def variants(
+    examples: str | Path,
+    out: str | Path,
+    *,
+    ids: Sequence[str] | None = None,
+    wrong_labels: float = 0.0,
+    kind: str = "near",
+    question: str | None = None,
+    strip_suffix: bool = False,
+    prompt: str | None = None,
+    shots: Sequence[str | Path] = (),
+    columns: str = "auto",
+    batch: int | None = None,
+    verifier: str = "math_answer",
+    seed: int = 0,
+) -> tuple[Path, list[Example]]:
+    """Writes controls made of a file's examples (all, or `ids`); the file and what is in it.
+
+    wrong_labels: a share of wrong golds of a `kind`: near (guessable), other (another example's),
+    unguessable. question, strip_suffix, prompt: other ways to ask. shots: files whose examples go
+    before every question, with their answers. columns, batch: as in `select`.
+    """
+    published = load_published(examples, verifier=verifier, ids=ids)
+    found = varied(
+        published.examples,
+        wrong_labels=wrong_labels,
+        kind=kind,
+        question=question,
+        strip_suffix=strip_suffix,
+        prompt=prompt,
+        shots=read_shots(shots),
+        seed=seed,
+    )
+    return write_examples(found, published, out, columns=columns, batch=batch), found
 
 
 def varied(

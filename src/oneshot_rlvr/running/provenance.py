@@ -16,8 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from oneshot_rlvr.backends.prepare import Prepared
 from oneshot_rlvr.config import Recipe, fingerprint
+from oneshot_rlvr.running.prepare import Prepared
 from oneshot_rlvr.types import Example
 
 PACKAGES = ("oneshot-rlvr", "torch", "transformers", "tokenizers", "numpy", "math-verify")

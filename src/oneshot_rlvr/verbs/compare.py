@@ -1,43 +1,62 @@
-"""The two sides of a comparison for `oneshot evaluate`: models answered now, or answers read back.
+"""`evaluate --against`: two sides, models answered now or answers read back, paired by question.
 
-A side is one model, several seeds of one, a server, or folders of stored answers. Not here: what is
-printed of it (`evaluation_tables`), and the verb's flags (`evaluate`).
+A side is one model, several seeds of one, a server, or folders of stored answers; what is answered
+now is kept on disk. The statistics are in `evaluation.comparison`.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oneshot_rlvr.cli.terminal import say
+from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.verbs.evaluate import Progress, evaluate, folder_of
+from oneshot_rlvr.verbs.subjects import Subject, base_of, find_model
 
 if TYPE_CHECKING:
     from oneshot_rlvr.evaluation import EvaluationResult
     from oneshot_rlvr.evaluation.comparison import Comparison, Samples
     from oneshot_rlvr.evaluation.endpoint import Endpoint
 
-FOLDER = Path("evaluations")
-"""Where graded answers go, a folder a model, unless --samples-out says another."""
+BASE = "base"
+"""Names the model that a run began with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How sides are asked, and what becomes of their answers.
+
+    settings: keywords of `evaluate`. out: the folder of the graded answers (None:
+    evaluations/MODEL); `apart`: each model has one of its own in it. counting: what shows how far a
+    model is. written: told of every file.
+    """
+
+    settings: Mapping[str, Any]
+    out: str | Path | None = None
+    apart: bool = False
+    counting: Callable[[], AbstractContextManager[Progress | None]] = nullcontext
+    written: Callable[[Path], None] = lambda path: None
 
 
 class Side:
     """The models of one side, answered or read back: samples by benchmark, one list a model."""
 
-    def __init__(self, names: Sequence[Any], args: argparse.Namespace, endpoint: Endpoint | None):
+    def __init__(
+        self, names: Sequence[str | Subject], asking: Asking, endpoint: Endpoint | None = None
+    ):
         self.samples: dict[str, list[Samples]] = {}
         self.results: dict[str, list[EvaluationResult]] = {}
         self.name = ", ".join(str(getattr(name, "name", name)) for name in names)
         if endpoint is not None:
             self.name = f"{endpoint.model} at {endpoint.url}"
-            self._answer("", args, endpoint)
+            self._answer("", asking, endpoint)
         for name in [] if endpoint is not None else names:
             stored = stored_answers(name)
             if stored is None:
-                self._answer(name, args, None)
+                self._answer(name, asking, None)
             else:
                 self._take(stored)
 
@@ -51,50 +70,16 @@ class Side:
         found = {key: [result.summary for result in some] for key, some in self.results.items()}
         return {key: some[0] if len(some) == 1 else some for key, some in found.items()}
 
-    def show(self) -> None:
-        """A table a benchmark; the templates of one benchmark in one table."""
-        from oneshot_rlvr.cli.evaluation_tables import print_evaluation, print_prompts
-
-        by_benchmark: dict[str, dict[str, Any]] = {}
-        for key, some in self.results.items():
-            for number, result in enumerate(some):
-                summary = result.summary
-                name = str(summary.get("benchmark") or key)  # a file's stem, not its path
-                if len(some) > 1:
-                    print_evaluation(f"{name}, {number + 1} of {len(some)}", summary)
-                elif summary.get("prompt", "own") == key.rpartition(":")[2]:
-                    named = by_benchmark.setdefault(name, {})
-                    named[summary["prompt"]] = summary
-                else:
-                    print_evaluation(name, summary)
-        for benchmark, summaries in by_benchmark.items():
-            print_prompts(benchmark, summaries)
-
-    def _answer(self, name: Any, args: argparse.Namespace, endpoint: Endpoint | None) -> None:
-        from oneshot_rlvr import api
-        from oneshot_rlvr.cli.progress import AnswerCount
+    def _answer(self, name: str | Subject, asking: Asking, endpoint: Endpoint | None) -> None:
         from oneshot_rlvr.evaluation.store import file_name, place_beside, slug, write_samples
 
         label = endpoint.model if endpoint is not None else str(getattr(name, "name", name))
-        folder = Path(args.samples_out) if args.samples_out else FOLDER / slug(label)
-        if args.samples_out and (len(args.models) > 1 or args.against):
+        folder = folder_of(label, asking.out)
+        if asking.out and asking.apart:
             folder /= slug(label)
-        with closing(AnswerCount()) as count:
-            results = api.evaluate(
-                name,
-                benchmarks=names_in(args.benchmarks or "tiny"),
-                seed=args.seed,
-                samples=args.samples,
-                temperature=args.temperature,
-                questions=args.questions,
-                max_new_tokens=args.max_new_tokens,
-                max_prompt_tokens=args.max_prompt_tokens,
-                data_dir=args.data_dir,
-                prompts=names_in(args.prompts),
-                engine=args.engine,
-                endpoint=endpoint,
-                journals=folder,
-                progress=count,
+        with asking.counting() as count:
+            results = evaluate(
+                name, **asking.settings, endpoint=endpoint, journals=folder, progress=count
             )
         for key, result in results.items():
             self.results.setdefault(key, []).append(result)
@@ -109,7 +94,7 @@ class Side:
             )
             path = place_beside(path, result.samples)
             write_samples(path, result.samples)
-            say(f"graded answers: {path}", file=sys.stderr)
+            asking.written(path)
 
     def _take(self, files: Mapping[Path, list[dict[str, Any]]]) -> None:
         from oneshot_rlvr.evaluation import EvaluationResult
@@ -123,9 +108,22 @@ class Side:
             self.samples.setdefault(_key(rows[0]), []).append(rows)
 
 
+def other_side(names: Sequence[str], models: Sequence[str]) -> list[str | Subject]:
+    """What `models` are compared with: stored answers as named, models found, `base` that of the
+    first of `models`. ConfigError, ModelError, RunError for what is none."""
+    found: list[str | Subject] = []
+    for name in names:
+        if name == BASE:
+            if not models:
+                raise ConfigError("--against base needs a RUN to be the base of.")
+            found.append(base_of(find_model(models[0])))
+        else:
+            found.append(name if stored_answers(name) is not None else find_model(name))
+    return found
+
+
 def compare_sides(ours: Side, theirs: Side) -> list[Comparison]:
     """One comparison a shared benchmark, ours after theirs. ConfigError where none is shared."""
-    from oneshot_rlvr.errors import ConfigError
     from oneshot_rlvr.evaluation.comparison import compare
 
     shared = [key for key in ours.samples if key in theirs.samples]
@@ -152,8 +150,3 @@ def stored_answers(name: Any) -> dict[Path, list[dict[str, Any]]] | None:
     if path.is_dir() and not any(path.glob("*.parquet")):
         return None
     return {file: read_samples(file) for file in sample_files(path)}
-
-
-def names_in(text: str) -> list[str]:
-    """The names of a list with commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]

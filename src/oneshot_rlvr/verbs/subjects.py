@@ -1,7 +1,7 @@
 """What is evaluated, and how it is asked: a model with its recipe's settings, a benchmark's own.
 
 A subject is a model, a run's result or its base; a benchmark is a shipped name or a file. Not here:
-answering (`evaluate_api`).
+loading the model (`loading`) and answering (`evaluate`, `ask`, `contamination`).
 """
 
 from __future__ import annotations
@@ -72,6 +72,22 @@ def base_of(subject: Subject) -> Subject:
     if subject.run is None:
         raise RunError(f"{subject.path} is no run, so that its base is not known; name the model.")
     return Subject(subject.recipe.model.path, subject.recipe, subject.run, f"{subject.run} base")
+
+
+def subject_of(model: str | Path | Subject) -> Subject:
+    """The subject itself, or the one that `find_model` finds. ConfigError for an empty name."""
+    if isinstance(model, Subject):
+        return model
+    if not str(model):
+        raise ConfigError("no model is named; give a model, a run, or an endpoint.")
+    return find_model(model)
+
+
+def recipe_of(subject: Subject | None) -> Recipe:
+    """The recipe whose settings hold; the defaults for a server, which is no subject."""
+    from oneshot_rlvr.config import Recipe
+
+    return Recipe() if subject is None else subject.recipe
 
 
 def find_benchmark(

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oneshot_rlvr.backends.prepare import held_out
 from oneshot_rlvr.config import Recipe, parse_recipe
 from oneshot_rlvr.errors import ConfigError, RunError
 from oneshot_rlvr.records import Run, RunWriter
 from oneshot_rlvr.records.schema import EVALUATIONS, METRICS, ROLLOUTS, RUN
+from oneshot_rlvr.running.prepare import held_out
 from oneshot_rlvr.train.checkpoint import CHECKPOINTS
 
 FINAL = "final"

@@ -1,0 +1,151 @@
+"""`evaluate`: a model, a run or a server, and benchmarks -> graded answers.
+
+How each benchmark is asked is found first, then the model answers and is graded (`evaluation`).
+Asking a server needs no torch. Beside it: two sides compared (`compare`), questions known
+beforehand (`contamination`), stored answers graded again (`regrade`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oneshot_rlvr.verbs.loading import load_subject
+from oneshot_rlvr.verbs.subjects import (
+    Subject,
+    find_benchmark,
+    given_settings,
+    recipe_of,
+    subject_of,
+    told_apart,
+)
+
+if TYPE_CHECKING:
+    from oneshot_rlvr.config import BenchmarkConfig, Recipe
+    from oneshot_rlvr.evaluation import EvaluationResult
+    from oneshot_rlvr.evaluation.endpoint import Endpoint
+    from oneshot_rlvr.evaluation.prompts import Asked
+
+FOLDER = Path("evaluations")
+"""Where graded answers and journals go, a folder a model, unless another is given."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (benchmark, answers done, answers in all)."""
+
+
+def evaluate(
+    model: str | Path | Subject = "",
+    *,
+    benchmarks: Sequence[str] = ("tiny",),
+    seed: int = 0,
+    samples: int | None = None,
+    temperature: float | None = None,
+    questions: int | None = None,
+    max_new_tokens: int | None = None,
+    max_prompt_tokens: int | None = None,
+    data_dir: str | Path | None = None,
+    prompts: Sequence[str] = ("own",),
+    engine: str | None = None,
+    endpoint: Endpoint | None = None,
+    journals: str | Path = FOLDER,
+    progress: Progress | None = None,
+) -> dict[str, EvaluationResult]:
+    """Answers and grades benchmarks with a model: {benchmark: result with samples and summary}.
+
+    model: a hub name, a model directory, `tiny`, or a run, of which the result (`final/`) is taken;
+        not with an endpoint, which names its model.
+    benchmarks: names (`oneshot list benchmarks`), TOML files or examples files.
+    seed: of the sampling, and of generated questions: every seed is a fresh test set.
+    samples: answers K per question (avg@K); temperature: 0 is greedy; questions: the first n (for
+        generated ones, per family), 0 for all. What is None comes from the run's recipe where that
+        tests on the same benchmark, else from how the benchmark is usually decoded.
+    max_prompt_tokens: longer prompts are refused; None: the recipe's limit.
+    data_dir: where benchmarks' files are looked for, before $ONESHOT_DATA_DIR and the hub.
+    prompts: templates (evaluation/prompts.toml), "own", or "all". With any but ("own",) the keys of
+        the result are "BENCHMARK:TEMPLATE".
+    engine: `oneshot list engines`; None: the recipe's.
+    endpoint: a server to ask instead (evaluation.endpoint); `journals`: the folder that keeps its
+        answers as they come.
+    """
+    from oneshot_rlvr.evaluation.prompts import asked_in
+
+    subject = None if endpoint is not None else subject_of(model)
+    recipe = recipe_of(subject)
+    given = given_settings(seed, samples, temperature, questions, max_new_tokens)
+    found = {name: find_benchmark(name, recipe, given, data_dir) for name in benchmarks}
+    named = told_apart({name: benchmark for name, (benchmark, _) in found.items()})
+    asked = [
+        (name if tuple(prompts) == ("own",) else f"{name}:{way.name}", way, config)
+        for name, (_, config) in found.items()
+        for way in asked_in(named[name], prompts)
+    ]
+    if subject is None:
+        assert endpoint is not None
+        return _evaluate_served(endpoint, recipe, asked, Path(journals), seed, progress)
+    from oneshot_rlvr.evaluation import evaluate as answer_and_grade
+    from oneshot_rlvr.evaluation import grading_config
+    from oneshot_rlvr.rewards import Scorer
+
+    loaded = load_subject(subject, engine)
+    results = {}
+    with Scorer(grading_config(recipe.reward), seed=seed) as scorer:
+        for key, way, config in asked:
+            results[key] = answer_and_grade(
+                loaded.engine,
+                loaded.tokenizer,
+                scorer,
+                way.benchmark,
+                config,
+                max_new_tokens=recipe.rollouts.max_new_tokens,
+                max_prompt_tokens=max_prompt_tokens or recipe.rollouts.max_prompt_tokens,
+                chat_template=way.chat_template or recipe.model.chat_template,
+                model=subject.name,
+                prompt=way.name,
+                progress=progress and partial(progress, key),
+            )
+    return results
+
+
+def _evaluate_served(
+    endpoint: Endpoint,
+    recipe: Recipe,
+    asked: Sequence[tuple[str, Asked, BenchmarkConfig]],
+    journals: Path,
+    seed: int,
+    progress: Progress | None,
+) -> dict[str, EvaluationResult]:
+    from oneshot_rlvr.evaluation import grading_config
+    from oneshot_rlvr.evaluation.served import evaluate_served
+    from oneshot_rlvr.rewards import Scorer
+
+    results = {}
+    with Scorer(grading_config(recipe.reward), seed=seed) as scorer:
+        for key, way, config in asked:
+            results[key] = evaluate_served(
+                endpoint,
+                scorer,
+                way.benchmark,
+                config,
+                max_new_tokens=recipe.rollouts.max_new_tokens,
+                journal=journal_file(journals, way.benchmark.name, way.name),
+                chat_template=way.chat_template or "auto",
+                prompt=way.name,
+                progress=progress and partial(progress, key),
+            )
+    return results
+
+
+def folder_of(label: str, out: str | Path | None = None) -> Path:
+    """Where the answers of a model go: `out`, or a folder of its name under evaluations/."""
+    from oneshot_rlvr.evaluation.store import slug
+
+    return Path(out) if out else FOLDER / slug(label)
+
+
+def journal_file(folder: Path, benchmark: str, prompt: str) -> Path:
+    """Keeps a server's answers as they come."""
+    from oneshot_rlvr.evaluation.store import slug
+
+    return folder / f"{slug(benchmark)}.{slug(prompt)}.journal.jsonl"

@@ -1,0 +1,214 @@
+"""`select`: a pool -> its examples ranked by a score of their history, and training sets.
+
+The history is given, made by training over the pool, or replaced by a probe of a model (`pool`);
+the scores are in `selection`, the mix with diversity in `mixing`, the files in `training_sets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oneshot_rlvr.config import Recipe, resolve_recipe
+from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.examples import load_published
+from oneshot_rlvr.selection import (
+    SCORES,
+    History,
+    Ranking,
+    from_run,
+    from_samples,
+    rank,
+    read_history,
+)
+from oneshot_rlvr.selection.history import without_visits
+from oneshot_rlvr.types import Example
+from oneshot_rlvr.verbs.mixing import mixed
+from oneshot_rlvr.verbs.subjects import find_model
+from oneshot_rlvr.verbs.training_sets import BATCH, SIZES, write_ranking, write_sets
+
+if TYPE_CHECKING:
+    from oneshot_rlvr.verbs.pool import Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The ranking, what making its history cost (None: it was there), and the files written."""
+
+    ranking: Ranking
+    examples: Mapping[str, Example]
+    cost: Cost | None
+    notes: list[str]
+    files: list[Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the history comes from: exactly one of `path`, `recipe`, `rollouts`; none for scores
+    that need none. `model` and `model_recipe` are for a probe, `visits` and `out` for a recipe."""
+
+    path: str | Path | None = None
+    recipe: Recipe | None = None
+    visits: int | None = None
+    out: Path | None = None
+    rollouts: int | None = None
+    model: str = ""
+    model_recipe: Recipe | None = None
+    temperature: float | None = None
+    max_new_tokens: int | None = None
+
+
+def select(
+    pool: str | Path,
+    *,
+    history: str | Path | None = None,
+    make_history: Recipe | str | Path | Mapping[str, Any] | None = None,
+    visits: int | None = None,
+    history_out: str | Path | None = None,
+    probe: int | None = None,
+    model: str | Path | None = None,
+    temperature: float | None = None,
+    max_new_tokens: int | None = None,
+    score: str | None = None,
+    seed: int = 0,
+    diversity: float = 0.0,
+    category: str | None = None,
+    embeddings: str | Path | None = None,
+    out: str | Path | None = None,
+    sets: str | Path | None = None,
+    sizes: Sequence[int] | None = None,
+    ranks: Sequence[int] = (),
+    batch: int = BATCH,
+    columns: str = "auto",
+    verifier: str = "math_answer",
+    progress: Any = None,
+    answered: Callable[[int, int], None] | None = None,
+) -> Selection:
+    """Ranks a pool of examples by a score, and writes training sets of the first ones.
+
+    pool: a file of examples or a hub data set; `verifier` is for rows that name none.
+    history: a run's directory, the paper's JSON, a table (example, visit, accuracy), or graded
+        samples. make_history: a recipe to train briefly over the pool with, in `history_out`,
+        every example asked about `visits` times (None: the recipe's steps). probe: that many
+        answers of `model` to every example, without training. One of the three, or none for the
+        scores random and first.
+    score: see `oneshot list scores`; None: variance, for a probe pass_rate.
+    diversity: 0 (the score alone) to 1, by `category` (a column; None: domain) or `embeddings` (a
+        Parquet file with id and embedding).
+    out: where the ranking goes (.parquet). sets: a folder for training sets of the first k
+        examples for k in `sizes` (None: 1, 2, 4, 16), and of `ranks`, each repeated to `batch`
+        rows, in the layout `columns` (own, verl, trl; auto: the pool's, its rows as published).
+    progress, answered: told of a history's steps and a probe's answers (done, in all).
+    """
+    given = [history is not None, make_history is not None, probe is not None]
+    if sum(given) > 1:
+        raise ConfigError("history, make_history and probe are three ways to one thing; give one.")
+    if (probe is None) != (model is None):
+        raise ConfigError("a probe asks a model: give both, --probe N and --model MODEL.")
+    if probe is not None and probe < 1:
+        raise ConfigError(f"probe is {probe}; wanted at least 1 answer an example.")
+    subject = None if model is None else find_model(model)
+    source = Source(
+        path=history,
+        recipe=None if make_history is None else resolve_recipe(make_history),
+        visits=visits,
+        out=None if history_out is None else Path(history_out),
+        rollouts=probe,
+        model="" if subject is None else subject.path,
+        model_recipe=None if subject is None else subject.recipe,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+    )
+    if subject is not None:
+        from oneshot_rlvr.rollouts.threads import set_threads
+
+        set_threads(subject.recipe.train.threads)
+    published = load_published(pool, verifier=verifier)
+    score = score or default_score(source)
+    SCORES.load(score)  # an unknown name is told before anything is trained
+    examples = published.examples
+    visited, cost, notes = history_of(
+        source,
+        pool,
+        examples,
+        score=score,
+        verifier=verifier,
+        seed=seed,
+        progress=progress,
+        answered=answered,
+    )
+    ranking = mixed(
+        rank(visited, score, seed=seed),
+        examples,
+        count=max([*(sizes or SIZES), *ranks]),
+        weight=diversity,
+        category=category,
+        embeddings=embeddings,
+    )
+    files = [] if out is None else [write_ranking(ranking, out)]
+    if sets is not None:
+        files += write_sets(
+            ranking, published, pool, sets, sizes=sizes, ranks=ranks, batch=batch, columns=columns
+        )
+    by_id = {example.id: example for example in examples}
+    return Selection(ranking, by_id, cost, notes + ranking.notes(), files)
+
+
+def default_score(source: Source) -> str:
+    """The paper's variance where there are visits; for a probe, closeness to 1/2."""
+    return "pass_rate" if source.rollouts is not None else "variance"
+
+
+def history_of(
+    source: Source,
+    pool: str | Path,
+    examples: Sequence[Example],
+    *,
+    score: str,
+    verifier: str,
+    seed: int,
+    progress: Any = None,
+    answered: Callable[[int, int], None] | None = None,
+) -> tuple[History, Cost | None, list[str]]:
+    """The pool's history, what it cost, and what was noted on the way."""
+    ids = [example.id for example in examples]
+    if source.path is not None:
+        return read_history(source.path).of_pool(ids), None, []
+    if source.recipe is not None:
+        from oneshot_rlvr.verbs.pool import train_over
+
+        out = source.out or Path("runs") / f"history-{Path(pool).stem}"
+        tried = train_over(
+            source.recipe,
+            pool,
+            examples,
+            verifier=verifier,
+            visits=source.visits,
+            out=out,
+            progress=progress,
+        )
+        assert tried.run is not None
+        return from_run(tried.run).of_pool(ids), tried.cost, tried.notes
+    if source.rollouts is not None:
+        from oneshot_rlvr.verbs.pool import probe
+
+        tried = probe(
+            source.model,
+            source.model_recipe or Recipe(),
+            examples,
+            rollouts=source.rollouts,
+            temperature=source.temperature,
+            seed=seed,
+            max_new_tokens=source.max_new_tokens,
+            progress=answered,
+        )
+        return from_samples(tried.samples).of_pool(ids), tried.cost, tried.notes
+    if SCORES.load(score).visits:
+        raise ConfigError(
+            f"score {score} needs a history: give one (--history), make one (--make-history "
+            "RECIPE), or ask the base (--probe N --model MODEL). Without one there are "
+            f"{', '.join(name for name in SCORES if not SCORES.load(name).visits)}."
+        )
+    return without_visits(ids), None, []
