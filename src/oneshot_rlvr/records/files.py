@@ -55,14 +55,16 @@ def write_atomic(path: Path, data: bytes) -> None:
             raise
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Append one line and flush it; on failure the file is as it was."""
+def append_line(path: Path, line: bytes, *, sync: bool = True) -> None:
+    """Append one line and flush it, to the disk itself with `sync`; on failure the file is as it
+    was."""
     with disk_errors(path), open(path, "ab") as file:
         size = file.tell()
         try:
             file.write(line + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         except OSError:
             os.truncate(path, size)
             raise
