@@ -94,7 +94,7 @@ def test_a_line_of_clocks_that_is_lost_costs_no_step(
 EVERY = [
     "metrics.jsonl",
     "timings.jsonl",
-    "rollouts/step-000003.parquet",
+    "rollouts/step-000004.parquet",  # one that the report reads
     "evaluations/validation-000004.json",
     "evaluations/validation-000004.parquet",
     "evaluations/test-000006.parquet",
@@ -131,7 +131,7 @@ def test_the_strict_reader_refuses(straight, tmp_path):
     shutil.copytree(straight, out)
     flip(out / "metrics.jsonl")
     flip(out / "rollouts/step-000003.parquet")
-    with pytest.raises(RecordsError, match="not as written|broken line"):
+    with pytest.raises(RecordsError, match=r"not as written|broken line"):
         Run(out).metrics()
     with pytest.raises(RecordsError, match="not as it was written"):
         Run(out).rollouts([3])

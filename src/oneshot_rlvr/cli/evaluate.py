@@ -88,6 +88,11 @@ def add_parser(subparsers: Any) -> Parser:
         metavar="DIR",
         help="every graded answer goes here, one Parquet a benchmark (default: evaluations/MODEL)",
     )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace what lies where answers go (default: only the same evaluation goes on there)",
+    )
     other = parser.add_argument_group("instead of benchmarks")
     other.add_argument("--ask", metavar="TEXT", help="one question: base and trained side by side")
     other.add_argument(
@@ -141,6 +146,10 @@ def run(args: argparse.Namespace) -> int:
     # Refused before anything is asked.
     others = None if args.against is None else other_side(args.against, args.models)
     asking = _asking(args)
+    if args.out:
+        from oneshot_rlvr.evaluation.store import refuse_unwritable
+
+        refuse_unwritable(Path(args.out).absolute().parent)
     ours = Side(args.models, asking, endpoint)
     document: dict[str, Any] = {"model": ours.name, "benchmarks": ours.summaries()}
     if others is None:
@@ -176,6 +185,7 @@ def _asking(args: argparse.Namespace) -> Asking:
             "engine": args.engine,
         },
         out=args.samples_out,
+        overwrite=args.overwrite,
         apart=len(args.models) > 1 or bool(args.against),
         counting=lambda: closing(AnswerCount()),
         written=lambda path: say(f"graded answers: {path}", file=sys.stderr),

@@ -17,7 +17,7 @@ from oneshot_rlvr.errors import EndpointError
 from oneshot_rlvr.evaluation.benchmark import Benchmark
 from oneshot_rlvr.evaluation.contamination import cuts_of, new_tokens, probe_benchmark, probed
 from oneshot_rlvr.evaluation.endpoint import Endpoint, Request, alive, ask_all, refused
-from oneshot_rlvr.evaluation.grading import Answer, Grader, graded, options_of, verifier_version
+from oneshot_rlvr.evaluation.grading import Answer, Grader, graded, still_graded
 from oneshot_rlvr.evaluation.journal import Journal, Reply
 from oneshot_rlvr.evaluation.run import (
     EvaluationResult,
@@ -27,6 +27,7 @@ from oneshot_rlvr.evaluation.run import (
     refuse_without_questions,
     summed_up,
 )
+from oneshot_rlvr.evaluation.store import identity_of
 from oneshot_rlvr.types import Example
 
 
@@ -66,7 +67,10 @@ def evaluate_served(
     if failures:
         summary["missing"] = dict(sorted(failures.items()))
         summary["missing_said"] = said
-    return EvaluationResult(samples, summary, failures)
+    told = {**facts, "samples": config.samples, "server": endpoint.url, "template": chat_template}
+    return EvaluationResult(
+        samples, summary, failures, identity_of(told, benchmark.examples), len(requests)
+    )
 
 
 def probe_served(
@@ -145,7 +149,7 @@ def _collect(
     missing: list[Request] = []
     ungraded: list[Request] = []
     for request, key in zip(requests, keys, strict=True):
-        if scorer is not None and _still_graded(journal.rows.get(key), examples[request.row]):
+        if scorer is not None and still_graded(journal.rows.get(key), examples[request.row]):
             continue
         if key in journal.answers:
             ungraded.append(request)
@@ -237,13 +241,3 @@ class _Breaker:
             f"({told(failed)}), each after {self._endpoint.retries} retries; the last said: "
             f"{said}. Is the server running, and is this its address?"
         )
-
-
-def _still_graded(row: Mapping[str, Any] | None, example: Example) -> bool:
-    """Whether a kept verdict is what grading would give now."""
-    return row is not None and (
-        row["verifier_version"] == verifier_version()
-        and row["answer"] == example.answer
-        and row["verifier"] == example.verifier
-        and row["options"] == options_of(example)
-    )

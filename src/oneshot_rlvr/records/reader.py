@@ -198,6 +198,18 @@ class Run:
         except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
             raise RecordsError(f"{path} could not be read: {error}") from error
 
+    def check_final(self) -> None:
+        """RecordsError where the resulting model is not the one that was written."""
+        known = manifest.read(self.directory) or manifest.Manifest()
+        for entry in known.whole.values():
+            if entry.file.startswith(f"{schema.FINAL}/"):
+                damage = manifest.check_file(self.directory, entry, full=True)
+                if damage is not None:
+                    raise RecordsError(
+                        f"{self.directory}: {damage}; it is not the model that the run made. Bring "
+                        "it back from a copy, or name one of the run's checkpoints"
+                    )
+
     def _lines(self, name: str) -> pd.DataFrame:
         known = manifest.read(self.directory)
         read, damage = manifest.whole_lines(self.directory, name, known)
