@@ -18,8 +18,8 @@ __all__ = ["report", "save_figure"]
 def report(run: str | Path, out: str | Path | None = None) -> Path:
     """Write the report of a run directory; `out` is report.html in it unless given.
 
-    Works on unfinished and on damaged runs, and says so. RunError when the directory holds no run, RecordsError
-    when the file cannot be written. Returns the path written.
+    Works on unfinished and on damaged runs, and says so. RunError when the directory holds no run,
+    RecordsError when the file cannot be written. Returns the path written.
     """
     return write(run, out)[0]
 
