@@ -58,10 +58,10 @@ results: $(VENV)/.installed ## five seeds of the embedded recipe, then docs/resu
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tiny_results.py
 
 torture: $(VENV)/.installed ## random kills, damage, bad servers and graders, then docs/reliability.md (20 minutes)
-	@$(BIN)/python benchmarks/torture.py --minutes 20 --write docs/reliability.md
+	@$(BIN)/python benchmarks/reliability/torture.py --minutes 20 --write docs/reliability.md
 
 torture-part: $(VENV)/.installed ## two minutes of it, as CI runs them
-	@$(BIN)/python benchmarks/torture.py --minutes 2
+	@$(BIN)/python benchmarks/reliability/torture.py --minutes 2
 
 format: $(VENV)/.installed-dev ## rewrite the code in the house format
 	@$(BIN)/ruff format .

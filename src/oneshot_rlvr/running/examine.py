@@ -11,7 +11,12 @@ from pathlib import Path
 from oneshot_rlvr.errors import RecordsError, RunError
 from oneshot_rlvr.records import Run, files, manifest, schema
 from oneshot_rlvr.records.writer import check_records
-from oneshot_rlvr.train.checkpoint import Checkpoint, latest_checkpoint
+from oneshot_rlvr.train.checkpoint import (
+    Checkpoint,
+    checkpoint_steps,
+    latest_checkpoint,
+    read_checkpoint,
+)
 
 
 @dataclass(slots=True)
@@ -45,7 +50,13 @@ def examine(directory: str | Path) -> Examination:
 
     best = run.info.get("recipe", {}).get("train", {}).get("checkpoint_rule") == "best_validation"
     start, passed = latest_checkpoint(run.directory, with_best=best, check=recorded)
-    found.damage += [str(error).rstrip(".") for error in passed]
+    words = [str(error).rstrip(".") for error in passed]
+    for step in checkpoint_steps(run.directory):  # those before it too
+        try:
+            read_checkpoint(run.directory, step)
+        except RecordsError as error:
+            words.append(str(error).rstrip("."))
+    found.damage += dict.fromkeys(words)
     if run.status == "finished":
         found.goes_on = "finished: there is nothing to go on with"
     elif start is None:
