@@ -4,7 +4,7 @@
 
 A try survives where the work ends as an undisturbed one, or the harm is told in one of our errors
 and what was written before is still there. It is lost where neither holds, and silently wrong where
-harmed file passes for a whole one. Servers are on loopback. Exit code 1 where anything was lost or
+a harmed file passes for a whole one. Servers are on loopback. Exit code 1 where anything was lost or
 silently wrong.
 """
 
@@ -252,7 +252,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", metavar="FILE")
     args = parser.parse_args()
-    draw, ends = random.Random(args.seed), time.monotonic() + 60 * args.minutes
+    draw = random.Random(args.seed)
     os.environ["OMP_NUM_THREADS"] = "1"
     counted: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -270,6 +270,7 @@ def main() -> int:
             ("evaluation killed and started again", 1,
              lambda: killed_evaluation(straight, folder, draw, seconds)),
         ]  # fmt: skip
+        ends = time.monotonic() + 60 * args.minutes
         while time.monotonic() < ends:
             for what, times, attempt in kinds:
                 for _ in range(times):
