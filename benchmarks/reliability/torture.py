@@ -3,9 +3,9 @@
     python benchmarks/reliability/torture.py [--minutes 20] [--seed 0] [--write docs/reliability.md]
 
 A try survives where the work ends as an undisturbed one, or the harm is told in one of our errors
-and what was written before is still there. It is lost where neither holds, and silently wrong where
-a harmed file passes for a whole one. Servers are on loopback. Exit code 1 where anything was lost or
-silently wrong.
+and what was written before is still there. It is lost where neither holds, and silently wrong
+where a harmed file passes for a whole one. Servers are on loopback. Exit code 1 where anything was
+lost or silently wrong.
 """
 
 from __future__ import annotations

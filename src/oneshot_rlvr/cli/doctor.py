@@ -70,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(directory: str) -> int:
-    from oneshot_rlvr.running.examine import examine
+    from oneshot_rlvr.verbs.doctor import doctor
 
-    found = examine(directory)
+    found = doctor(directory)
     for what in found.damage:
         say(f"{'damaged':8}{what}")
     for note in found.notes:
