@@ -10,7 +10,7 @@ PEERS_PIP := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
 PYTEST_ARGS ?= -n 2 --dist loadfile -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results
+.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results torture torture-part
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -56,6 +56,12 @@ bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/
 
 results: $(VENV)/.installed ## five seeds of the embedded recipe, then docs/results.md (20 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tiny_results.py
+
+torture: $(VENV)/.installed ## random kills, damage, bad servers and graders, then docs/reliability.md (20 minutes)
+	@$(BIN)/python benchmarks/reliability/torture.py --minutes 20 --write docs/reliability.md
+
+torture-part: $(VENV)/.installed ## two minutes of it, as CI runs them
+	@$(BIN)/python benchmarks/reliability/torture.py --minutes 2
 
 format: $(VENV)/.installed-dev ## rewrite the code in the house format
 	@$(BIN)/ruff format .

@@ -76,6 +76,19 @@ class Verdict:
             raise ValueError(f"a verdict's score is {score}; wanted 0 to 1")
         object.__setattr__(self, "score", score)
 
+    def __post_init__(self) -> None:
+        """ValueError for a verdict that contradicts itself, or is none."""
+        if type(self.correct) is not bool or not isinstance(self.reason, Reason):
+            raise ValueError(
+                f"a Verdict of correct={self.correct!r}, reason={self.reason!r}; wanted True or "
+                "False, and a Reason."
+            )
+        if self.correct != (self.reason is Reason.CORRECT):
+            raise ValueError(
+                f"a Verdict contradicts itself: correct is {self.correct} and the reason "
+                f'"{self.reason}". A right answer has the reason "correct", a wrong one another.'
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:

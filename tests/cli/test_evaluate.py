@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from rich.console import Console
 import oneshot_rlvr
 from oneshot_rlvr.cli import build_parser, main
 from oneshot_rlvr.cli.evaluation_tables import print_answers, print_evaluation, print_prompts
+from oneshot_rlvr.evaluation import run
 from oneshot_rlvr.evaluation.prompts import read_templates
 from oneshot_rlvr.evaluation.store import read_samples
 from oneshot_rlvr.verbs import compare
@@ -263,3 +265,92 @@ def test_every_command_of_the_page_is_understood():
     for command in commands:
         args = build_parser().parse_all(["evaluate", *shlex.split(command)])
         assert args.verb == "evaluate"
+
+
+def stored(folder):
+    return {path.name: read_samples(path) for path in sorted(folder.glob("*.parquet"))}
+
+
+def test_another_evaluation_lies_beside_and_nothing_is_replaced(babbler, questions, workdir):
+    assert evaluate(babbler, questions, "--samples-out", "ev") == 0
+    before = stored(workdir / "ev")
+    assert [len(rows) for rows in before.values()] == [4]
+    fewer = ["--questions", "2", "--samples-out", "ev"]
+    assert evaluate(babbler, questions, *fewer) == 0
+    assert evaluate(babbler, questions, "--max-new-tokens", "5", "--samples-out", "ev") == 0
+    after = stored(workdir / "ev")
+    assert sorted(len(rows) for rows in after.values()) == [2, 4, 4]
+    for name, rows in before.items():
+        assert after[name] == rows
+    # The same one again finds its own place.
+    assert evaluate(babbler, questions, *fewer) == 0
+    assert stored(workdir / "ev") == after
+    assert evaluate(babbler, questions, *fewer, "--overwrite") == 0
+    assert len(stored(workdir / "ev")["say.own.k1.t0.seed0.parquet"]) == 2
+
+
+def test_other_weights_under_one_name_are_another_evaluation(babbler, questions, workdir):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    model = workdir / "model"
+    shutil.copytree(babbler, model)
+    assert evaluate(model, questions, "--samples-out", "ev") == 0
+    weights = load_file(model / "model.safetensors")
+    name = next(iter(weights))
+    weights[name] = torch.nextafter(weights[name], torch.tensor(9.0))
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    assert evaluate(model, questions, "--samples-out", "ev") == 0
+    assert [len(rows) for rows in stored(workdir / "ev").values()] == [4, 4]
+
+
+def test_an_evaluation_that_was_killed_goes_on_to_the_same_answers(
+    babbler, questions, workdir, monkeypatch
+):
+    given = ["--samples", "2", "--temperature", "1"]
+    assert evaluate(babbler, questions, *given, "--samples-out", "straight") == 0
+    asked, dies, calls = [], [True], run._calls
+
+    def one_a_call(prompts, group_size, new_tokens, max_rows, max_tokens):
+        for call in calls(prompts, group_size, new_tokens, group_size, max_tokens):
+            if dies[0] and len(asked) == 2:
+                raise KeyboardInterrupt
+            asked.append(len(call))
+            yield call
+
+    monkeypatch.setattr(run, "_calls", one_a_call)
+    assert evaluate(babbler, questions, *given, "--samples-out", "killed") == 130
+    assert not list((workdir / "killed").glob("*.parquet"))
+    dies[0] = False
+    asked.clear()
+    assert evaluate(babbler, questions, *given, "--samples-out", "killed") == 0
+    assert sum(asked) == 2  # of four questions, two were answered before
+    assert stored(workdir / "killed") == stored(workdir / "straight")
+
+
+def test_a_folder_that_cannot_be_written_ends_before_the_work(babbler, questions, workdir, capsys):
+    (workdir / "taken").write_text("a file")
+    for flag in (["--samples-out", "taken/in"], ["--out", "taken/r.json"]):
+        assert evaluate(babbler, questions, *flag) == 2
+        assert "taken" in capsys.readouterr().err
+    assert not list(workdir.rglob("*.journal.jsonl"))  # nothing was asked
+
+
+def test_answers_that_a_file_lacks_are_told_and_damage_is_refused(
+    babbler, questions, workdir, capsys
+):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    assert evaluate(babbler, questions, "--samples-out", "ev") == 0
+    path = workdir / "ev" / "say.own.k1.t0.seed0.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, 3), path)
+    capsys.readouterr()
+    assert main(["evaluate", "ev"]) == 1
+    assert "1 answers never came (not_stored 1)" in capsys.readouterr().out
+    turned = pa.array([not value.as_py() for value in table["correct"]])
+    where = table.schema.get_field_index("correct")
+    pq.write_table(table.set_column(where, "correct", turned), path)
+    assert main(["evaluate", "ev"]) == 2
+    assert "is damaged" in capsys.readouterr().err

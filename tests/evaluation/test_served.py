@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import subprocess
@@ -12,9 +13,10 @@ import time
 import pytest
 
 from oneshot_rlvr.config import BenchmarkConfig, RewardConfig
-from oneshot_rlvr.errors import ConfigError, EndpointError
+from oneshot_rlvr.errors import ConfigError, EndpointError, RecordsError, RunError
 from oneshot_rlvr.evaluation import Benchmark
 from oneshot_rlvr.evaluation.endpoint import Endpoint, endpoint_from
+from oneshot_rlvr.evaluation.journal import Journal, Reply
 from oneshot_rlvr.evaluation.served import evaluate_served, probe_served
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Example
@@ -352,3 +354,115 @@ def test_asking_a_server_needs_no_torch():
         "assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_neither_key_nor_questions_follow_a_redirect_to_another_origin(servers, tmp_path, code):
+    with servers.serving(right) as other:
+        away = {"Location": f"{other.url}/chat/completions"}
+        with (
+            servers.serving(lambda b, n: ("status", code, away)) as server,
+            pytest.raises(EndpointError, match="redirects to another origin") as caught,
+        ):
+            run(server, tmp_path, api_key="sk-secret")
+        assert other.bodies == []
+        assert other.headers == []
+        assert "sk-secret" not in str(caught.value)
+        assert len(server.bodies) <= 6  # asked once each, not again
+
+
+@pytest.mark.parametrize("code", [301, 302, 307, 308])
+def test_within_an_origin_a_redirected_question_arrives_whole(servers, tmp_path, code):
+    there = {"Location": "/v1/elsewhere"}
+    with servers.serving(lambda b, n: ("status", code, there) if n == 0 else right(b, n)) as server:
+        result = run(server, tmp_path, api_key="sk-secret")
+    assert result.summary["overall"]["accuracy"]["value"] == 1.0
+    assert {h["Authorization"] for h in server.headers} == {"Bearer sk-secret"}
+
+
+def many(count):
+    return Benchmark("many", [
+        Example(id=f"e{i}", question=f"What is {i}?", answer=str(i), verifier="numeric")
+        for i in range(count)
+    ])  # fmt: skip
+
+
+def test_a_server_that_dies_is_asked_no_more_and_what_came_is_kept(servers, tmp_path):
+    def dies(body, before):
+        return right(body, before) if number(body) < 10 else ("status", 503, {})
+
+    with servers.serving(dies) as server:
+        with pytest.raises(EndpointError, match=r"answers no more.* 10 answers .* are kept in"):
+            run(server, tmp_path, benchmark=many(200), concurrency=4)
+        # A round of four, each asked three times, and what ran beside it: not 190 times three.
+        assert len(server.bodies) <= 10 + 3 * 8
+    with servers.serving(right) as server:
+        result = run(server, tmp_path, benchmark=many(200), concurrency=4)
+        assert len(server.bodies) == 190
+    assert result.summary["overall"]["accuracy"]["value"] == 1.0
+
+
+def test_a_server_that_is_slow_at_some_questions_is_asked_on(servers, tmp_path):
+    over = threading.Event()
+
+    def slow(body, before):
+        if 6 <= number(body) < 12:
+            over.wait(60)
+        return right(body, before)
+
+    with servers.serving(slow) as server:
+        result = run(
+            server, tmp_path, benchmark=many(20), concurrency=3, retries=0, timeout_seconds=1.0
+        )
+        over.set()
+    assert result.failures == {"timeout": 6}
+    assert len(result.samples) == 14
+
+
+@pytest.mark.parametrize("tokens", [10**12, -5, True, "7", 7.0, float("nan")])
+def test_a_number_of_tokens_that_cannot_be_is_unknown(servers, tmp_path, tokens):
+    with servers.serving(lambda b, n: {"text": right(b, n), "tokens": tokens}) as server:
+        result = run(server, tmp_path)
+    assert {s["tokens"] for s in result.samples} == {None}
+    assert result.summary["overall"]["tokens_mean"] is None
+    assert result.summary["overall"]["accuracy"]["value"] == 1.0
+
+
+def test_a_journal_has_one_writer(servers, tmp_path):
+    journal = Journal(tmp_path / "j.jsonl")
+    with servers.serving(right) as server:
+        with pytest.raises(RunError, match=r"another process.*--samples-out"):
+            run(server, tmp_path)
+        assert server.bodies == []
+        journal.close()
+        run(server, tmp_path)
+
+
+def test_a_damaged_line_is_asked_again_and_the_rest_is_kept(servers, tmp_path, caplog):
+    with servers.serving(right) as server:
+        run(server, tmp_path)
+        path = tmp_path / "j.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True)
+        # Still JSON, and another answer: without a sum it would be believed.
+        where = next(n for n, line in enumerate(lines) if b"boxed{2}" in line)
+        key = json.loads(lines[where])["key"]
+        lines = [
+            line.replace(b"boxed{2}", b"boxed{3}") if json.loads(line)["key"] == key else line
+            for line in lines
+        ]
+        path.write_bytes(b"".join(lines))
+        result = run(server, tmp_path)
+        assert len(server.bodies) == 7
+    assert result.summary["overall"]["accuracy"]["value"] == 1.0
+    assert "damaged" in caplog.text
+
+
+def test_a_journal_that_is_moved_away_is_an_error_at_the_next_answer(tmp_path):
+    journal = Journal(tmp_path / "ev" / "j.jsonl")
+    journal.answered("a", Reply("x", 1, True))
+    (tmp_path / "ev").rename(tmp_path / "elsewhere")
+    with pytest.raises(RecordsError, match="removed or moved away"):
+        journal.answered("b", Reply("y", 1, True))
+    journal.close()
+    assert set(Journal(tmp_path / "elsewhere" / "j.jsonl").answers) == {"a", "b"}
+    assert not (tmp_path / "ev").exists()

@@ -203,7 +203,7 @@ def test_a_broken_line_in_the_middle_names_file_and_line(directory):
         writer.metrics(1, {"a": 1})
     with open(directory / "metrics.jsonl", "ab") as file:
         file.write(b"oops\n")
-    with pytest.raises(RecordsError, match=r"metrics.jsonl, line 2: broken JSON"):
+    with pytest.raises(RecordsError, match=r"metrics.jsonl: has a broken line 2"):
         Run(directory).metrics()
 
 

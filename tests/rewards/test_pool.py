@@ -186,16 +186,18 @@ def test_no_worker_outlives_its_parent_however_it_ends(ending):
     assert parent.stdout is not None
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     assert len(pids) == 2
+    below = [child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)]
     spent = {pid: _processor_seconds(pid) for pid in pids}
     _soon(lambda: all(_processor_seconds(pid) > spent[pid] + 0.2 for pid in pids))  # both at it
     os.kill(parent.pid, ending)
     parent.wait(timeout=PATIENCE)
     parent.stdout.close()
-    _soon(lambda: not any(map(_alive, pids)))
+    _soon(lambda: not any(map(_alive, [*pids, *below])))
 
 
 def _processor_seconds(pid):
-    return sum(psutil.Process(pid).cpu_times()[:2])
+    guard = psutil.Process(pid)
+    return sum(sum(p.cpu_times()[:2]) for p in (guard, *guard.children(recursive=True)))
 
 
 def _alive(pid):
@@ -239,3 +241,135 @@ if __name__ == "__main__":
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600
     )
     assert result.stdout.strip() == "True"
+
+
+BROKEN = {
+    "exits": "raise SystemExit(1)",
+    "raises what is no Exception": "raise KeyboardInterrupt",
+    "ends its process": "os._exit(0)",
+    "kills its process": "os.kill(os.getpid(), 9)",
+    "never ends": "time.sleep(1000)",
+    "has no bottom": "return grade(text, example)",
+}
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN.keys())
+def test_a_verifier_that_gives_no_verdict_on_any_text_is_broken_and_no_wrong_answer(
+    tmp_path, monkeypatch, body
+):
+    code = f"import os, time\n\ndef grade(text, example):\n    {body}"
+    example = custom(tmp_path, monkeypatch, code)
+    pool = Pool(2, timeout_seconds=1.0 if "sleep" in body else PATIENCE)
+    with pytest.raises(GraderError, match=r"'own'"):
+        pool.run([(f"text {n}", example) for n in range(24)])
+    pool.close()
+
+
+def test_a_verifier_that_ends_its_process_on_some_texts_is_broken_at_the_third(
+    tmp_path, monkeypatch
+):
+    code = """
+        import os
+        def grade(text, example):
+            return text == "right" or os._exit(7)
+        """
+    example = custom(tmp_path, monkeypatch, code)
+    pool = Pool(1, timeout_seconds=PATIENCE)
+    two = pool.run([(text, example) for text in ("right", "a", "b")])
+    assert [v.reason for v in two] == [Reason.CORRECT, Reason.CRASH, Reason.CRASH]
+    with pytest.raises(GraderError, match=r"exit code 7\): 3 texts"):  # counted over batches
+        pool.run([(text, example) for text in ("right", "c")])
+    pool.close()
+
+
+def test_texts_that_kill_a_sound_verifier_stay_wrong_answers_however_many(tmp_path, monkeypatch):
+    code = """
+        import os, signal
+        def grade(text, example):
+            if text.startswith("kill"):
+                os.kill(os.getpid(), signal.SIGSEGV)
+            return text == "\\\\boxed{gold}"
+        """
+    example = custom(tmp_path, monkeypatch, code)
+    pool = Pool(2, timeout_seconds=PATIENCE)
+    verdicts = pool.run([(f"kill {n}", example) for n in range(5)])
+    assert [v.reason for v in verdicts] == [Reason.CRASH] * 5
+    assert len(verdicts) == 5  # the gold, which was asked between them, is nobody's answer
+    pool.close()
+
+
+def test_a_verifier_that_forks_gives_every_text_its_own_verdict(tmp_path, monkeypatch):
+    code = """
+        import os, random, time
+        def grade(text, example):
+            child = os.fork() == 0
+            if child and random.random() < 0.3:
+                raise SystemExit
+            time.sleep(random.random() / 50)
+            return text.endswith("right") != child
+        """
+    example = custom(tmp_path, monkeypatch, code)
+    pool = Pool(2, timeout_seconds=PATIENCE)
+    texts = [f"{n} {'right' if n % 3 else 'wrong'}" for n in range(60)]
+    verdicts = pool.run([(text, example) for text in texts])
+    assert [v.correct for v in verdicts] == [bool(n % 3) for n in range(60)]
+    assert [v.extracted for v in verdicts] == texts
+    pool.close()
+
+
+@pytest.mark.parametrize("ending", ["close", "death of the worker", "death of the parent"])
+def test_what_a_verifier_has_started_dies_with_the_pool(tmp_path, monkeypatch, ending):
+    code = f"""
+        import os, subprocess
+        def grade(text, example):
+            started = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+            with open({str(tmp_path / "pids")!r}, "a") as file:
+                print(started.pid, file=file)
+            if os.fork() == 0:
+                os.setsid()
+                with open({str(tmp_path / "pids")!r}, "a") as file:
+                    print(os.getpid(), file=file)
+                os.execvp("sleep", ["sleep", "1000"])
+            if text == "die":
+                os.kill(os.getpid(), 9)
+            return True
+        """
+    example = custom(tmp_path, monkeypatch, code)
+    if ending == "death of the parent":
+        child = os.fork()
+        if child == 0:
+            Pool(1, timeout_seconds=PATIENCE).run([("x", example)])
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+    else:
+        pool = Pool(1, timeout_seconds=PATIENCE)
+        pool.run([("die" if ending == "death of the worker" else "x", example)])
+        pool.close()
+    _soon(lambda: (tmp_path / "pids").exists())
+    pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
+    assert pids
+    _soon(lambda: not any(map(_alive, pids)))
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        "Verdict(True, Reason.MISMATCH)",
+        "Verdict(False, Reason.CORRECT)",
+        "Verdict(numpy.bool_(False), Reason.MISMATCH)",
+        "Verdict(False, 'no reason')",
+        "numpy.bool_(False)",
+    ],
+)
+def test_a_verdict_that_contradicts_itself_is_a_broken_grader(tmp_path, monkeypatch, returned):
+    code = f"""
+        import numpy
+        from oneshot_rlvr.types import Reason, Verdict
+        def grade(text, example):
+            return {returned}
+        """
+    example = custom(tmp_path, monkeypatch, code)
+    pool = Pool(1, timeout_seconds=PATIENCE)
+    with pytest.raises(GraderError, match=r"wanted True|contradicts itself"):
+        pool.run([("x", example)])
+    pool.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from oneshot_rlvr.config import Recipe
-from oneshot_rlvr.errors import RecordsError
+from oneshot_rlvr.errors import RecordsError, RunError
 from oneshot_rlvr.evaluation import EvaluationResult
 from oneshot_rlvr.examples import load_examples
 from oneshot_rlvr.examples.prompting import encode_prompts
@@ -21,6 +22,7 @@ from oneshot_rlvr.policy import load_policy
 from oneshot_rlvr.records import Run, RunWriter, summarise
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import make_engine
+from oneshot_rlvr.train import loop
 from oneshot_rlvr.train.checkpoint import checkpoint_directory, latest_checkpoint
 from oneshot_rlvr.train.loop import Job, Silent, prompts_of_step, run_steps
 from oneshot_rlvr.train.metrics import METRICS, TERMS, TIMINGS
@@ -188,11 +190,12 @@ def test_every_step_draws_anew_and_the_same_for_one_seed(job):
 
 
 def test_clocks_stay_out_of_the_metrics(job):
-    made = job({"train.steps": 2}, accuracy={0: 0.0, 2: 0.0})
+    made = job({"train.steps": 2, "train.save_every": 1}, accuracy={0: 0.0, 2: 0.0})
     run_steps(made, None)
     assert not lines(made)[0].keys() & TIMINGS.keys()
     base, first, second = lines(made, "timings.jsonl")
     assert (base["step"], first["step"], second["step"]) == (0, 1, 2)
+    assert second["checkpoint_seconds"] > 0  # of the first step: its line was written before
     assert base["evaluate_seconds"] == base["step_seconds"] > 0
     laps = [key for key in TIMINGS if key.endswith("_seconds") and key != "step_seconds"]
     assert second["step_seconds"] == pytest.approx(
@@ -351,3 +354,36 @@ def test_the_watcher_is_told_every_step_and_its_validation(job):
     run_steps(job(accuracy={0: 0.1, 2: 0.2, 4: 0.3}, progress=Watch()), None)
     assert told.total == 4
     assert told.steps == [(1, None), (2, 0.2), (3, None), (4, 0.3)]
+
+
+def test_a_checkpoint_never_knows_of_a_step_that_the_timings_lack(job, monkeypatch):
+    made = job({"train.steps": 1})
+
+    def killed(*args):
+        raise SystemExit
+
+    monkeypatch.setattr(loop, "save_checkpoint", killed)
+    with pytest.raises(SystemExit):
+        run_steps(made, None)
+    assert [line["step"] for line in lines(made, "timings.jsonl")][-1] == 1
+
+
+@pytest.mark.parametrize("fate", ["removed", "renamed", "replaced"])
+def test_a_run_whose_directory_goes_stops_and_makes_none_anew(job, fate):
+    made = job({"train.steps": 3})
+    out = made.writer.directory
+
+    class Goes(Silent):
+        def step(self, step, metrics):
+            if step == 1:
+                out.rename(out.with_name("elsewhere"))
+                if fate == "removed":
+                    shutil.rmtree(out.with_name("elsewhere"))
+                if fate == "replaced":
+                    out.mkdir()
+
+    with pytest.raises(RunError, match="was removed or renamed"):
+        run_steps(dataclasses.replace(made, progress=Goes()), None)
+    assert not out.exists() or not any(out.iterdir())
+    if fate != "removed":
+        assert Run(out.with_name("elsewhere")).rollout_steps() == [1]

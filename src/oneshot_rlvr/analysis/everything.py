@@ -21,6 +21,7 @@ from oneshot_rlvr.analysis.rollouts import read_rollouts
 from oneshot_rlvr.errors import ConfigError, RecordsError
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.records.files import shortest_names
+from oneshot_rlvr.records.manifest import told
 
 SUFFIXES = ("csv", "parquet")
 GIBBERISH_LEVEL = 0.05
@@ -49,11 +50,12 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """`tables`: name -> columns, empty ones left out; `notes`: what could not be said and why;
-    `files`: those written."""
+    `files`: those written. `damaged`: whether records were not as written, and left out."""
 
     tables: dict[str, pd.DataFrame]
     notes: list[str]
     files: list[Path] = field(default_factory=list)
+    damaged: bool = False
 
 
 def analyse(runs: Sequence[str | Path | Run], settings: Settings | None = None) -> Analysis:
@@ -67,7 +69,7 @@ def analyse(runs: Sequence[str | Path | Run], settings: Settings | None = None) 
             f"saturation at {settings.level:g} for {settings.steps} steps; wanted a share above 0 "
             "and up to 1, and at least 1 step"
         )
-    opened = [run if isinstance(run, Run) else Run(run) for run in runs]
+    opened = [run if isinstance(run, Run) else Run(run, partly=True) for run in runs]
     patterns = reflection.with_words(settings.words)
     parts: dict[str, list[pd.DataFrame]] = {}
     notes: list[str] = []
@@ -77,10 +79,15 @@ def analyse(runs: Sequence[str | Path | Run], settings: Settings | None = None) 
                 rows = rows if "run" in rows else rows.assign(run=name)
                 rows = rows[["run", *(c for c in rows.columns if c != "run")]]
                 parts.setdefault(table, []).append(rows)
+    damaged = False
+    for name, run in zip(_names(opened), opened, strict=True):
+        missing = told(run.damage())
+        damaged |= bool(missing)
+        notes += [f"{name}: {what}; that is left out of everything above" for what in missing]
     tables = {table: pd.concat(rows, ignore_index=True) for table, rows in parts.items()}
     if "changes" in tables:
         tables["cross_domain"] = transfer.cells(tables["changes"])
-    return Analysis(tables, notes)
+    return Analysis(tables, notes, damaged=damaged)
 
 
 def write_tables(analysis: Analysis, folder: str | Path, suffix: str = "csv") -> list[Path]:

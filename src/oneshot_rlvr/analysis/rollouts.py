@@ -46,16 +46,16 @@ def read_rollouts(
     known = gibberish.vocabulary(_first_texts(run, steps[: gibberish.FIRST_STEPS], sampled))
     known |= gibberish.vocabulary(_questions(run))
 
-    def one(step: int) -> tuple[dict[str, float], list[dict[str, object]]]:
-        table = run.rollout_table(step, COLUMNS)
-        return _counted(step, table, patterns, known, sampled)
+    def one(step: int) -> tuple[dict[str, float], list[dict[str, object]]] | None:
+        table = run.rollout_table_if_whole(step, COLUMNS)
+        return None if table is None else _counted(step, table, patterns, known, sampled)
 
     rows: list[dict[str, float]] = []
     contexts: list[dict[str, object]] = []
     with ThreadPoolExecutor(threads) as pool:
-        for row, found in pool.map(one, steps):
-            rows.append(row)
-            contexts += found
+        for counted in filter(None, pool.map(one, steps)):
+            rows.append(counted[0])
+            contexts += counted[1]
     return Pass(
         pd.DataFrame(rows, columns=None if rows else ["step"]),
         reflection.spread(pd.DataFrame(contexts, columns=list(reflection.CONTEXT_COLUMNS))),
@@ -92,7 +92,9 @@ def _first_texts(run: Run, steps: Sequence[int], sampled: int) -> list[str]:
     return [
         text
         for step in steps
-        for text in run.rollout_table(step, ["text"])["text"].slice(0, sampled).to_pylist()
+        for table in [run.rollout_table_if_whole(step, ["text"])]
+        if table is not None
+        for text in table["text"].slice(0, sampled).to_pylist()
         if text
     ]
 

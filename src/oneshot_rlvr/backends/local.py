@@ -189,7 +189,10 @@ def _start(
 ) -> Checkpoint | None:
     """The checkpoint to continue from, if the run is what it was."""
 
+    whole = []  # checkpoints whose own files are
+
     def recorded(checkpoint: Checkpoint) -> None:
+        whole.append(checkpoint.step)
         claim.check_offset(checkpoint.loop.get("records", {}), checkpoint.step)
 
     _refuse_other_inputs(earlier, info)
@@ -202,6 +205,14 @@ def _start(
         progress.note(f"warning: {passed}. It is passed over and the one before it is used.")
     if start is None and earlier.info.get("fork") is not None:
         start = replant(earlier.directory, earlier.info)
+    if start is None and whole:
+        # Not started over in silence: the steps since then may be days of work.
+        raise RunError(
+            f"{earlier.directory} cannot go on as if it had never stopped: its records are damaged "
+            f"({str(damage[-1]).rstrip('.')}) and no checkpoint before that is kept. Bring the "
+            "files back from a copy, or go on in a new run from the checkpoint that is whole: "
+            f"--fork {earlier.directory}@{max(whole)} --out DIR."
+        )
     if start is None:
         progress.note(f"starting {earlier.directory} over: it has no whole checkpoint")
     else:
@@ -321,8 +332,10 @@ def _save_final(
     """The result as a plain HF directory with a model card; adapters also by themselves."""
     card = run_card(Run(writer.directory), chosen)
     what = f"the final model (step {chosen})"
+    writer.check()
     with written_beside(writer.directory / FINAL, what) as directory:
         save_policy(policy, directory)
         if recipe.model.lora is not None and adapters is not None:
             save_adapter(adapters, recipe.model.path, recipe.model.lora, directory / ADAPTER)
         (directory / "README.md").write_text(card, encoding="utf-8")
+    writer.final(chosen)

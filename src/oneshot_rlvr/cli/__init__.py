@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from oneshot_rlvr import __version__
 from oneshot_rlvr.cli.parser import Parser, UsageError
+from oneshot_rlvr.cli.terminal import say
 from oneshot_rlvr.errors import OneshotError
 
 VERBS = {
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _tell(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
-        print("error: interrupted.", *error.args, file=sys.stderr)
+        say("error: interrupted.", *error.args, file=sys.stderr)
         return EXIT_INTERRUPTED
     if isinstance(error, BrokenPipeError):  # the reader of our output has gone: nothing to tell it
         sys.stderr.close()
@@ -84,5 +85,5 @@ def _tell(error: BaseException) -> int:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         if error.errno == errno.ENOSPC:
             text += ". Free some space, then continue the run with --resume."
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    say(f"error: {' '.join(text.split())}", file=sys.stderr)
     return EXIT_MISTAKE

@@ -60,7 +60,8 @@ def add_parser(subparsers: Any) -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the tables that fit a terminal; writes all of them with --out."""
+    """Prints the tables that fit a terminal; writes all of them with --out. 1 where records are
+    damaged and were left out."""
     from oneshot_rlvr.cli.analysis_tables import print_analysis
     from oneshot_rlvr.errors import ConfigError
     from oneshot_rlvr.verbs.analyse import analyse
@@ -83,4 +84,4 @@ def run(args: argparse.Namespace) -> int:
         suffix=args.format,
     )
     print_analysis(analysis, written=args.out is not None)
-    return 0
+    return 1 if analysis.damaged else 0

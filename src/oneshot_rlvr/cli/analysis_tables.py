@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from oneshot_rlvr.cli.terminal import console as terminal_console
+
 if TYPE_CHECKING:
     from oneshot_rlvr.analysis import Analysis
 
@@ -23,7 +25,7 @@ CONTEXTS_SHOWN = 2  # a word
 
 def print_analysis(analysis: Analysis, *, written: bool, console: Console | None = None) -> None:
     """Every part that the runs support, in the order of the questions one asks."""
-    console = console or Console()
+    console = console or terminal_console()
 
     def say(text: str, soft_wrap: bool = False) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=soft_wrap)

@@ -1,4 +1,5 @@
 """`oneshot doctor`: what this machine and installation offer. Exit code 1 if something is missing.
+`oneshot doctor RUN`: whether a run's files are as they were written. Exit code 1 if not.
 
 Reads only and downloads nothing. It starts one empty sandbox, to see that it works, and samples for
 a second, to see how many threads are best.
@@ -22,6 +23,7 @@ from typing import Any
 
 from oneshot_rlvr import __version__
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 DISTRIBUTION = "oneshot-rlvr"
 OPTIONAL = {
@@ -47,20 +49,38 @@ def add_parser(subparsers: Any) -> Parser:
     """Registers the verb."""
     parser: Parser = subparsers.add_parser(
         "doctor",
-        help="tell what this machine and installation offer",
-        description="Tells Python, torch, devices, memory, disk, packages. Exit code 1 if "
-        "something that is needed is missing.",
+        help="tell what this machine and installation offer, or how a run's files are",
+        description="Tells Python, torch, devices, memory, disk, packages; of a RUN, which of its "
+        "files are not as they were written, and from which step it can go on. Exit code 1 if "
+        "something that is needed is missing, or damaged.",
     )
+    parser.add_argument("directory", nargs="?", metavar="RUN", help="a run's directory")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the findings."""
+    if args.directory is not None:
+        return _run(args.directory)
     missing = 0
     for finding in findings():
         missing += finding.status == "missing"
-        print(f"{finding.status:8}{finding.subject:16}{finding.text}")
+        say(f"{finding.status:8}{finding.subject:16}{finding.text}")
     return 1 if missing else 0
+
+
+def _run(directory: str) -> int:
+    from oneshot_rlvr.verbs.doctor import doctor
+
+    found = doctor(directory)
+    for what in found.damage:
+        say(f"{'damaged':8}{what}")
+    for note in found.notes:
+        say(f"{'note':8}{note}")
+    if not found.damage:
+        say(f"{'ok':8}every file is as it was written")
+    say(f"{'note' if found.damage else 'ok':8}{found.goes_on}")
+    return 1 if found.damage else 0
 
 
 def findings() -> Iterator[Finding]:

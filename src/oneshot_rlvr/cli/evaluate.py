@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
     from oneshot_rlvr.evaluation.endpoint import Endpoint
@@ -87,6 +88,11 @@ def add_parser(subparsers: Any) -> Parser:
         metavar="DIR",
         help="every graded answer goes here, one Parquet a benchmark (default: evaluations/MODEL)",
     )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace what lies where answers go (default: only the same evaluation goes on there)",
+    )
     other = parser.add_argument_group("instead of benchmarks")
     other.add_argument("--ask", metavar="TEXT", help="one question: base and trained side by side")
     other.add_argument(
@@ -140,6 +146,10 @@ def run(args: argparse.Namespace) -> int:
     # Refused before anything is asked.
     others = None if args.against is None else other_side(args.against, args.models)
     asking = _asking(args)
+    if args.out:
+        from oneshot_rlvr.evaluation.store import refuse_unwritable
+
+        refuse_unwritable(Path(args.out).absolute().parent)
     ours = Side(args.models, asking, endpoint)
     document: dict[str, Any] = {"model": ours.name, "benchmarks": ours.summaries()}
     if others is None:
@@ -175,9 +185,10 @@ def _asking(args: argparse.Namespace) -> Asking:
             "engine": args.engine,
         },
         out=args.samples_out,
+        overwrite=args.overwrite,
         apart=len(args.models) > 1 or bool(args.against),
         counting=lambda: closing(AnswerCount()),
-        written=lambda path: print(f"graded answers: {path}", file=sys.stderr),
+        written=lambda path: say(f"graded answers: {path}", file=sys.stderr),
     )
 
 
@@ -195,7 +206,7 @@ def _ask(args: argparse.Namespace) -> int:
         engine=args.engine,
     )
     if args.json:
-        print(json.dumps({side: [text for text, _ in some] for side, some in answers.items()}))
+        say(json.dumps({side: [text for text, _ in some] for side, some in answers.items()}))
     else:
         print_answers(args.ask, answers)
     return 0
@@ -238,7 +249,7 @@ def _regrade(args: argparse.Namespace) -> int:
     for path, rows in regrade(args.regrade, seed=args.seed).items():
         right, wrong = changes(rows)
         share = sum(row["correct"] for row in rows) / len(rows)
-        print(
+        say(
             f"{path}: {len(rows)} answers graded again, {right} became right, {wrong} became "
             f"wrong; {100 * share:.1f} % of the answers are right"
         )
@@ -288,4 +299,4 @@ def _write(args: argparse.Namespace, document: Mapping[str, Any]) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text + "\n", encoding="utf-8")
     if args.json:
-        print(text)
+        say(text)

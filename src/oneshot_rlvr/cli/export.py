@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -41,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
     exported = export(args.recipe, args.to, args.out, overrides=overrides(args))
     for file in exported.files:
-        print(f"wrote {file}")
+        say(f"wrote {file}")
     for note in exported.notes:
-        print(f"note: {note}")
-    print(f"\nTrain with:\n  {exported.command}")
+        say(f"note: {note}")
+    say(f"\nTrain with:\n  {exported.command}")
     return 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 REGISTRIES = {
     "algorithms": "oneshot_rlvr.algorithms:ALGORITHMS",
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     entries = list(FILES[args.kind]() if args.kind in FILES else _entries(REGISTRIES[args.kind]))
     width = max((len(name) for name, _ in entries), default=0)
     for name, text in entries:
-        print(f"{name:{width}}  {text}".rstrip())
+        say(f"{name:{width}}  {text}".rstrip())
     return 0
 
 

@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
+
+from oneshot_rlvr.cli.terminal import console as terminal_console
+from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -34,7 +38,7 @@ class Progress:
     """`start(total)`, `step(n, metrics)` after every step, `note(text)`, `close()`."""
 
     def __init__(self, console: Console | None = None, plain_every: int = 10):
-        self._console = console or Console(stderr=True)
+        self._console = console or terminal_console(stderr=True)
         self._plain_every = plain_every
         self._total = 0
         self._latest: dict[str, float] = {}
@@ -106,12 +110,12 @@ class AnswerCount:
     """How far an evaluation is; on a terminal only, and gone when it is done."""
 
     def __init__(self, console: Console | None = None):
-        self._status = (console or Console(stderr=True)).status("evaluating")
+        self._status = (console or terminal_console(stderr=True)).status("evaluating")
         self._status.start()
 
     def __call__(self, benchmark: str, done: int, total: int) -> None:
         """`done` of `total` answers of a benchmark are graded."""
-        self._status.update(f"{benchmark}: {done:,} of {total:,} answers")
+        self._status.update(f"{escape(benchmark)}: {done:,} of {total:,} answers")
 
     def close(self) -> None:
         """Ends the line."""
@@ -123,8 +127,8 @@ def print_stopped(stopped_after: int, total: int, command: Sequence[str]) -> Non
     where = (
         f"after step {stopped_after:,} of {total:,}" if stopped_after else "before its first save"
     )
-    print(f"Stopped {where}; all of it is saved. Continue with:")
-    print(f"  {shlex.join(command)}")
+    say(f"Stopped {where}; all of it is saved. Continue with:")
+    say(f"  {shlex.join(command)}")
 
 
 @contextmanager

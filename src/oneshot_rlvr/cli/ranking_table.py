@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from oneshot_rlvr.cli.terminal import console as terminal_console
+
 if TYPE_CHECKING:
     from oneshot_rlvr.verbs.pool import Cost
     from oneshot_rlvr.verbs.select import Selection
@@ -34,7 +36,7 @@ def print_selection(
     selection: Selection, top: int, sets: bool, console: Console | None = None
 ) -> None:
     """The first `top` examples, the best one's question, notes, cost and files."""
-    console = console or Console()
+    console = console or terminal_console()
     ranking = selection.ranking
     history = ranking.history
     seen = bool(history.visits_E.any())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -23,8 +25,11 @@ def add_parser(subparsers: Any) -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the file and prints its path."""
-    from oneshot_rlvr.verbs.report import report
+    """Writes the file and prints its path. 1 where records are damaged and were left out."""
+    from oneshot_rlvr.report import write
 
-    print(report(args.directory, args.out))
-    return 0
+    path, damage = write(args.directory, args.out)
+    say(path)
+    for what in damage:
+        say(f"damaged, and left out of the report: {what}", file=sys.stderr)
+    return 1 if damage else 0

@@ -13,8 +13,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from oneshot_rlvr.analysis.comparison import Comparison, compare
+from oneshot_rlvr.cli.terminal import console as terminal_console
 from oneshot_rlvr.estimators import Estimate
 from oneshot_rlvr.records import Run
 
@@ -60,7 +62,9 @@ def _before_after(comparison: Comparison) -> Table:
     for changes in filter(None, sections):
         for change in changes:
             difference = _percent(change.difference, sign="+")
-            table.add_row(change.name, _percent(change.before), _percent(change.after), difference)
+            table.add_row(
+                Text(change.name), _percent(change.before), _percent(change.after), difference
+            )
         table.add_section()
     return table
 
@@ -82,5 +86,7 @@ def _percent(estimate: Estimate | None, sign: str = "") -> str:
 
 def make_console() -> Console:
     """The terminal; elsewhere (a log file) wide enough for the tables."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(_MIN_WIDTH, console.width))
+    console = terminal_console()
+    return (
+        console if console.is_terminal else terminal_console(width=max(_MIN_WIDTH, console.width))
+    )

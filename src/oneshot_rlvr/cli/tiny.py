@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import console as terminal_console
+from oneshot_rlvr.cli.terminal import say
 
 GROUPS = ("math", "other", "all")
 
@@ -67,7 +69,7 @@ def _print_examples(args: argparse.Namespace) -> int:
         )
     for family in families:
         for example in tasks.generate(family, args.seed, args.count, args.split):
-            print(json.dumps(own_row(example), ensure_ascii=False))
+            say(json.dumps(own_row(example), ensure_ascii=False))
     return 0
 
 
@@ -103,7 +105,6 @@ def _add_choose(verbs: Any) -> None:
 
 
 def _choose(args: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
 
     from oneshot_rlvr.cli.ranking_table import cost_words
@@ -140,8 +141,8 @@ def _choose(args: argparse.Namespace) -> int:
         item, p = by_id[name], share[name]
         cells = (item.id, item.question, item.answer, f"{p:.3f}", f"{p * (1 - p):.3f}")
         table.add_row(str(number), *cells)
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
+    console = terminal_console()
+    console = console if console.is_terminal else terminal_console(width=140)
     console.print(table)
     solved = sum(0 < p < 1 for p in share.values())
     console.print(
@@ -189,6 +190,6 @@ def _pretrain(args: argparse.Namespace) -> int:
     if args.tokens is not None:
         given["tokens"] = int(args.tokens * 1_000_000)
     pretrain(
-        args.out, PretrainSettings(**given), resume=args.resume, say=lambda s: print(s, flush=True)
+        args.out, PretrainSettings(**given), resume=args.resume, say=lambda s: say(s, flush=True)
     )
     return 0

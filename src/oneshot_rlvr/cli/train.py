@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -65,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = load_recipe(args.recipe, overrides(args))
     if args.dry_run:
-        print(dry_run_text(recipe), end="", flush=True)
+        say(dry_run_text(recipe), end="", flush=True)
         from oneshot_rlvr.train.footprint import described
 
-        print("".join(f"# {line}\n" for line in described(recipe)), end="")
+        say("".join(f"# {line}\n" for line in described(recipe)), end="")
         return 0
 
     from oneshot_rlvr.cli.progress import Progress, print_stopped, resumable

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -82,5 +83,5 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     wrong = sum("true_answer" in example.extra for example in examples)
-    print(f"Wrote {path}: {len(examples):,} examples, {wrong:,} with a wrong label")
+    say(f"Wrote {path}: {len(examples):,} examples, {wrong:,} with a wrong label")
     return 0

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
     from oneshot_rlvr.rewards import Scorer
@@ -91,9 +92,9 @@ def run(args: argparse.Namespace) -> int:
         elif answer["correct"] is None:
             raise DataError(answer["error"])
         else:
-            print(_told(answer, args.gold))
+            say(_told(answer, args.gold))
             if args.explain:
-                print("  " + _explained(answer, args.kind))
+                say("  " + _explained(answer, args.kind))
         return 0 if answer["correct"] else 1
 
 
@@ -111,13 +112,13 @@ def _grade_file(scorer: Scorer, args: argparse.Namespace, options: dict[str, Any
                 _print_json(answer, kind)
             else:
                 gold = row.get("gold", "") if isinstance(row, Mapping) else ""
-                print(f"{number}: {_told(answer, gold)}")
+                say(f"{number}: {_told(answer, gold)}")
                 if args.explain and isinstance(row, Mapping):
-                    print("  " + _explained(answer, row.get("kind")))
+                    say("  " + _explained(answer, row.get("kind")))
         sys.stdout.flush()
     if not args.json:
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        print(f"{number} rows: {counts or 'none'}")
+        say(f"{number} rows: {counts or 'none'}")
     return 1 if ungraded else 0
 
 
@@ -266,7 +267,7 @@ def _print_json(answer: dict[str, Any], explained_kind: Any = None) -> None:
         if details:
             answer["details"] = details
     # ASCII only: a model's text may hold what no terminal or pipe can encode.
-    print(json.dumps(answer))
+    say(json.dumps(answer))
 
 
 def _options(text: str) -> dict[str, Any]:

@@ -5,9 +5,10 @@ reply) is tried again with growing pauses, or after what `Retry-After` asks; wha
 failure, never a wrong answer. A request that is refused (400, 422) is asked once; what no request
 can mend (401, 403, 404, no server, all of them refused) ends it with one error.
 
-Every answer is written to a journal as it comes, under a key of all that it depends on: the model,
-the messages, the sampling, its number. A second call asks only for what is missing, and grades
-nothing twice. Torch-free; the standard library's HTTP only.
+A redirect is followed within the same origin only: neither key nor questions go where nobody sent
+them. What a server tells is checked before it is believed. Every answer has a key of all that it
+depends on: the model, the messages, the sampling, its number; journal.py keeps it under that.
+Torch-free; the standard library's HTTP only.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.errors import ConfigError, EndpointError
+from oneshot_rlvr.evaluation.journal import Reply, counted
 from oneshot_rlvr.records.files import clean_text
 
 FATAL = (401, 403, 404, 405)
@@ -83,17 +84,6 @@ class Request:
         return hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came: a text, or the reason why none did ("timeout", "http_500", "garbage" ...)."""
-
-    text: str = ""
-    tokens: int | None = None
-    finished: bool = False
-    failure: str = ""
-    said: str = ""  # the server's own words about a failure
-
-
 class Failed(Exception):
     """One attempt that gave no answer; `passing` when another may."""
 
@@ -142,6 +132,15 @@ def models(endpoint: Endpoint) -> list[str]:
         raise EndpointError(_cannot(endpoint, failed)) from failed
     except (KeyError, TypeError) as error:
         raise EndpointError(f"{endpoint.url}/models does not list models: no {error}.") from error
+
+
+def alive(endpoint: Endpoint) -> bool:
+    """Whether anything at all answers there, be it a refusal."""
+    try:
+        _send(endpoint, "models", None, min(30.0, endpoint.timeout_seconds))
+    except Failed as failed:
+        return failed.reason.startswith(("http_", "fatal_4")) or failed.reason == "garbage"
+    return True
 
 
 def refused(reason: str) -> bool:
@@ -198,7 +197,7 @@ def _send(endpoint: Endpoint, path: str, body: bytes | None, timeout: float) -> 
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
     request = urllib.request.Request(f"{endpoint.url}/{path}", data=body, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
+        with _OPENER.open(request, timeout=timeout) as response:
             raw = _whole(response, timeout)
     except urllib.error.HTTPError as error:
         raise _status(error) from error
@@ -221,6 +220,38 @@ def _send(endpoint: Endpoint, path: str, body: bytes | None, timeout: float) -> 
     if not isinstance(reply, dict):
         raise Failed("garbage", f"no JSON object: {raw[:SHOWN]!r}", passing=True)
     return reply
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urllib.parse.urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname or "", port
+
+
+class _SameOrigin(urllib.request.HTTPRedirectHandler):
+    """Follows within an origin, with the body that was sent; never to another one."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request:
+        try:
+            same = _origin(newurl) == _origin(req.full_url)
+        except ValueError:  # a port that is no number
+            same = False
+        if not same:
+            raise Failed(
+                f"fatal_{code}",
+                f"it redirects to another origin ({newurl[:SHOWN]!r}), where neither the key nor "
+                "the questions are sent; name that one with --endpoint if it is right",
+                passing=False,
+            )
+        return urllib.request.Request(newurl, data=req.data, headers=dict(req.headers))
+
+    # The standard library sends a POST on after 301 to 303 only, as a GET, and 308 from 3.11 on.
+    http_error_307 = http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
+
+
+_OPENER = urllib.request.build_opener(_SameOrigin)
 
 
 def _whole(response: Any, timeout: float) -> bytes:
@@ -276,10 +307,13 @@ def _read(reply: dict[str, Any], request: Request) -> Reply:
     if not isinstance(text, str) or ended == "content_filter":
         reason = "content_filter" if ended == "content_filter" else "garbage"
         raise Failed(reason, f"finish_reason {ended!r}, no text", passing=reason == "garbage")
+    if not (ended is None or isinstance(ended, str)):
+        raise Failed("garbage", f"finish_reason {str(ended)[:SHOWN]!r}", passing=True)
     usage = reply.get("usage")
     tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-    counted = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None
-    return Reply(clean_text(text), counted, finished=ended != "length")
+    # No more than were asked for, or, where the server asks itself, than the text has bytes.
+    most = max(request.max_new_tokens, len(text.encode("utf-8", "replace")) + 1)
+    return Reply(clean_text(text), counted(tokens, most), finished=ended != "length")
 
 
 def _content(message: Any, ended: Any) -> Any:
@@ -293,61 +327,8 @@ def _cannot(endpoint: Endpoint, failed: Failed) -> str:
     told = f"{endpoint.url} cannot be used: {failed.said}."
     if "404" in failed.reason:
         return told + f' Is "{endpoint.model}" served there, and does the URL end in /v1?'
+    if failed.reason.startswith("fatal_3"):
+        return told
     if failed.reason.startswith("fatal_40"):
         return told + " Is the key right (environment variable OPENAI_API_KEY)?"
     return told + " Is the server running, and is this its address?"
-
-
-class Journal:
-    """Answers and verdicts as they come, one JSON object a line; reopened, it knows them all.
-
-    {"key": K, "text", "tokens", "finished"} is an answer, {"key": K, "graded": row} a graded one,
-    last lines win. A last line that was cut by a crash is dropped.
-    """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.answers: dict[str, Reply] = {}
-        self.rows: dict[str, dict[str, Any]] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            self._load()
-        self._file = open(path, "ab")  # noqa: SIM115 - held open as long as the journal
-
-    def _load(self) -> None:
-        whole, newline, rest = self.path.read_bytes().rpartition(b"\n")
-        if rest:
-            os.truncate(self.path, len(whole) + len(newline))
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                entry = json.loads(line)
-                key = entry["key"]
-                if "graded" in entry:
-                    self.rows[key] = entry["graded"]
-                else:
-                    self.answers[key] = Reply(entry["text"], entry["tokens"], entry["finished"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise ConfigError(
-                    f"{self.path}, line {number}, is no answer of an earlier call ({error!r}); "
-                    "move the file away to ask for everything anew."
-                ) from error
-
-    def answered(self, key: str, reply: Reply) -> None:
-        """Keeps an answer."""
-        self.answers[key] = reply
-        self._write(
-            {"key": key, "text": reply.text, "tokens": reply.tokens, "finished": reply.finished}
-        )
-
-    def graded(self, key: str, row: dict[str, Any]) -> None:
-        """Keeps a graded answer."""
-        self.rows[key] = row
-        self._write({"key": key, "graded": row})
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Ends it; the file stays."""
-        self._file.close()

@@ -93,6 +93,16 @@ def graded(
     ]
 
 
+def still_graded(row: Mapping[str, Any] | None, example: Example) -> bool:
+    """Whether a kept verdict is what grading would give now."""
+    return row is not None and (
+        row["verifier_version"] == verifier_version()
+        and row["answer"] == example.answer
+        and row["verifier"] == example.verifier
+        and row["options"] == options_of(example)
+    )
+
+
 def _read(
     reading: str,
     texts: Sequence[str],

@@ -8,16 +8,22 @@ calls of bounded size, and only texts and verdicts outlive a call.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.config import BenchmarkConfig, RewardConfig
 from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.evaluation import contamination
 from oneshot_rlvr.evaluation.benchmark import Benchmark
-from oneshot_rlvr.evaluation.grading import Answer, Grader, graded
+from oneshot_rlvr.evaluation.grading import Answer, Grader, graded, still_graded
+from oneshot_rlvr.evaluation.journal import Journal, Reply
+from oneshot_rlvr.evaluation.store import identity_of
 from oneshot_rlvr.examples.prompting import ChatTokenizer, encode_prompts
+from oneshot_rlvr.records.files import clean_text
 from oneshot_rlvr.records.summary import summarise
 from oneshot_rlvr.rollouts import Sampling, StreamKey
 from oneshot_rlvr.types import Prompt, Rollout
@@ -39,12 +45,17 @@ Progress = Callable[[int, int], None]
 class EvaluationResult:
     """`samples`: one dict per answer (evaluation.grading), by question, then sample.
 
-    `failures` counts, by reason, answers that a server never gave; they are in no number.
+    `failures` counts, by reason, answers that a server never gave, or that a file lacks; they are
+    in no number.
     """
 
     samples: list[dict[str, Any]]
     summary: dict[str, Any]
     failures: dict[str, int] = field(default_factory=dict)
+    identity: str = ""
+    """Names the evaluation (store.identity_of); "" where nobody asked for it."""
+    expected: int | None = None
+    """How many answers were asked for."""
 
 
 def grading_config(reward: RewardConfig) -> RewardConfig:
@@ -90,12 +101,16 @@ def evaluate(
     check_golds: bool = True,
     max_rows: int = 1024,
     max_tokens: int = 4_000_000,
+    source: str = "",
+    journal: Path | None = None,
 ) -> EvaluationResult:
     """Sample `config.samples` answers to every question, grade them, sum up.
 
     `config.max_new_tokens`, where set, comes before the argument. `max_rows` and `max_tokens`
     (answers, and prompt plus new tokens) bound one engine call; neither changes a result. `model`
     and `prompt` are names, for the record: a template is applied before (prompts.py).
+    `journal` keeps answers and verdicts as they come: another call, after a kill for example, asks
+    only for those that it lacks. `source` names what answers: weights and engine.
     `check_golds` may be False when this benchmark's golds have been checked before. ConfigError for
     several greedy samples; DataError for a prompt that is too long or a bad gold.
     """
@@ -112,18 +127,95 @@ def evaluate(
     facts = facts_of(benchmark, config, new_tokens, model, prompt)
     placed: dict[tuple[int, int], dict[str, Any]] = {}
     total = len(prompts_Q) * config.samples
-    for stream, group_size in _streams(config.samples):
-        key = StreamKey(config.seed, f"evaluation:{benchmark.name}", stream)
-        for prompts in _calls(prompts_Q, group_size, new_tokens, max_rows, max_tokens):
-            rollouts = engine.generate(prompts, group_size, sampling, key)
-            answers = [_answer(rollout, benchmark, stream) for rollout in rollouts]
-            rows = graded(answers, scorer, facts)
-            for rollout, answer, row in zip(rollouts, answers, rows, strict=True):
-                placed[rollout.row, answer.sample] = row
-            if progress is not None:
-                progress(len(placed), total)
+    kept = None if journal is None else Journal(journal)
+    keys = _keys(prompts_Q, benchmark, config, new_tokens, source) if kept is not None else {}
+    if kept is not None:
+        try:
+            placed |= _kept(kept, keys, benchmark, scorer, facts)
+        except BaseException:
+            kept.close()
+            raise
+        if progress is not None and placed:
+            progress(len(placed), total)
+    try:
+        for stream, group_size in _streams(config.samples):
+            key = StreamKey(config.seed, f"evaluation:{benchmark.name}", stream)
+            first = stream * SAMPLES_PER_STREAM
+            lacking = [
+                prompt
+                for prompt in prompts_Q
+                if any((prompt.row, first + k) not in placed for k in range(group_size))
+            ]
+            for prompts in _calls(lacking, group_size, new_tokens, max_rows, max_tokens):
+                rollouts = engine.generate(prompts, group_size, sampling, key)
+                answers = [_answer(rollout, benchmark, stream) for rollout in rollouts]
+                at = [
+                    (rollout.row, answer.sample)
+                    for rollout, answer in zip(rollouts, answers, strict=True)
+                ]
+                if kept is not None:
+                    for place, answer in zip(at, answers, strict=True):
+                        reply = Reply(clean_text(answer.text), answer.tokens, answer.finished)
+                        kept.answered(keys[place], reply)
+                for place, row in zip(at, graded(answers, scorer, facts), strict=True):
+                    placed[place] = row
+                    if kept is not None:
+                        kept.graded(keys[place], row)
+                if progress is not None:
+                    progress(len(placed), total)
+    finally:
+        if kept is not None:
+            kept.close()
     samples = [placed[q, k] for q in range(len(prompts_Q)) for k in range(config.samples)]
-    return EvaluationResult(samples, summed_up(samples, facts))
+    if kept is None:
+        return EvaluationResult(samples, summed_up(samples, facts))
+    told = {**facts, "samples": config.samples, "source": source, "template": chat_template}
+    identity = identity_of(told, benchmark.examples)
+    return EvaluationResult(samples, summed_up(samples, facts), {}, identity, total)
+
+
+def _keys(
+    prompts_Q: Sequence[Prompt],
+    benchmark: Benchmark,
+    config: BenchmarkConfig,
+    new_tokens: int,
+    source: str,
+) -> dict[tuple[int, int], str]:
+    """A name for every answer, of all on which it depends: (question, sample) -> key."""
+    keys = {}
+    for prompt in prompts_Q:
+        told = [source, config.seed, benchmark.name, config.temperature, new_tokens, prompt.row]
+        for sample in range(config.samples):
+            words = json.dumps([*told, list(map(int, prompt.tokens)), sample])
+            keys[prompt.row, sample] = hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
+    return keys
+
+
+def _kept(
+    journal: Journal,
+    keys: Mapping[tuple[int, int], str],
+    benchmark: Benchmark,
+    scorer: Grader,
+    facts: Mapping[str, Any],
+) -> dict[tuple[int, int], dict[str, Any]]:
+    """What the journal knows, graded as it would be now."""
+    placed: dict[tuple[int, int], dict[str, Any]] = {}
+    ungraded = []
+    for place, key in keys.items():
+        example, row = benchmark.examples[place[0]], journal.rows.get(key)
+        if row is not None and still_graded(row, example):
+            placed[place] = {**row, **facts}
+        elif key in journal.answers:
+            ungraded.append((place, key, journal.answers[key], example))
+    answers = [
+        Answer(example, place[1], reply.text, reply.tokens, reply.finished)
+        for place, _, reply, example in ungraded
+    ]
+    rows = graded(answers, scorer, facts) if answers else []
+    for (place, key, _, _), row in zip(ungraded, rows, strict=True):
+        placed[place] = row
+        journal.graded(key, row)
+    return placed
 
 
 def probe(

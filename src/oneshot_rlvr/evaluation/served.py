@@ -16,15 +16,9 @@ from oneshot_rlvr.config import BenchmarkConfig
 from oneshot_rlvr.errors import EndpointError
 from oneshot_rlvr.evaluation.benchmark import Benchmark
 from oneshot_rlvr.evaluation.contamination import cuts_of, new_tokens, probe_benchmark, probed
-from oneshot_rlvr.evaluation.endpoint import (
-    Endpoint,
-    Journal,
-    Reply,
-    Request,
-    ask_all,
-    refused,
-)
-from oneshot_rlvr.evaluation.grading import Answer, Grader, graded, options_of, verifier_version
+from oneshot_rlvr.evaluation.endpoint import Endpoint, Request, alive, ask_all, refused
+from oneshot_rlvr.evaluation.grading import Answer, Grader, graded, still_graded
+from oneshot_rlvr.evaluation.journal import Journal, Reply
 from oneshot_rlvr.evaluation.run import (
     EvaluationResult,
     Progress,
@@ -33,6 +27,7 @@ from oneshot_rlvr.evaluation.run import (
     refuse_without_questions,
     summed_up,
 )
+from oneshot_rlvr.evaluation.store import identity_of
 from oneshot_rlvr.types import Example
 
 
@@ -72,7 +67,10 @@ def evaluate_served(
     if failures:
         summary["missing"] = dict(sorted(failures.items()))
         summary["missing_said"] = said
-    return EvaluationResult(samples, summary, failures)
+    told = {**facts, "samples": config.samples, "server": endpoint.url, "template": chat_template}
+    return EvaluationResult(
+        samples, summary, failures, identity_of(told, benchmark.examples), len(requests)
+    )
 
 
 def probe_served(
@@ -151,7 +149,7 @@ def _collect(
     missing: list[Request] = []
     ungraded: list[Request] = []
     for request, key in zip(requests, keys, strict=True):
-        if scorer is not None and _still_graded(journal.rows.get(key), examples[request.row]):
+        if scorer is not None and still_graded(journal.rows.get(key), examples[request.row]):
             continue
         if key in journal.answers:
             ungraded.append(request)
@@ -172,51 +170,74 @@ def _collect(
 
     grade(ungraded)
     done = len(requests) - len(missing)
-    failures: Counter[str] = Counter()
-    last = Reply()
+    breaker = _Breaker(endpoint, len(missing), done, journal.path)
     if progress is not None:
         progress(done, len(requests))
     for batch in ask_all(endpoint, missing):
-        for request, reply in batch:
-            if reply.failure:
-                failures[reply.failure] += 1
-                last = reply
-            else:
-                journal.answered(request.key(endpoint.model), reply)
-        _give_up(endpoint, len(missing), failures, done, last)
         came = [request for request, reply in batch if not reply.failure]
+        for request, reply in batch:
+            if not reply.failure:
+                journal.answered(request.key(endpoint.model), reply)
         grade(came)
+        for _, reply in batch:
+            breaker.told(reply)
         done += len(came)
         if progress is not None:
             progress(done, len(requests))
-    return dict(failures), last.said or last.failure
+    return dict(breaker.failures), breaker.last.said or breaker.last.failure
 
 
-def _give_up(
-    endpoint: Endpoint, asked: int, failures: Counter[str], done: int, last: Reply
-) -> None:
-    """EndpointError once a full round of requests failed and none ever came."""
-    failed = failures.total()
-    if done or failed < min(asked, endpoint.concurrency) or not failed:
-        return
-    said = last.said or last.failure
-    if all(refused(reason) for reason in failures):
-        raise EndpointError(
-            f"{endpoint.url} refused the first {failed} requests ({told(failures)}), which no "
-            f"retry mends; it says: {said}."
+class _Breaker:
+    """Ends an evaluation whose server answers no more, once everything that came is kept.
+
+    After as many failed requests in a row as run at once, each of them retried. A server that only
+    lets requests time out may be slow at these questions: it goes on where it still answers at all.
+    """
+
+    def __init__(self, endpoint: Endpoint, asked: int, done: int, journal: Path):
+        self.failures: Counter[str] = Counter()
+        self.last = Reply()
+        self._endpoint, self._done, self._journal = endpoint, done, journal
+        # Single questions may fail; of few, all must.
+        self._limit = min(asked, endpoint.concurrency) if not done else max(3, endpoint.concurrency)
+        self._in_a_row: Counter[str] = Counter()
+
+    def told(self, reply: Reply) -> None:
+        """A request is over. EndpointError where that is the end."""
+        if not reply.failure:
+            self._done += 1
+            self._limit = max(3, self._endpoint.concurrency)
+            self._in_a_row.clear()
+            return
+        self.failures[reply.failure] += 1
+        self.last = reply
+        if self._done and refused(reply.failure):
+            self._in_a_row.clear()  # it lives, and has read the request
+            return
+        self._in_a_row[reply.failure] += 1
+        if self._in_a_row.total() < self._limit:
+            return
+        if self._done and set(self._in_a_row) == {"timeout"} and alive(self._endpoint):
+            self._in_a_row.clear()
+            return
+        raise EndpointError(self._words())
+
+    def _words(self) -> str:
+        url, failed, said = self._endpoint.url, self._in_a_row, self.last.said or self.last.failure
+        if self._done:
+            return (
+                f"{url} answers no more: {failed.total()} requests in a row failed "
+                f"({told(failed)}), each after {self._endpoint.retries} retries; the last said: "
+                f"{said}. The {self._done} answers that came are kept in {self._journal}; the same "
+                "command asks only for the rest."
+            )
+        if all(refused(reason) for reason in failed):
+            return (
+                f"{url} refused the first {failed.total()} requests ({told(failed)}), which no "
+                f"retry mends; it says: {said}."
+            )
+        return (
+            f"{url} gave no answer: {failed.total()} of {failed.total()} requests failed "
+            f"({told(failed)}), each after {self._endpoint.retries} retries; the last said: "
+            f"{said}. Is the server running, and is this its address?"
         )
-    raise EndpointError(
-        f"{endpoint.url} gave no answer: {failed} of {failed} requests failed "
-        f"({told(failures)}), each after {endpoint.retries} retries; the last said: "
-        f"{said}. Is the server running, and is this its address?"
-    )
-
-
-def _still_graded(row: Mapping[str, Any] | None, example: Example) -> bool:
-    """Whether a kept verdict is what grading would give now."""
-    return row is not None and (
-        row["verifier_version"] == verifier_version()
-        and row["answer"] == example.answer
-        and row["verifier"] == example.verifier
-        and row["options"] == options_of(example)
-    )

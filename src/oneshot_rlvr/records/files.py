@@ -55,14 +55,16 @@ def write_atomic(path: Path, data: bytes) -> None:
             raise
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Append one line and flush it; on failure the file is as it was."""
+def append_line(path: Path, line: bytes, *, sync: bool = True) -> None:
+    """Append one line and flush it, to the disk itself with `sync`; on failure the file is as it
+    was."""
     with disk_errors(path), open(path, "ab") as file:
         size = file.tell()
         try:
             file.write(line + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         except OSError:
             os.truncate(path, size)
             raise
@@ -121,7 +123,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 class Lock:
     """An exclusive hold on a run directory, dropped by the kernel if the process dies."""
 
-    def __init__(self, path: Path):
+    def __init__(
+        self, path: Path, otherwise: str = "Wait for it or choose another directory with --out"
+    ):
+        self._path = path
         with disk_errors(path):
             self._file = open(path, "a+")  # noqa: SIM115 - held open as long as the lock
         if fcntl is not None:
@@ -130,12 +135,29 @@ class Lock:
             except OSError as error:
                 self._file.close()
                 raise RunError(
-                    f"{path.parent} is being written by another process. Wait for it or choose "
-                    "another directory with --out"
+                    f"{path.parent} is being written by another process. {otherwise}"
                 ) from error
+
+    def check(self) -> None:
+        """RunError where the directory has been removed or renamed since, or is another one."""
+        if not same_file(self._file.fileno(), self._path):
+            raise RunError(
+                f"{self._path.parent} was removed or renamed while it was being written. Nothing "
+                "more is written: what would be made there lacks its beginning. Put it back and "
+                "continue with --resume"
+            )
 
     def release(self) -> None:
         self._file.close()
+
+
+def same_file(handle: int, path: Path) -> bool:
+    """Whether the path still leads to the file that is open."""
+    try:
+        there = os.stat(path)
+    except OSError:
+        return False
+    return os.path.samestat(os.fstat(handle), there)
 
 
 def shortest_names(paths: Sequence[Path]) -> list[str]:

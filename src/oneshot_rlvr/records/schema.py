@@ -8,6 +8,7 @@
     evaluations/test-000120.*        "base" is step 0, the model before training
     checkpoints/step-000020/         written by the trainer
     final/                           the resulting model, a plain HF directory
+    manifest.jsonl                   what each of these files should hold (manifest.py)
     report.html                      written by the report
     run.lock                         held by the process that writes
 
@@ -28,7 +29,8 @@ from oneshot_rlvr.errors import RecordsError
 SCHEMA_VERSION = 1
 
 RUN, METRICS, TIMINGS, LOCK = "run.json", "metrics.jsonl", "timings.jsonl", "run.lock"
-ROLLOUTS, EVALUATIONS = "rollouts", "evaluations"
+MANIFEST = "manifest.jsonl"
+ROLLOUTS, EVALUATIONS, FINAL = "rollouts", "evaluations", "final"
 
 _TOKENS = pa.list_(pa.int32())
 

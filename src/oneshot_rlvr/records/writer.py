@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oneshot_rlvr.errors import RecordsError, RunError
-from oneshot_rlvr.records import files, schema
+from oneshot_rlvr.records import files, manifest, schema
 from oneshot_rlvr.types import Graded
 
 
@@ -30,12 +30,14 @@ class RunWriter:
         self._document = document
         self._lock = lock
         self._last: dict[str, int] = {}
+        self._found: list[manifest.Damage] | None = None
         self._find_ends()
 
     def _find_ends(self) -> None:
-        for name in (schema.METRICS, schema.TIMINGS):
-            rows = files.read_lines(self.directory / name)
-            self._last[name] = max((row["step"] for row in rows), default=-1)
+        known = manifest.read(self.directory)
+        for name in manifest.LINES:
+            rows, _ = manifest.whole_lines(self.directory, name, known)
+            self._last[name] = max((row["step"] for _, row in rows), default=-1)
 
     @classmethod
     def create(cls, directory: str | Path, info: Mapping[str, Any]) -> RunWriter:
@@ -64,6 +66,7 @@ class RunWriter:
             "status": "running",
             "info": files.plain(info),
             "result": None,
+            "manifest": True,
         }
         writer = cls(directory, document, lock)
         writer._write_document()
@@ -93,12 +96,19 @@ class RunWriter:
         return writer
 
     def rewind(self, step: int) -> None:
-        """Continue after `step`: everything recorded later is dropped, and the result with it."""
-        for name in (schema.METRICS, schema.TIMINGS):
+        """Continue after `step`: everything recorded later is dropped, and the result with it.
+
+        So are lines and evaluations that are no longer what was written; a line of timings is all
+        that a run can go on without, and a test is measured again.
+        """
+        known = manifest.read(self.directory)
+        damaged = {one.file for one in self._damage() if one.file.startswith(schema.EVALUATIONS)}
+        for name in manifest.LINES:
             path = self.directory / name
             if path.exists():
-                rows = [row for row in files.read_lines(path) if row["step"] <= step]
-                files.write_atomic(path, b"".join(files.to_json(row) + b"\n" for row in rows))
+                rows, _ = manifest.whole_lines(self.directory, name, known)
+                kept = [line + b"\n" for line, row in rows if row["step"] <= step]
+                files.write_atomic(path, b"".join(kept))
         with files.disk_errors(self.directory):
             for path in (self.directory / schema.ROLLOUTS).glob("*"):
                 part = schema.parse_rollout_part(path.stem)
@@ -108,11 +118,32 @@ class RunWriter:
                 evaluation = schema.parse_evaluation(path.stem)
                 # Samples whose summary was not written: the run ended between the two.
                 half = not path.with_suffix(".json").exists()
+                half |= any(name.startswith(f"{path.parent.name}/{path.stem}.") for name in damaged)
                 if evaluation is None or evaluation[1] > step or half:
                     path.unlink()
+        manifest.rewrite(self.directory, lambda entry: self._stands(entry, step))
+        self._found = None
         self._find_ends()
         self._document.update(status="running", result=None)
         self._write_document()
+
+    def _stands(self, entry: manifest.Entry, step: int) -> bool:
+        if entry.step > step or entry.file.startswith(f"{schema.FINAL}/"):
+            return False
+        if entry.line:
+            return entry.file != schema.TIMINGS or entry.step in self._timed()
+        return (self.directory / entry.file).exists()
+
+    def _timed(self) -> set[int]:
+        rows, _ = manifest.whole_lines(self.directory, schema.TIMINGS, None)
+        return {row["step"] for _, row in rows}
+
+    def _damage(self) -> list[manifest.Damage]:
+        """What is not as it was written, looked for once: every byte is read."""
+        if self._found is None:
+            expected = bool(self._document.get("manifest"))
+            self._found = manifest.check(self.directory, expected=expected, full=True)
+        return self._found
 
     def offset(self) -> dict[str, int]:
         """How far the records go now, for a checkpoint: bytes of metrics, parts of rollouts."""
@@ -124,21 +155,10 @@ class RunWriter:
 
     def check_offset(self, offset: Mapping[str, int], step: int) -> None:
         """RecordsError where records up to `step`, once at `offset`, are no longer there."""
-        path, length = self.directory / schema.METRICS, int(offset.get("metrics_bytes", 0))
-        data = path.read_bytes()[:length] if path.exists() else b""
-        if len(data) != length or data[-1:] not in (b"", b"\n"):
-            raise RecordsError(f"{path} lacks lines that it held when step {step} was saved")
-        parts, had = len(self._rollout_steps(step)), offset.get("rollout_parts", 0)
-        if parts < had:
-            raise RecordsError(
-                f"{self.directory / schema.ROLLOUTS} holds {parts} steps up to {step} and held "
-                f"{had} when that was saved"
-            )
+        check_records(self.directory, self._damage(), offset, step)
 
     def _rollout_steps(self, last: int | None) -> list[int]:
-        found = (self.directory / schema.ROLLOUTS).glob("step-*.parquet")
-        steps = [n for path in found if (n := schema.parse_rollout_part(path.stem)) is not None]
-        return [n for n in steps if last is None or n <= last]
+        return _rollout_steps(self.directory, last)
 
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """One flat line for a step; numbers only, nan and infinity become null. No clocks here."""
@@ -186,7 +206,7 @@ class RunWriter:
             for row, value in zip(rows, values, strict=True):
                 row[name] = value
         path = schema.rollout_part(self.directory, step)
-        self._write_table(path, rows, schema.ROLLOUT_COLUMNS)
+        self._write_table(step, path, rows, schema.ROLLOUT_COLUMNS)
 
     def evaluation(
         self,
@@ -202,8 +222,17 @@ class RunWriter:
             for sample in samples
         ]
         # Samples first: a summary without its samples could not be checked by anybody.
-        self._write_table(stem.with_suffix(".parquet"), rows, schema.SAMPLE_COLUMNS)
-        files.write_atomic(stem.with_suffix(".json"), files.to_json(summary, indent=1))
+        self._write_table(step, stem.with_suffix(".parquet"), rows, schema.SAMPLE_COLUMNS)
+        path, data = stem.with_suffix(".json"), files.to_json(summary, indent=1)
+        files.write_atomic(path, data)
+        manifest.add(self.directory, step, f"{path.parent.name}/{path.name}", data)
+
+    def final(self, step: int) -> None:
+        """The resulting model lies in final/: its files are listed with their sums."""
+        for path in sorted((self.directory / schema.FINAL).rglob("*")):
+            if path.is_file():
+                name = path.relative_to(self.directory).as_posix()
+                manifest.add_file(self.directory, step, name)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """The run is complete: `summary` becomes run.json's "result"."""
@@ -226,6 +255,7 @@ class RunWriter:
         self.close()
 
     def _append(self, name: str, step: int, values: Mapping[str, Any]) -> None:
+        self._lock.check()
         if step <= self._last[name]:
             raise RecordsError(
                 f"{name} already holds step {self._last[name]} and was given step {step}; "
@@ -237,12 +267,15 @@ class RunWriter:
         nested = [key for key, value in row.items() if isinstance(value, dict | list)]
         if nested:
             raise RecordsError(f"{name}, step {step}: {nested[0]} is nested; lines are flat")
-        files.append_line(self.directory / name, files.to_json(row))
+        line = files.to_json(row)
+        files.append_line(self.directory / name, line)
+        manifest.add(self.directory, step, name, line, line=True)
         self._last[name] = step
 
     def _write_table(
-        self, path: Path, rows: Sequence[Mapping[str, Any]], columns: pa.Schema
+        self, step: int, path: Path, rows: Sequence[Mapping[str, Any]], columns: pa.Schema
     ) -> None:
+        self._lock.check()
         if path.exists():
             raise RecordsError(f"{path} is already recorded; records are append-only")
         if not rows:
@@ -262,10 +295,61 @@ class RunWriter:
         )
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
-        files.write_atomic(path, buffer.getvalue())
+        data = buffer.getvalue()
+        files.write_atomic(path, data)
+        name = f"{path.parent.name}/{path.name}"
+        manifest.add(self.directory, step, name, data, rows=len(rows))
+
+    def check(self) -> None:
+        """RunError where the directory was removed or renamed since: for who writes beside us."""
+        self._lock.check()
 
     def _write_document(self) -> None:
-        files.write_atomic(self.directory / schema.RUN, files.to_json(self._document, indent=1))
+        self._lock.check()
+        document = {**files.plain(self._document), "checksum": ""}
+        document["checksum"] = _checksum(document)
+        files.write_atomic(self.directory / schema.RUN, files.to_json(document, indent=1))
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    """Of run.json's values without the checksum itself; as text, so that 1.0 stays apart from 1."""
+    rest = {key: value for key, value in document.items() if key != "checksum"}
+    return manifest.checksum(files.to_json(rest))
+
+
+def check_records(
+    directory: Path, damage: Sequence[manifest.Damage], offset: Mapping[str, int], step: int
+) -> None:
+    """RecordsError where a run cannot go on after `step`, whose checkpoint knew it at `offset`: its
+    records up to there are damaged, or no longer there."""
+    needed = [one for one in damage if one.step <= step and _needed(one)]
+    if needed:
+        raise RecordsError(f"{directory}: {'; '.join(manifest.told(needed))}")
+    path, length = directory / schema.METRICS, int(offset.get("metrics_bytes", 0))
+    data = path.read_bytes()[:length] if path.exists() else b""
+    if len(data) != length or data[-1:] not in (b"", b"\n"):
+        raise RecordsError(f"{path} lacks lines that it held when step {step} was saved")
+    parts, had = len(_rollout_steps(directory, step)), offset.get("rollout_parts", 0)
+    if parts < had:
+        raise RecordsError(
+            f"{directory / schema.ROLLOUTS} holds {parts} steps up to {step} and held "
+            f"{had} when that was saved"
+        )
+
+
+def _rollout_steps(directory: Path, last: int | None) -> list[int]:
+    found = (directory / schema.ROLLOUTS).glob("step-*.parquet")
+    steps = [n for path in found if (n := schema.parse_rollout_part(path.stem)) is not None]
+    return [n for n in steps if last is None or n <= last]
+
+
+def _needed(damage: manifest.Damage) -> bool:
+    """Whether a run cannot go on as if it had never stopped: not so for clocks, for what is written
+    again at the end, and for the base's evaluations, of which the test is measured again."""
+    name, _, file = damage.file.partition("/")
+    if name in (schema.TIMINGS, schema.MANIFEST, schema.FINAL):
+        return False
+    return name != schema.EVALUATIONS or not (damage.step == 0 or file.startswith("test-"))
 
 
 def _cell(value: Any) -> Any:
@@ -287,4 +371,11 @@ def read_document(directory: Path) -> dict[str, Any]:
             f"{path} has schema version {version}; this version of oneshot-rlvr reads "
             f"{schema.SCHEMA_VERSION}. Read it with the version that wrote it"
         )
+    # Runs of earlier versions have no checksum.
+    if "checksum" in document and document["checksum"] != _checksum(document):
+        raise RecordsError(
+            f"{path} is not as it was written: it does not match its checksum. Bring it back from "
+            "a copy"
+        )
+    document.pop("checksum", None)
     return dict(document)

@@ -18,15 +18,20 @@ __all__ = ["report", "save_figure"]
 def report(run: str | Path, out: str | Path | None = None) -> Path:
     """Write the report of a run directory; `out` is report.html in it unless given.
 
-    Works on unfinished runs, and says so. RunError when the directory holds no run, RecordsError
-    when the file cannot be written. Returns the path written.
+    Works on unfinished and on damaged runs, and says so. RunError when the directory holds no run,
+    RecordsError when the file cannot be written. Returns the path written.
     """
+    return write(run, out)[0]
+
+
+def write(run: str | Path, out: str | Path | None = None) -> tuple[Path, list[str]]:
+    """As `report`; also what is left out because it is not as it was written, in words."""
     from oneshot_rlvr.records.files import write_atomic
     from oneshot_rlvr.report.page import render
 
-    path = Path(out) if out is not None else Path(run) / "report.html"
-    write_atomic(path, render(_load(run)).encode("utf-8"))
-    return path
+    path, data = Path(out) if out is not None else Path(run) / "report.html", _load(run)
+    write_atomic(path, render(data).encode("utf-8"))
+    return path, list(data.damage)
 
 
 def save_figure(
@@ -62,4 +67,4 @@ def _load(run: str | Path) -> RunData:
     from oneshot_rlvr.records import Run
     from oneshot_rlvr.report.data import RunData
 
-    return RunData.load(Run(run))
+    return RunData.load(Run(run, partly=True))

@@ -17,6 +17,7 @@ from oneshot_rlvr.analysis.comparison import Comparison, compare
 from oneshot_rlvr.analysis.saturation import after_saturation, saturation_step
 from oneshot_rlvr.errors import RecordsError
 from oneshot_rlvr.records import Run
+from oneshot_rlvr.records.manifest import told
 from oneshot_rlvr.report.reading import Reading, choose
 
 
@@ -33,11 +34,14 @@ class RunData:
     comparison: Comparison | None = None
     after_saturation: pd.DataFrame = field(default_factory=lambda: after_saturation(None, {}))
     readings: Sequence[Reading] = ()
+    damage: Sequence[str] = ()
+    """What is not as it was written, and is left out of all of the above."""
 
     @classmethod
     def load(cls, run: Run) -> RunData:
         """Read what is recorded so far."""
         metrics = run.metrics()
+        readings = choose(run)
         return cls(
             info=run.info,
             status=run.status,
@@ -47,7 +51,8 @@ class RunData:
             summaries={(name, step): run.summary(name, step) for name, step in run.evaluations()},
             comparison=compare(run),
             after_saturation=_after_saturation(run, metrics),
-            readings=choose(run),
+            readings=readings,
+            damage=told(run.damage()),  # last: reading finds some
         )
 
     @property

@@ -9,16 +9,11 @@ Not here: which texts need grading, and what a verdict is worth (scorer.py).
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import selectors
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 import weakref
@@ -27,16 +22,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from oneshot_rlvr.errors import DataError, GraderError, MissingDependencyError, OneshotError
+from oneshot_rlvr.rewards.faults import Faults
+from oneshot_rlvr.rewards.process import STARTUP_SECONDS, Worker, kill_all
 from oneshot_rlvr.types import Example, Reason, Verdict
 
-STARTUP_SECONDS = 120.0  # imports of sympy on a busy machine, many times over
 ATTEMPTS = 2  # a text whose worker dies this often has itself to blame
 MEMORY_BYTES = 4 << 30  # address space of a worker; sympy needs about 0.3 GB of it
-
-_COMMAND = (
-    "import sys, json; a = json.loads(sys.argv[1]); sys.path[:] = a['path']; "
-    "from oneshot_rlvr.rewards.worker import main; main(a['timeout'], a['memory'], a['life'])"
-)
 
 Task = tuple[str | None, Example]
 """An extracted answer and the example it answers; None asks for `check_gold` instead."""
@@ -44,69 +35,6 @@ Task = tuple[str | None, Example]
 
 class Cancelled(GraderError):
     """The batch was cancelled from another thread."""
-
-
-class _Worker:
-    """One process: at most one task at a time; `deadline` is on the monotonic clock."""
-
-    def __init__(self, timeout_seconds: float, memory_bytes: int):
-        life_line, self._life = os.pipe()
-        setup = {
-            "life": life_line,
-            "path": [os.path.abspath(p) for p in sys.path],
-            "timeout": timeout_seconds,
-            "memory": memory_bytes,
-        }
-        # What it prints to stderr, for the error of a worker that cannot start.
-        self.complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed in kill
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, json.dumps(setup)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.complaints,
-            bufsize=0,
-            pass_fds=[life_line],
-            start_new_session=True,  # Ctrl-C reaches the parent only; one kill ends the whole group
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
-        os.close(life_line)
-        self.task: int | None = None
-        self.started = False
-        self.deadline = 0.0
-        self.received = b""
-        self.last_words = ""  # the last line it printed to stderr, once it is dead
-
-    def send(self, number: int, message: bytes) -> None:
-        self.task, self.started = number, False
-        self.deadline = time.monotonic() + STARTUP_SECONDS
-        assert self.process.stdin is not None
-        view = memoryview(message)
-        while view:
-            view = view[self.process.stdin.write(view) :]
-
-    def kill(self) -> None:
-        with contextlib.suppress(OSError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            self.process.kill()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        self.process.wait()
-        os.close(self._life)
-        with contextlib.suppress(OSError, ValueError):
-            self.complaints.seek(0)
-            lines = self.complaints.read(1 << 20).decode("utf-8", "replace").strip().splitlines()
-            self.last_words = lines[-1] if lines else ""
-        self.complaints.close()
-
-
-def _kill_all(workers: list[_Worker], owner: int) -> None:
-    # A fork of the owner must not kill the owner's workers when it exits.
-    if os.getpid() == owner:
-        while workers:
-            workers.pop().kill()
 
 
 class Pool:
@@ -121,17 +49,18 @@ class Pool:
         self._size = workers
         self._timeout_seconds = timeout_seconds
         self._memory_bytes = memory_bytes
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
+        self._faults = Faults()
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._wake, self._woken = socket.socketpair()  # cancel() must end a wait
         self._owner = os.getpid()
-        self._finalizer = weakref.finalize(self, _kill_all, self._workers, self._owner)
+        self._finalizer = weakref.finalize(self, kill_all, self._workers, self._owner)
 
     def close(self) -> None:
         """Kill every worker. The pool may be used again: it starts new ones."""
         with self._lock:
-            _kill_all(self._workers, os.getpid())
+            kill_all(self._workers, os.getpid())
 
     def cancel(self) -> None:
         """End the batch that another thread is in: its `run` raises Cancelled at once."""
@@ -166,16 +95,16 @@ class Pool:
             self._owner = os.getpid()
             self._workers = []
             self._wake, self._woken = socket.socketpair()
-            self._finalizer = weakref.finalize(self, _kill_all, self._workers, self._owner)
+            self._finalizer = weakref.finalize(self, kill_all, self._workers, self._owner)
 
     # For _Batch, which lives in this file.
-    def _grow(self, wanted: int) -> Iterable[_Worker]:
+    def _grow(self, wanted: int) -> Iterable[Worker]:
         while len(self._workers) < min(self._size, wanted):
-            self._workers.append(_Worker(self._timeout_seconds, self._memory_bytes))
+            self._workers.append(Worker(self._timeout_seconds, self._memory_bytes))
         return self._workers
 
-    def _replace(self, worker: _Worker) -> None:
-        worker.kill()
+    def _replace(self, worker: Worker, *, dead: bool = False) -> None:
+        worker.kill(dead=dead)
         self._workers.remove(worker)
 
 
@@ -184,7 +113,8 @@ class _Batch:
 
     def __init__(self, pool: Pool, tasks: Sequence[Task]):
         self._pool = pool
-        self._tasks = tasks
+        self._tasks = list(tasks)
+        self._asked = len(tasks)  # what stands behind them are golds, to tell whose fault it is
         self._waiting = deque(range(len(tasks)))
         self._attempts = [0] * len(tasks)
         self._verdicts: list[Verdict | None] = [None] * len(tasks)
@@ -207,7 +137,7 @@ class _Batch:
                     else:
                         self._receive(key.data)
                 self._kill_overdue()
-        return [verdict for verdict in self._verdicts if verdict is not None]
+        return [verdict for verdict in self._verdicts[: self._asked] if verdict is not None]
 
     def _hand_out(self) -> None:
         wanted = len(self._waiting) + sum(w.task is not None for w in self._pool._workers)
@@ -220,12 +150,12 @@ class _Batch:
                 except OSError:  # it died while idle
                     self._died(worker)
 
-    def _watch(self, worker: _Worker) -> None:
+    def _watch(self, worker: Worker) -> None:
         assert worker.process.stdout is not None
         if worker.process.stdout.fileno() not in self._selector.get_map():
             self._selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
 
-    def _receive(self, worker: _Worker) -> None:
+    def _receive(self, worker: Worker) -> None:
         assert worker.process.stdout is not None
         data = os.read(worker.process.stdout.fileno(), 1 << 16)
         if not data:
@@ -234,13 +164,15 @@ class _Batch:
         *lines, worker.received = (worker.received + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
+            if worker.task is None or message["number"] != worker.number:
+                continue  # of a task that is over: whoever wrote it, it answers nothing now
             if message.get("started"):
                 worker.started = True
                 worker.deadline = time.monotonic() + self._pool._timeout_seconds
             else:
                 self._finish(worker, message)
 
-    def _finish(self, worker: _Worker, message: dict[str, Any]) -> None:
+    def _finish(self, worker: Worker, message: dict[str, Any]) -> None:
         number = worker.task
         assert number is not None
         answer, example = self._tasks[number]
@@ -249,9 +181,10 @@ class _Batch:
             raise _raised(message["error"], example)
         if "memory" in message:
             self._drop(worker)  # its heap may be in any state
-            self._settle(number, Verdict(False, Reason.MEMORY, answer))
+            self._fail(number, Verdict(False, Reason.MEMORY, answer), "memory")
         elif "recursion" in message:
-            self._settle(number, Verdict(False, Reason.UNPARSEABLE, answer, {"too_deep": True}))
+            too_deep = Verdict(False, Reason.UNPARSEABLE, answer, {"too_deep": True})
+            self._fail(number, too_deep, "too deep a recursion")
         else:
             verdict = Verdict(
                 message["correct"],
@@ -260,6 +193,7 @@ class _Batch:
                 message["details"],
                 message.get("score", math.nan),
             )
+            self._pool._faults.done(example)
             self._settle(number, verdict)
 
     def _kill_overdue(self) -> None:
@@ -274,15 +208,15 @@ class _Batch:
                 )
             self._drop(worker)
             seconds = self._pool._timeout_seconds
-            self._settle(
-                number,
-                Verdict(False, Reason.TIMEOUT, self._tasks[number][0], {"seconds": seconds}),
-            )
+            verdict = Verdict(False, Reason.TIMEOUT, self._tasks[number][0], {"seconds": seconds})
+            self._fail(number, verdict, f"no answer in {seconds:g} s")
 
-    def _died(self, worker: _Worker) -> None:
+    def _died(self, worker: Worker) -> None:
         number, started = worker.task, worker.started
-        assert number is not None
-        self._drop(worker)
+        if number is None:  # it had answered, and then its verifier's rest ended it
+            self._drop(worker, dead=True)
+            return
+        self._drop(worker, dead=True)
         code = worker.process.returncode
         if not started:
             self._failed_starts += 1
@@ -297,21 +231,42 @@ class _Batch:
         if self._attempts[number] < ATTEMPTS:
             self._waiting.appendleft(number)
             return
-        self._settle(
-            number, Verdict(False, Reason.CRASH, self._tasks[number][0], {"exit_code": code})
-        )
+        answer, example = self._tasks[number]
+        if code >= 0 and answer is not None:
+            self._pool._faults.exited(example, code)
+            if number >= self._asked:
+                raise self._pool._faults.failed_on_gold(example, f"exit code {code}")
+        verdict = Verdict(False, Reason.CRASH, answer, {"exit_code": code})
+        if code < 0:
+            self._fail(number, verdict, f"signal {-code}")
+        else:
+            self._settle(number, verdict)
 
-    def _drop(self, worker: _Worker) -> None:
+    def _fail(self, number: int, verdict: Verdict, how: str) -> None:
+        """No verdict on the text itself: wrong, or the verifier's fault (faults.py)."""
+        answer, example = self._tasks[number]
+        if number >= self._asked:
+            raise self._pool._faults.failed_on_gold(example, how)
+        if answer is not None and (gold := self._pool._faults.failed(example)) is not None:
+            self._waiting.appendleft(len(self._tasks))
+            self._tasks.append((gold, example))
+            self._attempts.append(0)
+            self._verdicts.append(None)
+            self._left += 1
+        self._settle(number, verdict)
+
+    def _drop(self, worker: Worker, *, dead: bool = False) -> None:
         assert worker.process.stdout is not None
         self._selector.unregister(worker.process.stdout)
-        self._pool._replace(worker)
+        self._pool._replace(worker, dead=dead)
 
     def _settle(self, number: int, verdict: Verdict) -> None:
         self._verdicts[number] = verdict
         self._left -= 1
 
 
-def _message(answer: str | None, example: Example) -> bytes:
+def _message(answer: str | None, example: Example) -> dict[str, Any]:
+    """A task as it is sent: JSON's own types. DataError for an option that has none."""
     task = {
         "verifier": example.verifier,
         "id": example.id,
@@ -320,7 +275,7 @@ def _message(answer: str | None, example: Example) -> bytes:
         "extra": dict(example.extra),
         "answer": answer,
     }
-    return (json.dumps(task, default=plain) + "\n").encode("ascii")
+    return dict(json.loads(json.dumps(task, default=plain)))
 
 
 def plain(value: Any) -> Any:

@@ -1,9 +1,10 @@
 """A grading process: reads one JSON task a line, answers one JSON line, until its input ends.
 
 Run by pool.py as `python -c ... main()`, never by hand. It protects its parent, not itself: the
-parent kills it at the deadline. It cannot outlive its parent: the kernel kills it when the other
-end of its life line closes, even inside one long C call; where there is no such thing, the end of
-its input (noticed by a thread) and a CPU limit, set anew for every task, do it later.
+parent kills it at the deadline. It cannot outlive its parent, even inside one long C call: a guard
+(guard.py) ends it and what it has started when the other end of its life line closes; without a
+guard the kernel's signal for that does it, else, later, the end of its input (noticed by a thread)
+and a CPU limit, set anew for every task.
 Not here: choosing what to do with a verdict.
 """
 
@@ -17,13 +18,17 @@ import sys
 import threading
 from typing import Any, BinaryIO
 
+from oneshot_rlvr.rewards.guard import guarded
+
 CPU_MARGIN_SECONDS = 10  # beyond the deadline, at which the parent kills
 RECURSION_LIMIT = 2000  # sympy needs about 1000; far below what the C stack bears
 
 
 def main(timeout_seconds: float, memory_bytes: int, life_line: int) -> None:
     """Serve tasks from stdin to stdout. Anything printed by a verifier goes to stderr."""
-    _die_with_the_other_end(life_line)
+    if not guarded(life_line):
+        _die_with_the_other_end(life_line)
+    me = os.getpid()
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     sys.setrecursionlimit(RECURSION_LIMIT)
@@ -32,17 +37,21 @@ def main(timeout_seconds: float, memory_bytes: int, life_line: int) -> None:
     limited = False
     while True:
         task = json.loads(tasks.get())
+        number = {"number": task["number"]}  # an answer says what it answers
         try:
             verifier = _verifier(task["verifier"])
             if not limited:  # after the heavy imports, which may map more than they use
                 _limit_memory(memory_bytes)
                 limited = True
-        except Exception as error:
-            _send(answers, {"error": _described(error)})
+        except BaseException as error:  # SystemExit too: a verifier's, whatever it meant by it
+            _send(answers, {"error": _described(error), **number})
             continue
         _limit_cpu(timeout_seconds)
-        _send(answers, {"started": True})
-        _send(answers, _graded(verifier, task))
+        _send(answers, {"started": True, **number})
+        answer = _graded(verifier, task)
+        if os.getpid() != me:  # a fork that the verifier made came back too; it has no say
+            os._exit(0)
+        _send(answers, {**answer, **number})
 
 
 def _die_with_the_other_end(pipe: int) -> None:
@@ -103,18 +112,23 @@ def _graded(verifier: Any, task: dict[str, Any]) -> dict[str, Any]:
         return {"memory": True}
     except RecursionError:
         return {"recursion": True}
-    except Exception as error:
+    except BaseException as error:  # SystemExit, KeyboardInterrupt: no verdict either
         return {"error": _described(error)}
 
 
-def _described(error: Exception) -> dict[str, str]:
+def _described(error: BaseException) -> dict[str, str]:
     return {"type": type(error).__name__, "message": str(error)}
 
 
 def _send(stream: Any, message: dict[str, Any]) -> None:
-    data = (json.dumps(message, default=str) + "\n").encode("ascii")
+    data = (json.dumps(message, default=_plain_or_text) + "\n").encode("ascii")
     while data:
         data = data[stream.write(data) :]
+
+
+def _plain_or_text(value: Any) -> Any:
+    """numpy's numbers as numbers: str() would make a text of them, and "False" is true."""
+    return value.item() if hasattr(value, "item") and not getattr(value, "ndim", 0) else str(value)
 
 
 def _limit_memory(memory_bytes: int) -> None:

@@ -103,6 +103,8 @@ class Job:
     stopping: Stopping = field(default_factory=Stopping)
     trackers: Trackers | None = None
     health: Health = field(default_factory=Health)
+    untold: dict[str, float] = field(default_factory=dict)
+    """Seconds that passed after the last step's timings were written: part of the next step's."""
 
 
 def run_steps(job: Job, start: Checkpoint | None) -> int:
@@ -137,7 +139,7 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
 
     Takes and returns the best validation so far.
     """
-    recipe, train, clock = job.recipe, job.recipe.train, _Clock(job.policy.device)
+    recipe, train, clock = job.recipe, job.recipe.train, _Clock(job.policy.device, job.untold)
     sampling = Sampling(
         temperature=recipe.rollouts.temperature, max_new_tokens=recipe.rollouts.max_new_tokens
     )
@@ -182,14 +184,16 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
         clock.lap("evaluate_seconds")
     # The best so far must be on disk to be chosen later, whatever `save_every` says.
     needed = improved and train.checkpoint_rule == "best_validation"
+    timings = checked({**clock.told(), "tokens_per_second": speed}, TIMINGS)
+    job.writer.timings(step, timings)  # before the checkpoint, which promises its step's records
     if _due(step, train.save_every, last) or needed or job.stopping.asked:
+        began = time.perf_counter()
+        job.writer.check()
         loop = {"cursor": {"next_step": step + 1}, "records": job.writer.offset()}
         save_checkpoint(job.writer.directory, step, job.trainer, best, loop)
         kept = [] if best is None else [best.step]
         prune_checkpoints(job.writer.directory, train.keep_checkpoints, kept)
-        clock.lap("checkpoint_seconds")
-    timings = checked({**clock.told(), "tokens_per_second": speed}, TIMINGS)
-    job.writer.timings(step, timings)
+        job.untold["checkpoint_seconds"] = time.perf_counter() - began
     if job.trackers is not None:
         job.trackers.step(step, tracked(metrics, timings, shown.get("validation/accuracy")))
     job.progress.step(step, shown)
@@ -296,9 +300,12 @@ def _due(step: int, every: int, last: bool) -> bool:
 class _Clock:
     """Seconds of each phase of a step. What it measures goes to timings, never into the run."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, before: dict[str, float] | None = None) -> None:
+        """`before`: seconds of the step before that are told with this one; taken out of it."""
         self._device = device
-        self._laps: dict[str, float] = {}
+        self._laps = dict(before or {})
+        if before:
+            before.clear()
         self._began = self._last = time.perf_counter()
 
     @property
@@ -318,7 +325,7 @@ class _Clock:
         """The laps, their total, and the memory in use."""
         told = {
             **self._laps,
-            "step_seconds": self.total,
+            "step_seconds": sum(self._laps.values()),
             "memory_bytes": float(psutil.Process().memory_info().rss),
         }
         if self._device.type == "cuda":

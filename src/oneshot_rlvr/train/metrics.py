@@ -241,7 +241,11 @@ TIMINGS: dict[str, Declared] = {
         "validation, at its steps; step 0 is the base model's",
         "if it dominates: fewer questions or samples, a larger train.eval_every",
     ),
-    "checkpoint_seconds": ("s", "checkpoint, at its steps", "grows with the model and its disk"),
+    "checkpoint_seconds": (
+        "s",
+        "the checkpoint after the step before, where there was one",
+        "grows with the model and its disk",
+    ),
     "step_seconds": ("s", "the whole step: the sum of the above", "what a run costs, by the step"),
     "tokens_per_second": (
         "tokens/s",

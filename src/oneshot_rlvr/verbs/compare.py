@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from oneshot_rlvr.evaluation import EvaluationResult
     from oneshot_rlvr.evaluation.comparison import Comparison, Samples
     from oneshot_rlvr.evaluation.endpoint import Endpoint
+    from oneshot_rlvr.evaluation.store import Stored
 
 BASE = "base"
 """Names the model that a run began with."""
@@ -31,12 +32,14 @@ class Asking:
 
     settings: keywords of `evaluate`. out: the folder of the graded answers (None:
     evaluations/MODEL); `apart`: each model has one of its own in it. counting: what shows how far a
-    model is. written: told of every file.
+    model is. written: told of every file. overwrite: what lies where answers go is replaced, else
+    only by the same evaluation gone on.
     """
 
     settings: Mapping[str, Any]
     out: str | Path | None = None
     apart: bool = False
+    overwrite: bool = False
     counting: Callable[[], AbstractContextManager[Progress | None]] = nullcontext
     written: Callable[[Path], None] = lambda path: None
 
@@ -62,7 +65,7 @@ class Side:
 
     @property
     def missing(self) -> bool:
-        """Whether a server left answers out."""
+        """Whether a server left answers out, or a file lacks some."""
         return any(result.failures for some in self.results.values() for result in some)
 
     def summaries(self) -> dict[str, Any]:
@@ -71,12 +74,19 @@ class Side:
         return {key: some[0] if len(some) == 1 else some for key, some in found.items()}
 
     def _answer(self, name: str | Subject, asking: Asking, endpoint: Endpoint | None) -> None:
-        from oneshot_rlvr.evaluation.store import file_name, place_beside, slug, write_samples
+        from oneshot_rlvr.evaluation.store import (
+            file_name,
+            place,
+            refuse_unwritable,
+            slug,
+            write_samples,
+        )
 
         label = endpoint.model if endpoint is not None else str(getattr(name, "name", name))
         folder = folder_of(label, asking.out)
         if asking.out and asking.apart:
             folder /= slug(label)
+        refuse_unwritable(folder)
         with asking.counting() as count:
             results = evaluate(
                 name, **asking.settings, endpoint=endpoint, journals=folder, progress=count
@@ -92,18 +102,22 @@ class Side:
                 facts["temperature"],
                 facts["seed"],
             )
-            path = place_beside(path, result.samples)
-            write_samples(path, result.samples)
+            path = place(path, result.identity, len(result.samples), overwrite=asking.overwrite)
+            write_samples(path, result.samples, result.identity, result.expected)
             asking.written(path)
 
-    def _take(self, files: Mapping[Path, list[dict[str, Any]]]) -> None:
+    def _take(self, files: Mapping[Path, Stored]) -> None:
         from oneshot_rlvr.evaluation import EvaluationResult
         from oneshot_rlvr.evaluation.run import summed_up
 
-        for rows in files.values():
+        for stored in files.values():
+            rows = stored.rows
             facts = {name: rows[0].get(name) for name in ("benchmark", "temperature", "seed")}
             facts |= {"prompt": rows[0].get("prompt") or "own", "model": rows[0].get("model")}
-            result = EvaluationResult(rows, summed_up(rows, facts))
+            failures = {"not_stored": stored.missing} if stored.missing else {}
+            result = EvaluationResult(rows, summed_up(rows, facts), failures)
+            if failures:
+                result.summary["missing"] = failures
             self.results.setdefault(_key(rows[0]), []).append(result)
             self.samples.setdefault(_key(rows[0]), []).append(rows)
 
@@ -140,13 +154,13 @@ def _key(sample: Mapping[str, Any]) -> str:
     return benchmark if prompt == "own" else f"{benchmark}:{prompt}"
 
 
-def stored_answers(name: Any) -> dict[Path, list[dict[str, Any]]] | None:
+def stored_answers(name: Any) -> dict[Path, Stored] | None:
     """The samples that a path holds; None for a model, a run, or a name."""
-    from oneshot_rlvr.evaluation.store import read_samples, sample_files
+    from oneshot_rlvr.evaluation.store import read_stored, sample_files
 
     path = Path(name) if isinstance(name, str) else None
     if path is None or not path.exists() or (path / "run.json").exists():
         return None
     if path.is_dir() and not any(path.glob("*.parquet")):
         return None
-    return {file: read_samples(file) for file in sample_files(path)}
+    return {file: read_stored(file) for file in sample_files(path)}

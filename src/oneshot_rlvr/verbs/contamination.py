@@ -5,6 +5,7 @@ How a question is cut and what counts is in `evaluation.contamination`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -87,6 +88,10 @@ def write_probes(probes: Mapping[str, Probe], folder: Path) -> list[Path]:
     for name, (rows, _) in probes.items():
         path = folder / f"{slug(name)}.contamination" / "questions.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_parquet(path)
+        table = pd.DataFrame(rows)
+        if path.exists():  # another probe's: nothing is replaced
+            digest = hashlib.blake2b(table.to_json().encode("utf-8", "replace"), digest_size=4)
+            path = path.with_suffix(f".{digest.hexdigest()}.parquet")
+        table.to_parquet(path)
         paths.append(path)
     return paths

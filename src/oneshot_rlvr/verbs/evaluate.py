@@ -49,7 +49,7 @@ def evaluate(
     prompts: Sequence[str] = ("own",),
     engine: str | None = None,
     endpoint: Endpoint | None = None,
-    journals: str | Path = FOLDER,
+    journals: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, EvaluationResult]:
     """Answers and grades benchmarks with a model: {benchmark: result with samples and summary}.
@@ -66,8 +66,9 @@ def evaluate(
     prompts: templates (evaluation/prompts.toml), "own", or "all". With any but ("own",) the keys of
         the result are "BENCHMARK:TEMPLATE".
     engine: `oneshot list engines`; None: the recipe's.
-    endpoint: a server to ask instead (evaluation.endpoint); `journals`: the folder that keeps its
-        answers as they come.
+    endpoint: a server to ask instead (evaluation.endpoint).
+    journals: the folder that keeps answers as they come, so that a call that was killed goes on;
+        None: evaluations/ for a server's, none for a model's.
     """
     from oneshot_rlvr.evaluation.prompts import asked_in
 
@@ -83,7 +84,7 @@ def evaluate(
     ]
     if subject is None:
         assert endpoint is not None
-        return _evaluate_served(endpoint, recipe, asked, Path(journals), seed, progress)
+        return _evaluate_served(endpoint, recipe, asked, Path(journals or FOLDER), seed, progress)
     from oneshot_rlvr.evaluation import evaluate as answer_and_grade
     from oneshot_rlvr.evaluation import grading_config
     from oneshot_rlvr.rewards import Scorer
@@ -104,6 +105,10 @@ def evaluate(
                 model=subject.name,
                 prompt=way.name,
                 progress=progress and partial(progress, key),
+                source=loaded.source,
+                journal=None
+                if journals is None
+                else journal_file(Path(journals), way.benchmark.name, way.name),
             )
     return results
 
@@ -145,7 +150,7 @@ def folder_of(label: str, out: str | Path | None = None) -> Path:
 
 
 def journal_file(folder: Path, benchmark: str, prompt: str) -> Path:
-    """Keeps a server's answers as they come."""
+    """Keeps answers as they come."""
     from oneshot_rlvr.evaluation.store import slug
 
     return folder / f"{slug(benchmark)}.{slug(prompt)}.journal.jsonl"

@@ -6,8 +6,10 @@ What evaluating, asking and probing begin with. Imports torch when it is called,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from oneshot_rlvr.records import Run
 from oneshot_rlvr.verbs.subjects import Subject
 
 
@@ -17,15 +19,22 @@ class Loaded:
 
     engine: Any
     tokenizer: Any
+    source: str = ""
+    """Names what answers: the weights' hash, their precision, device and engine."""
 
 
 def load_subject(subject: Subject, engine: str | None) -> Loaded:
     """`engine`: a name of `oneshot list engines`; None: the recipe's."""
     from oneshot_rlvr.policy import load_policy
+    from oneshot_rlvr.policy.fingerprint import fingerprint
     from oneshot_rlvr.rollouts import make_engine
     from oneshot_rlvr.rollouts.threads import set_threads
 
+    if subject.run is not None and Path(subject.path) == subject.run / "final":
+        Run(subject.run).check_final()
     rollouts = subject.recipe.rollouts
     set_threads(subject.recipe.train.threads)
     policy = load_policy(subject.recipe.model.model_copy(update={"path": subject.path}))
-    return Loaded(make_engine(engine or rollouts.engine, policy, rollouts), policy.tokenizer)
+    name = engine or rollouts.engine
+    source = f"{fingerprint(policy)} {policy.device.type} {name}"
+    return Loaded(make_engine(name, policy, rollouts), policy.tokenizer, source)

@@ -245,6 +245,7 @@ def _save_final(writer: RunWriter, chosen: int) -> None:
     with written_beside(writer.directory / FINAL, f"the final model (step {chosen})") as final:
         shutil.copytree(source, final, dirs_exist_ok=True)
         (final / "README.md").write_text(card, encoding="utf-8")
+    writer.final(chosen)
 
 
 def _test(
