@@ -60,7 +60,12 @@ def half_of_a_checkpoint(recipe: Recipe, out: Path) -> None:
 
 
 def half_of_a_line(recipe: Recipe, out: Path) -> None:
-    def append_half(path: Path, line: bytes) -> None:
+    append = files.append_line
+
+    def append_half(path: Path, line: bytes, **how: bool) -> None:
+        if path.name != "metrics.jsonl":
+            append(path, line, **how)
+            return
         with path.open("ab") as file:
             file.write(line[: len(line) // 2])
             file.flush()

@@ -29,7 +29,6 @@ WAYS = {
 
 WITHOUT_A_VERB = {
     "demo": "the verb train, with a recipe and a directory given",
-    "doctor": "looks at the machine and tells it",
     "list": "prints the names in registries",
     "tiny": "tools of the embedded world, with verbs of its own",
     "verify": "prints one verifier's word on texts",

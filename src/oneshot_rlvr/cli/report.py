@@ -26,9 +26,9 @@ def add_parser(subparsers: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and prints its path. 1 where records are damaged and were left out."""
-    from oneshot_rlvr.report import write
+    from oneshot_rlvr.verbs.report import report_and_damage
 
-    path, damage = write(args.directory, args.out)
+    path, damage = report_and_damage(args.directory, args.out)
     say(path)
     for what in damage:
         say(f"damaged, and left out of the report: {what}", file=sys.stderr)

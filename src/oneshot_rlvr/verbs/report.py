@@ -7,6 +7,11 @@ from pathlib import Path
 
 def report(run: str | Path, out: str | Path | None = None) -> Path:
     """Writes a run as one HTML file that needs no network; None: report.html inside the run."""
-    from oneshot_rlvr.report import report as write_report
+    return report_and_damage(run, out)[0]
 
-    return write_report(run, out)
+
+def report_and_damage(run: str | Path, out: str | Path | None = None) -> tuple[Path, list[str]]:
+    """As `report`; also what the page leaves out because it is not as it was written."""
+    from oneshot_rlvr.report import write
+
+    return write(run, out)
