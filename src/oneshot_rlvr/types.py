@@ -71,13 +71,7 @@ class Verdict:
     score: float = math.nan  # nan: as `correct` says
 
     def __post_init__(self) -> None:
-        score = float(self.correct) if math.isnan(self.score) else float(self.score)
-        if not 0 <= score <= 1:
-            raise ValueError(f"a verdict's score is {score}; wanted 0 to 1")
-        object.__setattr__(self, "score", score)
-
-    def __post_init__(self) -> None:
-        """ValueError for a verdict that contradicts itself, or is none."""
+        """ValueError for a verdict that contradicts itself, or is none, or a score outside."""
         if type(self.correct) is not bool or not isinstance(self.reason, Reason):
             raise ValueError(
                 f"a Verdict of correct={self.correct!r}, reason={self.reason!r}; wanted True or "
@@ -88,6 +82,10 @@ class Verdict:
                 f"a Verdict contradicts itself: correct is {self.correct} and the reason "
                 f'"{self.reason}". A right answer has the reason "correct", a wrong one another.'
             )
+        score = float(self.correct) if math.isnan(self.score) else float(self.score)
+        if not 0 <= score <= 1:
+            raise ValueError(f"a verdict's score is {score}; wanted 0 to 1")
+        object.__setattr__(self, "score", score)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ def test_scores_that_differ_by_rounding_alone_ask_again_and_others_do_not():
     rows = [*group(0, [0.1 + 0.2, 0.3]), *group(1, [0.3, 0.31])]
     assert rows[0].reward != rows[1].reward
     ask, asked = asker({(1, 0): [0.25, 0.5]})
-    result, metrics = replace_equal_rows(rows, [0, 1], 4, 2, ask)
+    found = replace_equal_rows(rows, [0, 1], 4, 2, ask)
+    result, metrics = found.kept, found.metrics
     assert asked == [(1, {0: 1})]
     assert [g.reward for g in result] == [0.25, 0.5, 0.3, 0.31]
     assert metrics["train/resampled_rows"] == 1
