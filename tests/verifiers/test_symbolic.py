@@ -1,6 +1,5 @@
 """The fast readings and proofs against the slow ones that they stand for."""
 
-import importlib.util
 import random
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from math_verify import verify
 from oneshot_rlvr.verifiers import proof, symbolic
 from oneshot_rlvr.verifiers.grammar import _Fast
 from oneshot_rlvr.verifiers.spelling import respelled
+from oneshot_testing import load_file
 
-_spec = importlib.util.spec_from_file_location("golds", Path(__file__).with_name("golds.py"))
-golds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(golds)
+golds = load_file(Path(__file__).with_name("golds.py"))
 
 
 def _parsed_by(kind, latex):
