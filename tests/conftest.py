@@ -5,7 +5,6 @@ And one thread per test process; drawn examples that are the same every time.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import random
@@ -13,12 +12,14 @@ import signal
 import socket
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import tomli_w
 from hypothesis import HealthCheck, settings
+
+from oneshot_testing import load_file
 
 if TYPE_CHECKING:
     from oneshot_rlvr.config import Recipe
@@ -107,24 +108,15 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def load_file() -> Callable[[Path], ModuleType]:
-    """Imports a file that belongs to no package: a test's helper (tests are none), a script."""
-
-    def load(path: Path) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
+def synthetic() -> ModuleType:
+    """Makes run directories without training: read by tests of the report and of analyses."""
+    return load_file(Path(__file__).parent / "report" / "synthetic_run.py")
 
 
 @pytest.fixture(scope="session")
-def synthetic(load_file: Callable[[Path], ModuleType]) -> ModuleType:
-    """Makes run directories without training: read by tests of the report and of analyses."""
-    return load_file(Path(__file__).parent / "report" / "synthetic_run.py")
+def servers() -> ModuleType:
+    """Servers that answer as a test says: see the file."""
+    return load_file(Path(__file__).parent / "evaluation" / "servers.py")
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +127,19 @@ def build(synthetic: ModuleType) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def finished_run(build: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("runs") / "finished")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Gives one module a `time` of its own, which has only what it is given.
+
+    The module by its whole name, and of that alone: other threads read the real clock.
+    """
+
+    def give(module: str, **functions: Callable[..., object]) -> None:
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(**functions))
+
+    return give
 
 
 @pytest.fixture(scope="session")

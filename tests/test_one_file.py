@@ -11,6 +11,7 @@ import pytest
 import oneshot_rlvr
 from oneshot_rlvr.config import load_recipe
 from oneshot_rlvr.records import Run
+from oneshot_testing import load_file
 
 FILE = Path(__file__).parents[1] / "docs" / "one_shot_in_one_file.py"
 STEPS, ROWS = 5, 4
@@ -20,7 +21,7 @@ SEED = 6
 
 
 @pytest.fixture(scope="module")
-def twin(load_file) -> ModuleType:
+def twin() -> ModuleType:
     return load_file(FILE)
 
 

@@ -1,28 +1,20 @@
 """docs/scaling.md: its tables are what the cost model says, and the model says what it should."""
 
-import importlib.util
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from oneshot_testing import load_file
+
 ROOT = Path(__file__).parents[1]
 CLUSTER = ROOT / "docs" / "cluster"
 
 
-def _module(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-cost = _module("cost_model")
-scaling = _module("scaling")
+cost = load_file(ROOT / "benchmarks" / "cost_model.py")
+scaling = load_file(ROOT / "benchmarks" / "scaling.py")
 
 
 def test_the_pages_tables_are_the_models():

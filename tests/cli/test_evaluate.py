@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import json
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 import oneshot_rlvr
 from oneshot_rlvr.cli import build_parser, main
@@ -19,6 +16,7 @@ from oneshot_rlvr.evaluation import run
 from oneshot_rlvr.evaluation.prompts import read_templates
 from oneshot_rlvr.evaluation.store import read_samples
 from oneshot_rlvr.verbs import compare
+from oneshot_testing import kept_console, table_rows, widest
 
 
 @pytest.fixture
@@ -112,14 +110,15 @@ def test_two_models_are_compared_and_stored_answers_need_no_model(
     assert "over seeds" in text
     assert "t test over questions, with its grain" in text  # twice as many answers on one side
     assert "over seeds: n counts models of A + of B" in text
-    (row,) = [line for line in text.splitlines() if "over seeds" in line and "│" in line]
-    assert row.split("│")[-2].strip() == "2 + 1"
-    assert max(len(line) for line in text.splitlines()) <= 80
+    (row,) = table_rows(text, "over seeds")
+    assert row[-1].strip() == "2 + 1"
+    assert widest(text) <= 80
     # Each reading shows both of its levels, of which the shown difference is one.
-    readings = [line.split("│") for line in text.splitlines() if "│   lenient" in line]
+    readings = table_rows(text, "lenient")
     for cells in readings:
-        ours, theirs = float(cells[2]), float(cells[3])
-        assert float(cells[4].split()[0]) == pytest.approx(ours - theirs, abs=0.11)
+        assert cells[0].startswith("   lenient")
+        ours, theirs = float(cells[1]), float(cells[2])
+        assert float(cells[3].split()[0]) == pytest.approx(ours - theirs, abs=0.11)
     assert len(readings) == 1
 
 
@@ -166,8 +165,9 @@ def test_stored_answers_are_graded_again_in_place(babbler, questions, workdir, c
     assert "previous_version" in after[0]
 
 
-def test_a_server_is_evaluated_and_what_it_left_out_is_the_exit_code(questions, workdir, capsys):
-    servers = _servers()
+def test_a_server_is_evaluated_and_what_it_left_out_is_the_exit_code(
+    servers, questions, workdir, capsys
+):
     bad = ("status", 400, {})
 
     def behave(body, before):
@@ -209,13 +209,8 @@ def test_what_cannot_be_is_one_line(name, workdir, capsys):
     assert len(error.strip().splitlines()) == 1
 
 
-def console():
-    out = io.StringIO()
-    return Console(file=out, width=80, force_terminal=False), out
-
-
 def test_text_that_steers_a_terminal_or_means_markup_is_shown_as_it_is():
-    to, out = console()
+    to, out = kept_console(80)
     hostile = "[bold]x[/bold] \x1b[2J\x07 [/nothing] " + "y" * 200
     print_answers("q", {"base": [(hostile, True)], "trained": [("", False)]}, to)
     text = out.getvalue()
@@ -224,11 +219,11 @@ def test_text_that_steers_a_terminal_or_means_markup_is_shown_as_it_is():
     assert "\x07" not in text
     assert "(empty)" in text
     assert "[cut off]" in text
-    assert max(len(line) for line in text.splitlines()) <= 80
+    assert widest(text) <= 80
 
 
 def test_the_tables_of_all_families_fit_eighty_columns():
-    to, out = console()
+    to, out = kept_console(80)
     part = {
         "accuracy": {"value": 1.0, "low": 0.999, "high": 1.0, "n": 10000},
         "strict": {"value": 1.0, "low": 0.999, "high": 1.0, "n": 10000},
@@ -244,17 +239,7 @@ def test_the_tables_of_all_families_fit_eighty_columns():
     print_evaluation("mmlu_pro", summary, to)
     print_prompts("mmlu_pro", dict.fromkeys(read_templates(), summary), to)
     assert "100.0 [99.9, 100.0]" in out.getvalue()
-    assert max(len(line) for line in out.getvalue().splitlines()) <= 80
-
-
-def _servers():
-    path = Path(__file__).parents[1] / "evaluation" / "servers.py"
-    spec = importlib.util.spec_from_file_location("servers", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    assert widest(out.getvalue()) <= 80
 
 
 def test_every_command_of_the_page_is_understood():

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from types import SimpleNamespace
-
 import pytest
-from rich.console import Console
 
 from oneshot_rlvr.cli.evaluation_tables import print_evaluation
 from oneshot_rlvr.cli.progress import Progress, resumable
 from oneshot_rlvr.cli.tables import print_run
 from oneshot_rlvr.records import RunWriter, summarise
+from oneshot_testing import kept_console, table_rows
 
 
 def sample(question: str, correct: bool, family: str = "add") -> dict:
@@ -38,25 +35,20 @@ def summary(rights: list[bool]) -> tuple[list[dict], dict]:
     return samples, summarise(samples, benchmark="tiny", temperature=0.0, seed=3)
 
 
-def plain_console() -> tuple[Console, io.StringIO]:
-    out = io.StringIO()
-    return Console(file=out, width=100, force_terminal=False), out
-
-
 def test_the_closing_table_shows_before_after_interval_and_change(tmp_path):
     directory = tmp_path / "run"
     with RunWriter.create(directory, {"recipe": {}}) as writer:
         writer.evaluation("test", 0, *summary([True, False, False, False]))
         writer.evaluation("test", 7, *summary([True, True, True, False]))
         writer.finish({})
-    console, out = plain_console()
+    console, out = kept_console(100)
     print_run(directory, reused=True, console=console)
     text = out.getvalue()
     assert "Reused the finished run" in text
-    (row,) = [line for line in text.splitlines() if "add" in line]
-    assert "25.0 [" in row
-    assert "75.0 [" in row
-    assert "+50.0" in row
+    (row,) = table_rows(text, "add")
+    assert row[1].strip().startswith("25.0 [")
+    assert row[2].strip().startswith("75.0 [")
+    assert row[3].strip().startswith("+50.0")
     assert "overall" in text
     assert str(directory / "report.html") in text
 
@@ -67,7 +59,7 @@ def test_a_run_without_a_test_falls_back_to_validation(tmp_path):
         writer.evaluation("validation", 0, *summary([False, False]))
         writer.evaluation("validation", 5, *summary([True, False]))
         writer.finish({})
-    console, out = plain_console()
+    console, out = kept_console(100)
     print_run(directory, reused=False, console=console)
     assert "validation set" in out.getvalue()
     assert "+50.0" in out.getvalue()
@@ -77,25 +69,25 @@ def test_a_run_without_evaluations_still_tells_where_things_are(tmp_path):
     directory = tmp_path / "run"
     with RunWriter.create(directory, {"recipe": {}}) as writer:
         writer.finish({})
-    console, out = plain_console()
+    console, out = kept_console(100)
     print_run(directory, reused=False, console=console)
     assert "report.html" in out.getvalue()
 
 
 def test_an_evaluation_shows_accuracy_and_the_shares_behind_it():
-    console, out = plain_console()
+    console, out = kept_console(100)
     print_evaluation("tiny", summary([True, False, False, False])[1], console)
-    (row,) = [line for line in out.getvalue().splitlines() if "overall" in line]
-    assert "25.0 [" in row
+    (row,) = table_rows(out.getvalue(), "overall")
+    assert row[1].strip().startswith("25.0 [")
     # boxed and cut off: 1 and 3 of 4 answers
-    assert row.split("│")[3:5] == ["  25.0 ", "    75.0 "]
+    assert row[2:4] == ["  25.0 ", "    75.0 "]
     assert "says that it rechecks  25.0" in out.getvalue()
     assert "verdicts of 4 answers: correct 1, no_answer 3" in out.getvalue()
     assert "avg@1, greedy" in out.getvalue()
 
 
 def test_off_a_terminal_every_tenth_step_and_the_last_are_one_line():
-    console, out = plain_console()
+    console, out = kept_console(100)
     progress = Progress(console)
     progress.start(23)
     for step in range(1, 24):
@@ -109,7 +101,7 @@ def test_off_a_terminal_every_tenth_step_and_the_last_are_one_line():
 
 
 def test_held_out_accuracy_stays_on_the_line_between_validations():
-    console, out = plain_console()
+    console, out = kept_console(100)
     progress = Progress(console, plain_every=1)
     progress.start(3)
     progress.step(1, {"validation/accuracy": 0.5})
@@ -118,12 +110,9 @@ def test_held_out_accuracy_stays_on_the_line_between_validations():
     assert [("held-out 0.50" in line) for line in out.getvalue().splitlines()] == [True] * 3
 
 
-def test_a_resumed_run_counts_its_own_steps_for_the_time_left(monkeypatch):
-    clock = iter([100.0, 102.0])
-    # Of that module alone: other threads read the real clock.
-    its_time = SimpleNamespace(monotonic=lambda: next(clock))
-    monkeypatch.setattr("oneshot_rlvr.cli.progress.time", its_time)
-    console, out = plain_console()
+def test_a_resumed_run_counts_its_own_steps_for_the_time_left(clock):
+    clock("oneshot_rlvr.cli.progress", monotonic=iter([100.0, 102.0]).__next__)
+    console, out = kept_console(100)
     progress = Progress(console, plain_every=1)
     progress.start(100)
     progress.step(60, {})
@@ -133,8 +122,8 @@ def test_a_resumed_run_counts_its_own_steps_for_the_time_left(monkeypatch):
 
 
 def test_on_a_terminal_one_line_moves_and_notes_stay():
-    out = io.StringIO()
-    progress = Progress(Console(file=out, width=100, force_terminal=True))
+    console, out = kept_console(100, terminal=True)
+    progress = Progress(console)
     progress.start(2)
     progress.note("evaluating [the] base")
     progress.step(1, {"train/accuracy": 0.5})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from oneshot_rlvr.cli import main
+from oneshot_testing import table_rows
 
 
 def test_choose_ranks_items_by_how_evenly_they_are_solved_and_tells_the_cost(capsys):
@@ -12,9 +13,10 @@ def test_choose_ranks_items_by_how_evenly_they_are_solved_and_tells_the_cost(cap
     argv += ["--top", "20"]
     assert main(argv) == 0
     first = capsys.readouterr().out
-    shares = [float(s) for s in re.findall(r"│ (0\.\d{3})\s+│$", first, re.MULTILINE)]
+    shares = [row[-1].strip() for row in table_rows(first)]
+    assert all(re.fullmatch(r"0\.\d{3}", share) for share in shares)
     assert len(shares) == 20
-    assert shares == sorted(shares, reverse=True)
+    assert shares == sorted(shares, key=float, reverse=True)
     assert re.search(r"20 items, 80 answers, [\d,]+ tokens, \d+ s; \d+ items solved", first)
     assert main(argv) == 0
     again = capsys.readouterr().out

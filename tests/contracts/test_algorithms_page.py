@@ -12,6 +12,7 @@ import pytest
 from oneshot_rlvr.algorithms import ALGORITHMS, get_algorithm
 from oneshot_rlvr.algorithms.algorithm import Algorithm
 from oneshot_rlvr.config import PRESETS, AlgorithmConfig, Recipe
+from oneshot_testing import markdown_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "algorithms.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -79,11 +80,10 @@ def test_every_key_of_the_loss_is_on_the_page_and_every_key_on_the_page_exists()
 
 def test_the_defaults_on_the_page_are_those_of_a_recipe():
     found = 0
-    for line in table("The terms"):
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
+    for cells in markdown_rows("\n".join(table("The terms"))):
         section, _, key = cells[1].strip("`").partition(".")
         default = getattr(getattr(Recipe(), section), key)
-        assert cells[2] == str(default), line
+        assert cells[2] == str(default), cells
         found += 1
     assert found == 5
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import oneshot_rlvr
+from oneshot_testing import markdown_rows
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(oneshot_rlvr.__file__).parent
@@ -100,7 +101,7 @@ def test_a_line_of_the_tree_is_called_from_the_line_it_hangs_on(line):
 def test_readme_names_where_to_add_everything_and_stays_short():
     assert len(README.splitlines()) < 150
     table = README.partition("## Where to add what")[2]
-    rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    rows = [row[0] for row in markdown_rows(table)]
     wanted = {"verb", "kernel", "verifier", "algorithm", "benchmark", "figure", "reward arm"}
     assert wanted <= set(rows)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import altair as alt
@@ -18,18 +17,25 @@ _PLAIN_COUNTS_AND_NAMES = {"rollout step", "family", "domain"}  # axes without a
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    path = Path(__file__).parents[1] / "report" / "synthetic_run.py"
-    spec = importlib.util.spec_from_file_location("synthetic_run", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def runs(build, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     empty = {"steps": 0, "validation": False, "test": False, "finish": False, "info": {}}
     return {
-        "whole": RunData.load(Run(module.build(folder / "whole"))),
-        "one step": RunData.load(Run(module.build(folder / "one", steps=1, test=False))),
-        "empty": RunData.load(Run(module.build(folder / "empty", **empty))),
+        "whole": RunData.load(Run(build(folder / "whole"))),
+        "one step": RunData.load(Run(build(folder / "one", steps=1, test=False))),
+        "empty": RunData.load(Run(build(folder / "empty", **empty))),
     }
+
+
+@pytest.fixture
+def chart(name, runs):
+    """The figure that the test is about, of the whole run."""
+    return FIGURES.load(name)(runs["whole"])
+
+
+@pytest.fixture
+def spec(chart):
+    return chart.to_dict()
 
 
 def test_the_registry_holds_every_figure_file():
@@ -41,20 +47,18 @@ def test_the_registry_holds_every_figure_file():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_draws_a_recorded_run_and_is_titled_and_captioned(runs, name):
-    chart = FIGURES.load(name)(runs["whole"])
+def test_a_figure_draws_a_recorded_run_and_is_titled_and_captioned(chart, spec):
     assert isinstance(chart, alt.LayerChart)
-    spec = chart.to_dict()
     assert spec["title"][0].isupper()
     assert spec["description"].endswith(".")
     assert spec["width"] == "container"
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_axes_are_labelled_with_units(runs, name):
+def test_axes_are_labelled_with_units(spec):
     titles = {
         (channel, layer["encoding"][channel].get("title"))
-        for layer in FIGURES.load(name)(runs["whole"]).to_dict()["layer"]
+        for layer in spec["layer"]
         for channel in ("x", "y")
         if channel in layer["encoding"]
     }
@@ -67,8 +71,7 @@ def test_axes_are_labelled_with_units(runs, name):
 
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("theme", THEMES)
-def test_a_figure_compiles_and_renders_in_both_themes(runs, name, theme):
-    spec = FIGURES.load(name)(runs["whole"]).to_dict()
+def test_a_figure_compiles_and_renders_in_both_themes(spec, theme):
     svg = vl_convert.vegalite_to_svg({**spec, "width": 400, "config": THEMES[theme]})
     assert svg.count("<path") > 3
     assert "NaN" not in svg
@@ -83,6 +86,5 @@ def test_a_figure_of_nothing_is_none_and_of_one_step_draws_or_is_none(runs, name
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_names_no_colour_of_its_own(runs, name):
-    text = FIGURES.load(name)(runs["whole"]).to_json()
-    assert '"#' not in text
+def test_a_figure_names_no_colour_of_its_own(chart):
+    assert '"#' not in chart.to_json()

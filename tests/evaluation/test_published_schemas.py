@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
 
@@ -16,16 +15,9 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.evaluation import BENCHMARKS, arithmetic, load_benchmark
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.verifiers.multiple_choice import choices_of, label_of
+from oneshot_testing import load_file
 
-# By path: test folders are no packages.
-_spec = importlib.util.spec_from_file_location(
-    "published_rows", Path(__file__).with_name("published_rows.py")
-)
-assert _spec is not None
-assert _spec.loader is not None
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
-ROWS = _module.ROWS
+ROWS = load_file(Path(__file__).with_name("published_rows.py")).ROWS
 
 
 @pytest.fixture(autouse=True)

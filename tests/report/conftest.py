@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from oneshot_testing import load_file
+
 
 @pytest.fixture(scope="session")
-def chromium(load_file: Callable[[Path], ModuleType]) -> ModuleType:
+def chromium() -> ModuleType:
     return load_file(Path(__file__).with_name("chromium.py"))

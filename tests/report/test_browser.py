@@ -13,11 +13,13 @@ from oneshot_rlvr.report.figures import FIGURES
 pytestmark = pytest.mark.browser
 
 # What holds a figure's values: a curve's line, or a comparison's points.
-MARKS = (
-    "document.querySelectorAll("
-    "'[data-figure=\"{}\"] svg :is(.mark-line, .mark-symbol) path').length"
-)
+MARKS = ":is(.mark-line, .mark-symbol) path"
 HOSTILE = '</script><script>window.owned = 1</script><img src="http://a.test/x" onerror="owned=2">'
+
+
+def drawn(name: str, part: str = "") -> str:
+    """Of a figure's drawing all that `part` selects, or itself: an array's expression."""
+    return f"[...document.querySelectorAll('[data-figure=\"{name}\"] svg {part}')]"
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +38,7 @@ def address(finished_run, tmp_path_factory):
 def test_every_chart_is_drawn_and_nothing_is_logged_or_fetched(chromium, address, width, dark):
     with chromium.Page(address, width=width, dark=dark) as page:
         for name in FIGURES:
-            assert page.evaluate(MARKS.format(name)) > 0, name
+            assert page.evaluate(f"{drawn(name, MARKS)}.length") > 0, name
         assert page.console() == []
         assert page.requests() == [address]
         assert page.evaluate("document.documentElement.dataset.drawn") == (
@@ -47,8 +49,7 @@ def test_every_chart_is_drawn_and_nothing_is_logged_or_fetched(chromium, address
 
 def test_the_charts_follow_the_readers_colour_scheme(chromium, address):
     with chromium.Page(address) as page:
-        line = "document.querySelector('[data-figure=\"entropy\"] .mark-line path')"
-        stroke = f"{line}.getAttribute('stroke')"
+        stroke = f"{drawn('entropy', '.mark-line path')}[0].getAttribute('stroke')"
         light = page.evaluate(stroke)
         scheme = {"name": "prefers-color-scheme", "value": "dark"}
         page.call("Emulation.setEmulatedMedia", features=[scheme])
@@ -60,8 +61,7 @@ def test_the_charts_follow_the_readers_colour_scheme(chromium, address):
 def test_pointing_at_a_chart_tells_its_numbers(chromium, address):
     with chromium.Page(address) as page:
         box = page.evaluate(
-            "(() => { const r = document.querySelector('[data-figure=\"accuracy\"] svg')"
-            ".getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; })()"
+            f"(r => [r.x, r.y, r.width, r.height])({drawn('accuracy')}[0].getBoundingClientRect())"
         )
         page.evaluate(f"window.scrollTo(0, {box[1] - 50})")
         nudge, end = 0, time.monotonic() + chromium.DEADLINE_SECONDS

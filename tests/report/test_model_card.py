@@ -6,6 +6,7 @@ import re
 
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.report.model_card import model_card, run_card
+from oneshot_testing import markdown_rows
 
 
 def test_the_card_tells_example_result_measure_recipe_and_licence(finished_run):
@@ -78,4 +79,5 @@ def test_the_checkpoint_that_was_chosen_is_the_one_told(build, tmp_path):
     card = run_card(run, step=10)
     after = run.summary("validation", 10)["overall"]["accuracy"]["value"]
     assert "Checkpoint: step 10" in card
-    assert f"{100 * after:.1f}%" in next(x for x in card.splitlines() if x.startswith("| all"))
+    row = next(row for row in markdown_rows(card) if row[0].startswith("all"))
+    assert any(f"{100 * after:.1f}%" in cell for cell in row[1:])

@@ -1,6 +1,5 @@
 """Every gold of the published files passes its own verifier, but for two that are broken."""
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +10,9 @@ from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Reason
 from oneshot_rlvr.verifiers import get_verifier
 from oneshot_rlvr.verifiers.sandbox import confine
+from oneshot_testing import load_file
 
-_spec = importlib.util.spec_from_file_location("golds", Path(__file__).with_name("golds.py"))
-golds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(golds)
+golds = load_file(Path(__file__).with_name("golds.py"))
 
 
 @pytest.mark.parametrize("name", [n for n in golds.ROWS if n != "humaneval"])

@@ -1,6 +1,5 @@
 """The fast readings and proofs against the slow ones that they stand for."""
 
-import importlib.util
 import random
 from pathlib import Path
 
@@ -13,10 +12,9 @@ from oneshot_rlvr.verifiers import expressions, proof
 from oneshot_rlvr.verifiers.expressions import expression, marked
 from oneshot_rlvr.verifiers.grammar import _CONFIG, _Fast
 from oneshot_rlvr.verifiers.spelling import respelled
+from oneshot_testing import load_file
 
-_spec = importlib.util.spec_from_file_location("golds", Path(__file__).with_name("golds.py"))
-golds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(golds)
+golds = load_file(Path(__file__).with_name("golds.py"))
 
 
 def _parsed_by(kind, latex):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from oneshot_rlvr.backends.verl import follow
@@ -11,9 +9,9 @@ from oneshot_rlvr.backends.verl.follow import Follower
 
 
 @pytest.fixture
-def log(tmp_path, monkeypatch):
+def log(tmp_path, monkeypatch, clock):
     monkeypatch.setattr(follow, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(follow, "time", SimpleNamespace(monotonic=lambda: 7.0))
+    clock(follow.__name__, monotonic=lambda: 7.0)
     path = tmp_path / "log.txt"
     path.write_text("")
     return path

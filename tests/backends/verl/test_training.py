@@ -12,7 +12,6 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -85,7 +84,7 @@ class Notes(list):
 
 
 @pytest.fixture
-def patience(monkeypatch, tmp_path):
+def patience(monkeypatch, clock, tmp_path):
     """Little of it, by a clock that only begins to go once the program stands still: however busy
     the machine, it has done before all that it would do."""
     monkeypatch.setattr(launch, "PATIENCE_SECONDS", 1.0)
@@ -96,8 +95,7 @@ def patience(monkeypatch, tmp_path):
             began.append(time.monotonic())
         return time.monotonic() - began[0] if began else 0.0
 
-    its_time = SimpleNamespace(monotonic=monotonic, sleep=time.sleep)
-    monkeypatch.setattr(training_module, "time", its_time)
+    clock(training_module.__name__, monotonic=monotonic, sleep=time.sleep)
 
 
 def training(folder: Path, monkeypatch, program: str, notes: Notes, writer: RunWriter) -> Training:
