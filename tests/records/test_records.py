@@ -341,6 +341,10 @@ def test_a_run_from_before_scores_reads_with_those_of_yes_and_no(directory):
         path = next(path.glob("*.parquet")) if path.is_dir() else path
         table = pq.read_table(path)
         pq.write_table(table.drop_columns(["score"]), path)
+    (directory / "manifest.jsonl").unlink()  # which such a run has not
+    document = json.loads((directory / "run.json").read_text())
+    document.pop("manifest"), document.pop("sum", None)
+    (directory / "run.json").write_text(json.dumps(document))
     run = Run(directory)
     assert run.rollouts()["score"].tolist() == [1.0, 0.0]
     assert run.rollouts(columns=["score"]).columns.tolist() == ["score"]

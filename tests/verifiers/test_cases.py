@@ -3,7 +3,6 @@
 cases_argued.py names the rows whose wanted verdict we hold to be wrong, each with the reason.
 """
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,11 +10,10 @@ import pytest
 
 from oneshot_rlvr.types import Example
 from oneshot_rlvr.verifiers import get_verifier
+from oneshot_testing import load_file
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("cases_argued", HERE / "cases_argued.py")
-argued = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(argued)
+argued = load_file(HERE / "cases_argued.py")
 
 ROWS = [json.loads(line) for line in (HERE / "cases.jsonl").read_text("utf-8").splitlines()]
 OWN = ("id", "kind", "gold", "text", "expected", "family")

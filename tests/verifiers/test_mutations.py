@@ -1,6 +1,5 @@
 """Mutated published golds are wrong, rewritten ones right: shares over samples, by measurement."""
 
-import importlib.util
 import random
 from pathlib import Path
 
@@ -9,19 +8,13 @@ import pytest
 from oneshot_rlvr.config import RewardConfig
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Example
+from oneshot_testing import load_file
 
 HERE = Path(__file__).parent
 MATHS = ("dsr_sub", "math500", "aime24", "aime25", "amc23", "minerva_math", "olympiadbench")
 
 
-def _module(name):
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-golds, mutations = _module("golds"), _module("mutations")
+golds, mutations = (load_file(HERE / f"{name}.py") for name in ("golds", "mutations"))
 
 
 def _accepted(data_dir, make, count):
