@@ -112,7 +112,9 @@ def assert_told_once(directory: Path) -> None:
         rest = {(s, k): v for s, k, v in told if (s, k) not in results}
         assert len(rest) + len(results) == len(told), f"{name} holds a step twice"
         assert len(set(results)) == len(results), name
-        assert rest.keys() == expected.keys(), name
+        # A killed process may have told a time that the one that went on did not spend again.
+        again = {key for key in rest if key[1] == "timings/checkpoint_seconds"}
+        assert rest.keys() - again == expected.keys() - again, name
         for key, value in rest.items():
             # A timing of a step that was done again may be the first one's.
             if "timings/" not in key[1]:

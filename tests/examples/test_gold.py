@@ -118,6 +118,11 @@ GSM8K = (
         ("the cat is on the mat", "exact_match", "the cat is on the mat"),
         ("def f():\n    #### 5\n    return 5", "python_code", "def f():\n    #### 5\n    return 5"),
         ("\\boxed\\{[0-9]+\\}", "regex_match", "\\boxed\\{[0-9]+\\}"),
+        (
+            "f(x)=ax+b, where a is any integer and b is one",
+            "math_answer",
+            "f(x)=ax+b, where a is any integer and b is one",
+        ),
         (np.float64(27.0), "numeric", "27"),
         (np.int64(27), "numeric", "27"),
     ],
@@ -134,6 +139,7 @@ def test_the_answer_is_taken_out_of_a_worked_solution(published, verifier, answe
         "The answer is 72.",
         "Natalia sold 72 clips.\nThat is all.",
         "<answer>Therefore we have 5 apples</answer>",
+        "So we are left with x = 5, where x is the number of clips that she sold in all.",
     ],
 )
 def test_prose_is_no_gold_of_a_number(prose, verifier):

@@ -1,6 +1,7 @@
 """Tiles, products, exponential and maximum against numpy."""
 
 import math
+import os
 import subprocess
 import sys
 
@@ -95,6 +96,9 @@ def test_what_is_on_disk_is_known_before_the_first_call(tmp_path):
 
     def told():
         command = [sys.executable, "-c", "import loops"]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+        place = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        return subprocess.run(
+            command, cwd=tmp_path, env=place, capture_output=True, text=True
+        ).stdout
 
     assert [told(), told()] == ["False 8 True\n", "True 8 True\n"]

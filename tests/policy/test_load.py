@@ -59,6 +59,12 @@ def test_a_saved_policy_is_an_ordinary_directory_for_transformers(saved):
     assert tokenizer.decode(tokenizer.encode("3 × 4 = 12")) == "3 × 4 = 12"
 
 
+def test_weights_may_be_read_by_whoever_reads_the_configuration(tmp_path):
+    directory = save_policy(random_policy("qwen2"), tmp_path / "m")
+    modes = {path.name: path.stat().st_mode for path in directory.iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
+
+
 def test_dtype_and_device_are_as_asked(saved):
     policy = load_policy(ModelConfig(path=str(saved), dtype="bfloat16", device="cpu"))
     assert policy.dtype == torch.bfloat16

@@ -343,7 +343,7 @@ def test_a_run_from_before_scores_reads_with_those_of_yes_and_no(directory):
         pq.write_table(table.drop_columns(["score"]), path)
     (directory / "manifest.jsonl").unlink()  # which such a run has not
     document = json.loads((directory / "run.json").read_text())
-    document.pop("manifest"), document.pop("sum", None)
+    document.pop("manifest"), document.pop("checksum")
     (directory / "run.json").write_text(json.dumps(document))
     run = Run(directory)
     assert run.rollouts()["score"].tolist() == [1.0, 0.0]

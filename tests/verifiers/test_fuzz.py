@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from decimal import Decimal
+from importlib.util import find_spec
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import example as also
 from hypothesis import strategies as st
 
 from oneshot_rlvr.config import RewardConfig
+from oneshot_rlvr.examples import load_file
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers import VERIFIERS, get_verifier
@@ -42,6 +44,8 @@ KINDS = [
     Example("11", "q", "e4", "chess_move", extra={"fen": START, "extraction": "lenient"}),
     Example("12", "q", "", "python_code", extra={"tests": "assert f(1) == 2"}),
 ]
+if find_spec("reasoning_gym") is not None:  # an extra
+    KINDS += [load_file("reasoning_gym:countdown?seed=1&size=1")[0]]
 if confine.unusable() is not None:  # its refusal is tested in test_sandbox_attacks.py
     KINDS = [kind for kind in KINDS if kind.verifier != "python_code"]
 
@@ -95,7 +99,8 @@ def scorer(_grader):
 
 def test_every_kind_meets_every_text():
     missing = set(VERIFIERS) - {kind.verifier for kind in KINDS}
-    assert missing <= (set() if confine.unusable() is None else {"python_code"})
+    here = {"python_code"} if confine.unusable() is not None else set()
+    assert missing <= here | ({"reasoning_gym"} if find_spec("reasoning_gym") is None else set())
 
 
 @settings(lax, max_examples=max(1, TEXTS // len(KINDS)))

@@ -138,9 +138,13 @@ def answer_of(value: Any, verifier: str) -> str | None:
 def is_prose(text: str) -> bool:
     """Whether a text is sentences: many words, several lines of them, or a few with a verb.
 
-    Names of LaTeX commands and environments are no words.
+    Names of LaTeX commands and environments are no words, and what explains the letters of a
+    formula ("f(x) = ax + b, where a is ...") makes no sentence of it.
     """
     text = _ENVIRONMENT.sub("", text)
+    formula, where, _ = text.partition(" where ")
+    if where and "=" in formula and not _SAYS.search(formula):
+        text = formula
     words = len(_WORD.findall(text))
     lines = sum(1 for line in text.splitlines() if _WORD.search(line))
     return words >= PROSE_WORDS or (words >= 3 and (lines > 1 or bool(_SAYS.search(text))))

@@ -146,6 +146,9 @@ def save_policy(policy: Policy, directory: str | Path) -> Path:
             else:
                 policy.model.save_pretrained(directory)  # type: ignore[operator]
         policy.tokenizer.save_pretrained(directory)
+        # safetensors 0.8 makes files that only their owner may read, whatever the umask.
+        for weights in directory.glob("**/*.safetensors"):
+            weights.chmod((directory / "config.json").stat().st_mode)
     except (OSError, SafetensorError) as error:
         raise RecordsError(
             f"The model could not be written to {directory} ({_one_line(error)}); free some space "
