@@ -4,6 +4,7 @@
 runs 100,000).
 """
 
+import importlib.util
 import os
 import sys
 import time
@@ -27,6 +28,7 @@ TEXTS = int(os.environ.get("ONESHOT_FUZZ_EXAMPLES", "2000"))
 DEADLINE_SECONDS = 2.0
 
 START = "rnbqkbnr/pppppppp/8/8/8/8/PPPPPPPP/RNBQKBNR w KQkq - 0 1"
+SUM = '{"question": "What is 2 + 3?", "answer": "5", "metadata": {}}'
 KINDS = [
     Example("0", "q", r"\frac{1}{2}", "math_answer"),
     Example("1", "q", r"\frac{1}{2}", "math_answer", extra={"extraction": "lenient"}),
@@ -41,7 +43,10 @@ KINDS = [
     Example("10", "q", "", "custom", extra={"function": "fuzz_grader:grade"}),
     Example("11", "q", "e4", "chess_move", extra={"fen": START, "extraction": "lenient"}),
     Example("12", "q", "", "python_code", extra={"tests": "assert f(1) == 2"}),
+    Example("13", "q", "5", "reasoning_gym", extra={"generator": "chain_sum", "entry": SUM}),
 ]
+if importlib.util.find_spec("reasoning_gym") is None:
+    KINDS = [kind for kind in KINDS if kind.verifier != "reasoning_gym"]
 if confine.unusable() is not None:  # its refusal is tested in test_sandbox_attacks.py
     KINDS = [kind for kind in KINDS if kind.verifier != "python_code"]
 
@@ -96,6 +101,7 @@ def scorer(_grader):
 def test_every_kind_meets_every_text():
     missing = set(VERIFIERS) - {kind.verifier for kind in KINDS}
     missing -= set() if confine.unusable() is None else {"python_code"}
+    missing -= set() if importlib.util.find_spec("reasoning_gym") else {"reasoning_gym"}
     assert not missing, f"give {missing} an example in KINDS of tests/verifiers/test_fuzz.py"
 
 
