@@ -166,6 +166,8 @@ def train(steps: int, rows: int = ROWS_P, group: int = GROUP_G, seed: int = 0) -
         answers = sample(model, prompt, end, uniforms_T_N(seed, step, rows, group))
         texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
         rewards_N = torch.tensor([grade(text, GOLD) for text in texts], dtype=torch.float64)
+        # All P rows ask the one problem, yet each is a group of its own, as in the paper's batch of
+        # 128 copies: an answer is compared with the G - 1 drawn beside it, not with all N - 1.
         advantages_N = advantages(rewards_N.view(rows, group)).flatten()
         terms = loss_terms(model, reference, prompt, answers, advantages_N)
         optimizer.zero_grad()

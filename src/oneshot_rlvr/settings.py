@@ -132,16 +132,25 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def unknown_key(key: str, model: type[BaseModel]) -> str:
-    """The sentence for a key that no table has: the nearest key first, then the table's keys."""
+    """The sentence for a key that no table has: the nearest key first, then the table's keys.
+
+    A table that does not exist is matched first: `example.path` means `examples.path`.
+    """
     keys = [field.key for field in fields_of(model)]
     table, _, leaf = key.rpartition(".")
+    tables = list(dict.fromkeys(k.rpartition(".")[0] for k in keys if "." in k))
+    if table and table not in tables:
+        table = next(iter(difflib.get_close_matches(table, tables, n=1, cutoff=0.6)), table)
     siblings = [k for k in keys if k.rpartition(".")[0] == table]
     if not table:  # at the top the tables are candidates as well: [trian] is near [train]
         siblings += sorted({k.partition(".")[0] for k in keys if "." in k})
     leaves = {k.rpartition(".")[2]: k for k in reversed(keys)}
     near = _closest(leaf, {k.rpartition(".")[2]: k for k in siblings})
-    meant = leaves.get(leaf) or near or _closest(leaf, leaves)
+    same = f"{table}.{leaf}"
+    meant = same if same in siblings else leaves.get(leaf) or near or _closest(leaf, leaves)
     hint = f' Did you mean "{meant}"?' if meant else ""
+    if not siblings:
+        return f'unknown key "{key}".{hint} Known tables: {", ".join(tables)}.'
     where = f"Keys of [{table}]" if table else "Known at the top"
     names = ", ".join(s.rpartition(".")[2] for s in siblings)
     return f'unknown key "{key}".{hint} {where}: {names}.'

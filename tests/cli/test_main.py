@@ -169,6 +169,42 @@ def test_a_dry_run_tells_the_memory_and_the_micro_batch_that_fits(capsys):
     parse_recipe(tomllib.loads(out))  # all of it is comments to a reader of recipes
 
 
+BAD_FILES = {
+    "heldout.jsonl": (None, "no such file (looked in "),
+    "empty.jsonl": ("", "holds no examples"),
+    "broken.jsonl": ("{", "line 1: not valid JSON"),
+}
+
+
+@pytest.mark.parametrize(("name", "case"), BAD_FILES.items(), ids=BAD_FILES)
+def test_a_dry_run_refuses_examples_as_training_does(name, case, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "held_out.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    text, words = case
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    given = ("train", "tiny_one_shot", "--examples.path", name)
+    dry, wet = run(capsys, *given, "--dry-run"), run(capsys, *given)
+    assert dry[0] == wet[0] == 2
+    assert words in dry[2]
+    assert dry[2] == wet[2]
+    assert dry[1] == ""
+
+
+def test_a_dry_run_counts_the_examples_and_leaves_those_of_others_alone(
+    capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ONESHOT_DATA_DIR", raising=False)
+    _, out, _ = run(capsys, "train", "tiny_one_shot", "--dry-run")
+    assert "# examples:  1 question\n" in out
+    hub = ("--examples.path", "owner/name")
+    _, out, _ = run(capsys, "train", "tiny_one_shot", *hub, "--dry-run")
+    assert "# examples:  not read, owner/name is on the hub\n" in out
+    _, out, _ = run(capsys, "train", PAPER, "--model.path", "tiny", "--dry-run")
+    assert "# examples:  not read, there is no pi1_r128.parquet here; training needs it\n" in out
+
+
 def test_a_dry_run_without_flags_changes_nothing(capsys):
     _, out, _ = run(capsys, "train", PAPER, "--dry-run")
     first = tomllib.loads(out)

@@ -23,7 +23,7 @@ from oneshot_rlvr.config import (
     to_toml,
 )
 from oneshot_rlvr.errors import ConfigError
-from oneshot_rlvr.settings import is_nullable, type_text, value_from_text
+from oneshot_rlvr.settings import is_nullable, type_text, unknown_key, value_from_text
 
 FIELDS = {field.key: field for field in recipe_fields()}
 
@@ -66,6 +66,27 @@ def test_an_empty_recipe_is_the_published_setting():
 )
 def test_an_unknown_key_at_any_depth_names_the_nearest(data, key, meant):
     assert f'unknown key "{key}". Did you mean "{meant}"?' in message(data)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("example.path", "examples.path"),  # model.path is a path too
+        ("optimiser.learning_rat", "optimizer.learning_rate"),
+        ("evaluation.tests.samples", "evaluation.test.samples"),
+        ("exmples.columsn", "examples.columns"),
+    ],
+)
+def test_a_table_that_does_not_exist_is_matched_before_its_key(key, meant):
+    text = unknown_key(key, Recipe)
+    assert f'Did you mean "{meant}"?' in text
+    assert f"Keys of [{meant.rpartition('.')[0]}]: " in text
+
+
+def test_a_table_like_no_other_lists_the_tables():
+    text = unknown_key("zzz.path", Recipe)
+    assert "Known tables: model, " in text
+    assert "[zzz]" not in text
 
 
 def test_an_unknown_key_like_no_other_lists_its_table():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import oneshot_rlvr
+from oneshot_rlvr.cli import VERBS
 from oneshot_testing import markdown_rows
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,12 @@ def resolve(file: str, name: str) -> object:
     return attrgetter(name)(importlib.import_module(f"oneshot_rlvr.{module}"))
 
 
+def defines(file: Path, name: str) -> bool:
+    """Whether a file outside the package, such as a test, has that name at its top level."""
+    text = file.read_text(encoding="utf-8")
+    return re.search(rf"^(?:def |class )?{name}\b", text, re.MULTILINE) is not None
+
+
 def test_the_pages_are_found():
     assert len(PAGES) >= 30
     assert len(LINK.findall(README)) >= 20
@@ -71,7 +78,9 @@ def test_paths_of_rooms_and_files_that_are_named_exist(page):
             continue  # a run's folders
         assert exists(path, page), path
         if name and path.endswith(".py") and (PACKAGE / path).is_file():
-            assert resolve(path, name), f"{path}:{name}"
+            assert resolve(path, name) is not None, f"{path}:{name}"
+        elif name:
+            assert defines(ROOT / path, name), f"{path} has no {name}"
 
 
 @pytest.mark.parametrize(("file", "name"), sorted(set(PLACE.findall(WALK))))
@@ -79,7 +88,7 @@ def test_every_name_of_the_walk_exists(file, name):
     assert resolve(file, name) is not None
 
 
-def test_the_walk_has_the_call_tree_of_a_step_in_25_lines():
+def test_the_walk_has_the_call_tree_of_a_step_on_one_screen():
     assert len(TREE) <= 25
     assert len(PLACE.findall("\n".join(TREE))) >= 20
 
@@ -106,6 +115,36 @@ def test_readme_names_where_to_add_everything_and_stays_short():
     assert wanted <= set(rows)
 
 
+ADDING = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
+REGISTRIES = {
+    "verb": "cli/__init__.py:VERBS",
+    "verifier": "verifiers/__init__.py:VERIFIERS",
+    "algorithm": "algorithms/__init__.py:ALGORITHMS",
+    "selection score": "selection/__init__.py:SCORES",
+    "engine": "rollouts/__init__.py:ENGINES",
+    "figure": "report/figures/__init__.py:FIGURES",
+    "reward arm": "rewards/__init__.py:ARMS",
+}
+
+
+@pytest.mark.parametrize("kind", [*REGISTRIES, "kernel", "benchmark"])
+def test_what_can_be_added_has_its_places_and_a_command_whose_tests_exist(kind):
+    part = ADDING.partition(f"\n## {kind.capitalize()}\n")[2].partition("\n## ")[0]
+    assert f"`{REGISTRIES.get(kind, '')}`" in part or kind not in REGISTRIES
+    (command,) = re.findall(r"^ +python -m pytest -q (tests/.+)$", part, re.MULTILINE)
+    for path in re.findall(r"tests/[\w/.]+", command):
+        assert (ROOT / path).exists(), path
+    places = PATH.findall(part)
+    assert len(places) >= 3, f"docs/adding.md tells {len(places)} places for a {kind}"
+    for path, _ in places:
+        assert re.search("NAME|SUBJECT", path) or exists(path, ROOT / "docs" / "x"), path
+
+
+def test_the_page_of_places_stays_short_and_readme_leads_to_it():
+    assert len(ADDING.splitlines()) <= 120
+    assert "(docs/adding.md)" in README
+
+
 def test_the_map_has_every_room_and_no_other():
     drawn = README.partition("## Map")[2].partition("Imports go down")[0]
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
@@ -113,6 +152,13 @@ def test_the_map_has_every_room_and_no_other():
     assert set(re.findall(r"(\w+)/ ", "\n".join(lines))) == rooms
     files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     assert files <= set(re.findall(r"\w+", lines[-1]))
+
+
+def test_every_verb_has_an_example_on_the_page_of_verbs():
+    shown = re.findall(
+        r"^    oneshot (\w+)", (ROOT / "docs" / "using.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert set(shown) == set(VERBS), f"docs/using.md and VERBS differ in {set(shown) ^ set(VERBS)}"
 
 
 def test_agents_is_one_page_that_contributing_links_to():

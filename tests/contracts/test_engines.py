@@ -37,7 +37,10 @@ def policy():
 
 
 def test_the_registry_holds_the_engines_that_ship():
-    assert set(ENGINES) == {"auto", "shared_prefix", "hf", "scripted", "vllm"}
+    ship = {"auto", "shared_prefix", "hf", "scripted", "vllm"}
+    assert set(ENGINES) == ship, (
+        f"rollouts/__init__.py:ENGINES and the names in this test differ in {set(ENGINES) ^ ship}"
+    )
 
 
 @pytest.mark.parametrize("name", ALL_ENGINES)

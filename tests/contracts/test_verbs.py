@@ -1,4 +1,7 @@
-"""Every verb of the package and every command that does work is a file of `verbs/`."""
+"""Every verb of the package and every command that does work is a file of `verbs/`.
+
+docs/adding.md has all the places of a new one.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,11 +61,17 @@ def imported_by(module: str) -> set[str]:
 
 @pytest.mark.parametrize("name", [c for c in commands() if c not in WITHOUT_A_VERB])
 def test_a_command_that_does_work_asks_the_verb_of_its_name(name):
+    if name not in files():
+        pytest.fail(
+            f"the command {name} has no verbs/{name}.py; write it, or say in WITHOUT_A_VERB of "
+            "this test why it needs none"
+        )
     function = getattr(importlib.import_module(f"oneshot_rlvr.verbs.{name}"), name)
-    assert function.__doc__
+    assert function.__doc__, f"verbs/{name}.py:{name} has no docstring"
     asked = imported_by(cli.VERBS[name])
     # `evaluate` asks through the sides of a comparison, of which there may be one alone.
-    assert f"oneshot_rlvr.verbs.{'compare' if name == 'evaluate' else name}" in asked
+    wanted = f"oneshot_rlvr.verbs.{'compare' if name == 'evaluate' else name}"
+    assert wanted in asked, f"{cli.VERBS[name]} does not import {wanted}"
 
 
 def test_the_exceptions_are_commands_without_a_file_of_their_own():
@@ -83,10 +93,31 @@ def test_a_way_of_evaluating_is_a_file_that_the_command_asks(name):
 
 
 def test_the_room_holds_verbs_their_ways_and_what_they_share_and_its_page_names_them():
-    assert files() == (set(commands()) - set(WITHOUT_A_VERB)) | set(WAYS) | SHARED
+    known = (set(commands()) - set(WITHOUT_A_VERB)) | set(WAYS) | SHARED
+    assert not files() - known, (
+        f"verbs/ has {files() - known}: give a verb its line in cli/__init__.py:VERBS; a way of "
+        "evaluating stands in WAYS, what verbs share in SHARED of this test"
+    )
+    assert not known - files(), f"verbs/ has no file for {known - files()}"
     assert verbs.__doc__ is not None
     named = {line.split(".py")[0] for line in verbs.__doc__.splitlines() if ".py " in line}
-    assert named == files()
+    assert named == files(), (
+        f"the docstring of verbs/__init__.py and the room differ in {named ^ files()}"
+    )
+
+
+def test_every_file_of_the_room_has_its_layer():
+    contracts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    (layers,) = [
+        contract["layers"]
+        for contract in contracts["tool"]["importlinter"]["contracts"]
+        if contract.get("containers") == ["oneshot_rlvr.verbs"]
+    ]
+    placed = {name.strip() for layer in layers for name in layer.split("|")}
+    assert placed == files(), (
+        f"the layers of oneshot_rlvr.verbs in pyproject.toml and the room differ in "
+        f"{placed ^ files()}"
+    )
 
 
 def test_verbs_print_nothing():

@@ -17,10 +17,13 @@ PAGES = Path(__file__).parents[2] / "docs" / "verifiers"
 
 
 def test_every_kind_has_a_page_and_every_reason_is_told():
-    assert {page.stem for page in PAGES.glob("*.md")} == {*VERIFIERS, "README"}
+    pages = {page.stem for page in PAGES.glob("*.md")} - {"README"}
+    missing, unknown = set(VERIFIERS) - pages, pages - set(VERIFIERS)
+    assert not missing, f"write docs/verifiers/NAME.md for {missing} (docs/adding.md)"
+    assert not unknown, f"docs/verifiers/ has pages on {unknown}, which are not registered"
     overview = (PAGES / "README.md").read_text("utf-8")
     for name in (*VERIFIERS, *Reason):
-        assert name in overview
+        assert name in overview, f"docs/verifiers/README.md has no row for {name}"
 
 
 @pytest.mark.parametrize("kind", list(VERIFIERS))
@@ -33,12 +36,19 @@ def test_the_examples_of_a_page_are_accepted_and_rejected_as_it_says(
         pytest.importorskip("chess", reason="the extra `chess` (GPL-3) is not installed")
     if kind == "reasoning_gym":
         pytest.importorskip("reasoning_gym", reason="its extra is not installed")
-    page = (PAGES / f"{kind}.md").read_text("utf-8")
+    file = PAGES / f"{kind}.md"
+    if not file.is_file():
+        pytest.fail(f"write docs/verifiers/{kind}.md (docs/adding.md says what is in it)")
+    page = file.read_text("utf-8")
     for name, source in re.findall(r"```python\n# (\w+)\.py\n(.*?)```", page, re.DOTALL):
         (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
         monkeypatch.syspath_prepend(str(tmp_path))
         sys.modules.pop(name, None)
-    accepted, rejected = re.findall(r"```jsonl\n(.*?)\n```", page, re.DOTALL)
+    blocks = re.findall(r"```jsonl\n(.*?)\n```", page, re.DOTALL)
+    assert len(blocks) == 2, (
+        f"{file.name} has {len(blocks)} blocks of jsonl; wanted two: accepted, rejected"
+    )
+    accepted, rejected = blocks
     rows = [json.loads(line) for line in (accepted + "\n" + rejected).splitlines()]
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -46,11 +56,15 @@ def test_the_examples_of_a_page_are_accepted_and_rejected_as_it_says(
     verdicts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected = [row.get("reason", "correct") for row in rows]
     assert [v["reason"] for v in verdicts] == expected
-    assert expected.count("correct") >= 3
-    assert len(expected) - expected.count("correct") >= 3
+    right = expected.count("correct")
+    wanted = (
+        f"docs/verifiers/{kind}.md shows {right} accepted and {len(rows) - right} rejected rows; "
+    )
+    assert min(right, len(rows) - right) >= 3, wanted + "wanted three of each at least"
     options = get_verifier(kind).options
     told = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    assert options - {"sandbox"} <= told | {"isolation"}
+    untold = options - {"sandbox"} - told - {"isolation"}
+    assert not untold, f"docs/verifiers/{kind}.md has no row for the options {untold}"
 
 
 def test_the_scores_on_the_page_of_rewards_are_those_that_verify_gives(capsys, tmp_path):
@@ -66,4 +80,4 @@ def test_the_scores_on_the_page_of_rewards_are_those_that_verify_gives(capsys, t
     assert [v["score"] for v in verdicts] == pytest.approx(expected, abs=1e-4)
     assert len(expected) >= 5
     for name in ARMS:
-        assert f"`{name}`" in page
+        assert f"`{name}`" in page, f"docs/rewards.md has no row for the arm {name}"

@@ -1,15 +1,18 @@
 """What every verifier promises, checked for every entry of the registry.
 
-A new kind adds an example to EXAMPLES, and a function for `custom` stands in this file's twin.
+A new kind adds an example to EXAMPLES and ALL_AT_ONCE; docs/adding.md has all the places. A new
+file that is no kind is a name in HELPERS.
 """
 
 import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from oneshot_rlvr import verifiers as room
 from oneshot_rlvr.config import RewardConfig
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.rewards import Scorer
@@ -83,9 +86,31 @@ ALL_AT_ONCE = {
 }
 
 
+HELPERS = {
+    "base", "bases", "boxed", "chains", "concluding", "expressions", "extraction", "fences",
+    "grammar", "layout", "matching", "names", "numbers", "open_problems", "proof", "quantity",
+    "scoring", "spelling", "stated_units", "statements", "symbolic", "trailing_units",
+    "unevaluated", "unit_names", "units", "values", "words",
+}  # fmt: skip
+"""Files of the room that are no kind: what several kinds are made of."""
+
+
 def test_every_kind_has_an_example_here():
-    assert set(EXAMPLES) == set(ALL_AT_ONCE) == set(VERIFIERS)
-    assert len(VERIFIERS) >= 11
+    for name, table in (("EXAMPLES", EXAMPLES), ("ALL_AT_ONCE", ALL_AT_ONCE)):
+        missing, unknown = set(VERIFIERS) - set(table), set(table) - set(VERIFIERS)
+        assert not missing, f"give {missing} a row in {name} of tests/contracts/test_verifiers.py"
+        assert not unknown, f"{name} has {unknown}, which verifiers/__init__.py:VERIFIERS has not"
+
+
+def test_every_file_of_the_room_is_a_registered_kind_or_a_helper():
+    files = {path.stem for path in Path(room.__file__).parent.glob("*.py")} - {"__init__"}
+    kinds = {target.partition(":")[0].rpartition(".")[2] for target in VERIFIERS.values()}
+    assert not files - kinds - HELPERS, (
+        f"verifiers/ has {files - kinds - HELPERS}: register a kind in "
+        "verifiers/__init__.py:VERIFIERS, or name a helper in HELPERS of this test"
+    )
+    assert not HELPERS - files, f"HELPERS names {HELPERS - files}, which verifiers/ has not"
+    assert not HELPERS & kinds, f"{HELPERS & kinds} are registered and no helpers"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,6 +131,8 @@ def example(request):
         pytest.importorskip("chess", reason="the extra `chess` (GPL-3) is not installed")
     if kind == "reasoning_gym":
         pytest.importorskip("reasoning_gym", reason="its extra is not installed")
+    if kind not in EXAMPLES or kind not in ALL_AT_ONCE:
+        pytest.fail(f"give {kind} a row in EXAMPLES and in ALL_AT_ONCE of {Path(__file__).name}")
     question, gold, extra = EXAMPLES[kind]
     return Example(f"{kind}-1", question, gold, kind, extra=extra)
 

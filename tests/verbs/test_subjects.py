@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oneshot_rlvr.config import BenchmarkConfig, Recipe, parse_recipe
-from oneshot_rlvr.errors import ConfigError, ModelError, RunError
+from oneshot_rlvr.errors import ConfigError, DataError, ModelError, RunError
 from oneshot_rlvr.records import RunWriter
 from oneshot_rlvr.verbs.subjects import Subject, find_benchmark, find_model
 
@@ -48,6 +48,19 @@ def test_a_run_that_does_not_exist_is_not_looked_for_on_the_hub(tmp_path, monkey
         find_model("runs/two")
 
 
+@pytest.mark.parametrize(
+    "name", ["runs/two", "./two", "/no/such/two", "some/where/two", "runs/a/b"]
+)
+def test_a_path_is_no_hub_s_name_where_there_is_no_folder_of_runs_either(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="no run or model at ") as told:
+        find_model(name)
+    there = "there is no folder" if name != "./two" else "has nothing in it"
+    assert there in str(told.value)
+
+
 def test_any_other_model_goes_with_the_defaults():
     assert find_model("Qwen/Qwen2.5-Math-1.5B") == Subject("Qwen/Qwen2.5-Math-1.5B", Recipe())
 
@@ -76,4 +89,21 @@ def test_a_file_of_examples_is_a_benchmark(tmp_path):
     file.write_text('{"question": "1+1?", "answer": "2"}\n')
     benchmark, config = find_benchmark(str(file), Recipe(), {})
     assert config == BenchmarkConfig(benchmark="file", path=str(file))
+    assert [example.answer for example in benchmark.examples] == ["2"]
+
+
+def test_a_file_that_is_not_there_is_told_missing_with_the_nearest_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ONESHOT_DATA_DIR", raising=False)
+    Path("held_out.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    with pytest.raises(DataError, match=r"held_outt\.jsonl: no such file \(looked in ") as told:
+        find_benchmark("held_outt.jsonl", Recipe(), {})
+    assert str(told.value).endswith('Did you mean "held_out.jsonl"?')
+    with pytest.raises(ConfigError, match='Did you mean "math500"'):
+        find_benchmark("maths500", Recipe(), {})
+
+
+def test_a_file_of_examples_is_found_in_the_folder_of_data(tmp_path):
+    (tmp_path / "own.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    benchmark, _ = find_benchmark("own.jsonl", Recipe(), {}, tmp_path)
     assert [example.answer for example in benchmark.examples] == ["2"]

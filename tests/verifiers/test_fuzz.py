@@ -4,11 +4,11 @@
 runs 100,000).
 """
 
+import importlib.util
 import os
 import sys
 import time
 from decimal import Decimal
-from importlib.util import find_spec
 
 import psutil
 import pytest
@@ -17,7 +17,6 @@ from hypothesis import example as also
 from hypothesis import strategies as st
 
 from oneshot_rlvr.config import RewardConfig
-from oneshot_rlvr.examples import load_file
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers import VERIFIERS, get_verifier
@@ -29,6 +28,7 @@ TEXTS = int(os.environ.get("ONESHOT_FUZZ_EXAMPLES", "2000"))
 DEADLINE_SECONDS = 2.0
 
 START = "rnbqkbnr/pppppppp/8/8/8/8/PPPPPPPP/RNBQKBNR w KQkq - 0 1"
+SUM = '{"question": "What is 2 + 3?", "answer": "5", "metadata": {}}'
 KINDS = [
     Example("0", "q", r"\frac{1}{2}", "math_answer"),
     Example("1", "q", r"\frac{1}{2}", "math_answer", extra={"extraction": "lenient"}),
@@ -43,9 +43,10 @@ KINDS = [
     Example("10", "q", "", "custom", extra={"function": "fuzz_grader:grade"}),
     Example("11", "q", "e4", "chess_move", extra={"fen": START, "extraction": "lenient"}),
     Example("12", "q", "", "python_code", extra={"tests": "assert f(1) == 2"}),
+    Example("13", "q", "5", "reasoning_gym", extra={"generator": "chain_sum", "entry": SUM}),
 ]
-if find_spec("reasoning_gym") is not None:  # an extra
-    KINDS += [load_file("reasoning_gym:countdown?seed=1&size=1")[0]]
+if importlib.util.find_spec("reasoning_gym") is None:
+    KINDS = [kind for kind in KINDS if kind.verifier != "reasoning_gym"]
 if confine.unusable() is not None:  # its refusal is tested in test_sandbox_attacks.py
     KINDS = [kind for kind in KINDS if kind.verifier != "python_code"]
 
@@ -99,8 +100,9 @@ def scorer(_grader):
 
 def test_every_kind_meets_every_text():
     missing = set(VERIFIERS) - {kind.verifier for kind in KINDS}
-    here = {"python_code"} if confine.unusable() is not None else set()
-    assert missing <= here | ({"reasoning_gym"} if find_spec("reasoning_gym") is None else set())
+    missing -= set() if confine.unusable() is None else {"python_code"}
+    missing -= set() if importlib.util.find_spec("reasoning_gym") else {"reasoning_gym"}
+    assert not missing, f"give {missing} an example in KINDS of tests/verifiers/test_fuzz.py"
 
 
 @settings(lax, max_examples=max(1, TEXTS // len(KINDS)))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.cli.parser import Parser
 from oneshot_rlvr.cli.terminal import say
+
+if TYPE_CHECKING:
+    from oneshot_rlvr.config import Recipe
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -35,7 +39,8 @@ def add_parser(subparsers: Any) -> Parser:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the resolved recipe, batch sizes and an estimate of memory; stop",
+        help="read the examples, print the resolved recipe, batch sizes and an estimate of "
+        "memory; stop",
     )
     # Written like the recipe's keys, so that they are read and told like these.
     for option, key, text in (
@@ -66,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = load_recipe(args.recipe, overrides(args))
     if args.dry_run:
-        say(dry_run_text(recipe), end="", flush=True)
+        examples = _examples_told(recipe, args)
+        say(f"{dry_run_text(recipe)}# {examples}\n", end="", flush=True)
         from oneshot_rlvr.train.footprint import described
 
         say("".join(f"# {line}\n" for line in described(recipe)), end="")
@@ -96,6 +102,28 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_run(result.directory, reused=result.reused)
     return 0
+
+
+def _examples_told(recipe: Recipe, args: argparse.Namespace) -> str:
+    """How many examples there are. The error of training where they cannot be read.
+
+    Without the network: a hub's are not read. A packaged recipe may be looked at before the data
+    are here, so that of its own path this is told only.
+    """
+    from oneshot_rlvr.cli.recipe_flags import given_flags
+    from oneshot_rlvr.examples import load_examples
+    from oneshot_rlvr.examples.readers import is_missing, on_hub
+
+    path = recipe.examples.path
+    if path is not None and on_hub(path):
+        return f"examples:  not read, {path} is on the hub"
+    own = not Path(args.recipe).is_file() and not {"--examples.path", "--base"} & {
+        *given_flags(args)
+    }
+    if path is not None and own and is_missing(path):
+        return f"examples:  not read, there is no {path} here; training needs it"
+    count = len(load_examples(recipe.examples))
+    return f"examples:  {count:,} {'question' if count == 1 else 'questions'}"
 
 
 def _again(args: argparse.Namespace) -> list[str]:

@@ -97,6 +97,21 @@ def locate(path: str, folders: Sequence[Path] = ()) -> Path | None:
     return next((c for c in candidates if c.exists()), None)
 
 
+def on_hub(path: str) -> bool:
+    """Whether `read_rows` would ask the network for it."""
+    return path.startswith("hub:") or (is_missing(path) and _names_hub(path))
+
+
+def is_missing(path: str) -> bool:
+    """Whether it names a file or folder that is not here."""
+    return not path.startswith(("hub:", PREFIX)) and locate(path) is None
+
+
+def names_a_file(path: str) -> bool:
+    """Whether a name ends as files of examples do, be it there or not."""
+    return _suffix(Path(path)) in READERS
+
+
 def read_jsonl(path: Path) -> list[Row]:
     """One JSON object a line; blank lines count but hold nothing. Errors name line and field."""
     rows = []

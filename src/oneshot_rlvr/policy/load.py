@@ -230,7 +230,7 @@ def _source(path: str) -> str:
         return str(local)
     if local.exists():
         raise ModelError(f'model.path "{path}" is a file; give the model\'s directory.')
-    if path.startswith((".", "/", "~")) or path.count("/") > 1:
+    if path.startswith((".", "/", "~", "runs/")) or path.count("/") > 1:
         raise ModelError(
             f'model.path "{path}" does not exist; give an existing directory, a hub name such as '
             '"Qwen/Qwen2.5-Math-1.5B", or "tiny".'

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from oneshot_rlvr.evaluation import Benchmark
 
 TINY_RECIPE = "tiny_one_shot"
+RUNS = "runs"
+"""The folder below which runs go that are given no directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,9 @@ def find_model(model: str | Path) -> Subject:
             rollouts = recipe.rollouts.model_copy(update={"vllm": vllm})
             recipe = recipe.model_copy(update={"model": wide, "rollouts": rollouts})
         return Subject(str(weights), recipe, run)
-    # `runs/x` could be a hub name; where `runs` is a folder here, it is a run that does not exist,
-    # and asking the hub for it would cost minutes of retries.
-    if not path.exists() and path.parent != Path() and path.parent.is_dir():
-        raise ModelError(f"no run or model at {path}; {path.parent} has {_names_in(path.parent)}.")
+    # Asking the hub for a run that does not exist would cost minutes of retries.
+    if not path.expanduser().exists() and _is_local(str(model)):
+        raise ModelError(f"no run or model at {path}; {_what_is_there(path.expanduser().parent)}.")
     return Subject(str(model), Recipe())
 
 
@@ -115,9 +116,12 @@ def find_benchmark(
 
     from oneshot_rlvr.config import BenchmarkConfig
     from oneshot_rlvr.evaluation import BENCHMARKS, load_benchmark
+    from oneshot_rlvr.examples.readers import names_a_file
     from oneshot_rlvr.settings import explain
 
-    is_file = name not in BENCHMARKS and not name.endswith(".toml") and Path(name).is_file()
+    is_file = name not in BENCHMARKS and not name.endswith(".toml")
+    # One that is not there is looked for, and told missing, as a file of training examples is.
+    is_file = is_file and (Path(name).is_file() or names_a_file(name))
     own = {"benchmark": "file", "path": name} if is_file else {"benchmark": name}
     test = recipe.evaluation.test
     tested = test is not None and test.benchmark == name and not bare
@@ -172,6 +176,24 @@ def given_settings(
         "max_new_tokens": max_new_tokens,
     }
     return {key: value for key, value in settings.items() if value is not None}
+
+
+def _is_local(name: str) -> bool:
+    """Whether a name can only be a path: no hub's `owner/name`, or below a folder that is here, or
+    below `runs`, where runs go."""
+    path = Path(name)
+    return (
+        name.startswith((".", "/", "~"))
+        or len(path.parts) > 2
+        or (len(path.parts) == 2 and (path.parts[0] == RUNS or path.parent.is_dir()))
+    )
+
+
+def _what_is_there(folder: Path) -> str:
+    if folder.is_dir():
+        return f"{folder} has {_names_in(folder)}"
+    place = "" if folder.is_absolute() else f" in {Path.cwd()}"
+    return f"there is no folder {folder}{place}"
 
 
 def _names_in(directory: Path, limit: int = 5) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.verbs.report import report
+from oneshot_rlvr.verbs.subjects import RUNS
 
 if TYPE_CHECKING:
     from oneshot_rlvr.config import Recipe
@@ -76,7 +77,7 @@ def run_directory(recipe: Recipe, out: str | Path | None) -> Path:
             f'name is "{recipe.name}", which cannot name a directory under runs/; rename the '
             "recipe or give the directory (--out DIR)."
         )
-    return Path("runs") / recipe.name
+    return Path(RUNS) / recipe.name
 
 
 def _report_is_stale(directory: Path) -> bool:
