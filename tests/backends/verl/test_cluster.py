@@ -136,6 +136,7 @@ def test_grpo_as_a_job_of_a_cluster_that_is_only_starting(head, tmp_path, same_r
         "reward.random_share": 0.5,
         "reward.format_penalty": 0.25,
         "reward.length_penalty": 0.5,
+        "algorithm.std_floor": 0.0,
         "reward.length_free_tokens": 0,
         "reward.length_full_tokens": 48,
     }

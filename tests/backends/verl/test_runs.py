@@ -255,7 +255,7 @@ def test_two_ranks_stopped_and_resumed_keep_every_step(tmp_path, same_rewards):
 
     changes = {
         "backend.gpus_per_node": 2, "train.steps": 6, "train.keep_checkpoints": 2,
-        "reward.arm": "format_only", "reward.length_penalty": 0.5,
+        "reward.arm": "format_only", "reward.length_penalty": 0.5, "algorithm.std_floor": 0.0,
         "reward.length_full_tokens": 96,
     }  # fmt: skip
     stopping = Stopping()
