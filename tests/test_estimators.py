@@ -128,7 +128,7 @@ def test_a_perfect_score_keeps_a_width_that_questions_set():
     assert perfect.low == pytest.approx(wilson(20, 20).low)
 
 
-# Coverage: benchmarks/interval_coverage.py simulates it over the whole grid; here its hard corners.
+# Coverage: benchmarks/intervals.py simulates it over the whole grid; here its hard corners.
 
 
 @pytest.mark.parametrize(("questions", "mean", "concentration"), [(30, 0.05, 0.5), (40, 0.3, 2)])

@@ -4,7 +4,7 @@ Pure numpy and scipy.special: arrays in, numbers out. Shapes: Q questions, K ans
 avg@K and pass@k are different quantities: avg@K is the expected share of right answers, pass@k
 the chance that at least one of k answers is right. Nothing here reads files or draws figures.
 
-How often each interval holds the truth is simulated by benchmarks/interval_coverage.py and told in
+How often each interval holds the truth is simulated by benchmarks/intervals.py and told in
 docs/evaluation.md. Sources: Wilson, JASA 1927; Chen et al. 2021 (arXiv 2107.03374), equation 1, for
 pass@k; Franco et al. 2019 (doi 10.1093/jssam/smy019) for Wilson with an effective sample size;
 Bonett and Price 2012 (doi 10.3102/1076998611411915) for paired shares.
@@ -255,7 +255,7 @@ def paired_difference(
     difference of d is not as likely as one of -d although nothing differs (1 answer against 8 of a
     question that is right nine times of ten), and swapping sides calls up to a fifth of such
     comparisons significant. The p-value is then that of the interval's own t test, with its two
-    differences of size 1 / samples, `samples` being the fewer (benchmarks/interval_coverage.py tells how
+    differences of size 1 / samples, `samples` being the fewer (benchmarks/intervals.py tells how
     often it errs).
     """
     interval = paired_interval(before_Q, after_Q, confidence, samples)
