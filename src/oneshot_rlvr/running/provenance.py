@@ -11,12 +11,13 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.config import Recipe, fingerprint
+from oneshot_rlvr.evaluation import Benchmark
 from oneshot_rlvr.running.prepare import Prepared
 from oneshot_rlvr.types import Example
 
@@ -24,23 +25,13 @@ PACKAGES = ("oneshot-rlvr", "torch", "transformers", "tokenizers", "numpy", "mat
 
 
 def describe(recipe: Recipe, ready: Prepared, threads: int) -> dict[str, Any]:
-    """run.json's "info"."""
+    """run.json's "info" of a run in this process."""
     policy = ready.policy
-    return {
-        "name": recipe.name,
-        "fingerprint": fingerprint(recipe),
-        "recipe": recipe.model_dump(mode="json"),
-        "derived": recipe.derived(),
-        "examples": [asdict(example) for example in ready.examples],
-        "held_out": {
-            name: {
-                "benchmark": benchmark.name,
-                "questions": len(benchmark.examples),
-                "sha256": digest(benchmark.examples),
-            }
-            for name, benchmark in ready.benchmarks.items()
-        },
-        "model": {
+    return about(
+        recipe,
+        ready.examples,
+        ready.benchmarks,
+        model={
             "name": policy.name,
             # Which commit of the hub an unset model.revision meant.
             "hub_commit": getattr(policy.model.config, "_commit_hash", None),
@@ -48,8 +39,33 @@ def describe(recipe: Recipe, ready: Prepared, threads: int) -> dict[str, Any]:
             "dtype": str(policy.dtype).removeprefix("torch."),
             "device": str(policy.device),
         },
-        "engine": ready.engine.name,
-        "threads": threads,
+        engine=ready.engine.name,
+        threads=threads,
+    )
+
+
+def about(
+    recipe: Recipe,
+    examples: Sequence[Example],
+    benchmarks: Mapping[str, Benchmark],
+    **own: Any,
+) -> dict[str, Any]:
+    """What is told of every run, wherever it runs, with what its backend says of its `own`."""
+    return {
+        "name": recipe.name,
+        "fingerprint": fingerprint(recipe),
+        "recipe": recipe.model_dump(mode="json"),
+        "derived": recipe.derived(),
+        "examples": [asdict(example) for example in examples],
+        "held_out": {
+            name: {
+                "benchmark": benchmark.name,
+                "questions": len(benchmark.examples),
+                "sha256": digest(benchmark.examples),
+            }
+            for name, benchmark in benchmarks.items()
+        },
+        **own,
         "seed": recipe.train.seed,
         "versions": versions(),
         "machine": machine(),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from oneshot_rlvr.backends.verl.inputs import (
 from oneshot_rlvr.backends.verl.jobs_api import JobsApi
 from oneshot_rlvr.backends.verl.training import Training
 from oneshot_rlvr.backends.verl.translate import Target, translate
-from oneshot_rlvr.config import Recipe, fingerprint
+from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import ConfigError, RunError
 from oneshot_rlvr.records import Run, RunWriter
 from oneshot_rlvr.report.model_card import run_card
@@ -140,34 +140,21 @@ def _setting(recipe: Recipe, out: Path) -> Setting:
 
 def _info(recipe: Recipe, inputs: Inputs, setting: Setting) -> dict[str, Any]:
     """run.json's "info", as `provenance.describe` gives it for a local run."""
-    from oneshot_rlvr.running.provenance import digest, machine, versions
+    from oneshot_rlvr.running.provenance import about
 
-    return {
-        "name": recipe.name,
-        "fingerprint": fingerprint(recipe),
-        "recipe": recipe.model_dump(mode="json"),
-        "derived": recipe.derived(),
-        "examples": [asdict(example) for example in inputs.examples],
-        "held_out": {
-            name: {
-                "benchmark": benchmark.name,
-                "questions": len(benchmark.examples),
-                "sha256": digest(benchmark.examples),
-            }
-            for name, benchmark in inputs.benchmarks.items()
-        },
-        "model": {
+    return about(
+        recipe,
+        inputs.examples,
+        inputs.benchmarks,
+        model={
             "name": recipe.model.path,
             "dtype": setting.target.dtype,
             "device": setting.target.device,
         },
-        "engine": f"verl, {setting.target.engine}",
-        "backend": {"name": "verl", "versions": setting.versions},
-        "threads": recipe.train.threads,
-        "seed": recipe.train.seed,
-        "versions": versions(),
-        "machine": machine(),
-    }
+        engine=f"verl, {setting.target.engine}",
+        backend={"name": "verl", "versions": setting.versions},
+        threads=recipe.train.threads,
+    )
 
 
 def _catch_up(
