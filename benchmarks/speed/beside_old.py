@@ -48,30 +48,44 @@ def main() -> int:
     sides = {"old": args.old.resolve(), "new": args.new.resolve()}
     slow = []
     with tempfile.TemporaryDirectory() as cache:
-        for number, checkout in enumerate(sides.values()):
-            _run(checkout, f"{cache}/{number}", args)  # compiles
-        taken: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-        for turn in range(args.turns):
-            order = list(sides) if turn % 2 == 0 else list(sides)[::-1]
-            for name in order:
-                number = list(sides).index(name)
-                taken[name].append(_run(sides[name], f"{cache}/{number}", args))
-    for case in [key for key in taken["new"][0] if not key.endswith(" cpu")]:
-        cells = [f"{case:24}"]
-        for key in (case, f"{case} cpu"):
-            pairs = zip(taken["new"], taken["old"], strict=True)
-            ratios = [new[key] / old[key] for new, old in pairs]
-            cells.append(f"{median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
-            if key == case and args.limit and median(ratios) > args.limit:
-                slow.append(case)
-        seconds = median(new[case] for new in taken["new"])
-        print(f"{cells[0]} new/old {cells[1]}, CPU {cells[2]}; new {seconds:.3f} s")
+        for cases in _groups(args.cases):
+            for name, checkout in sides.items():
+                _run(checkout, f"{cache}/{name}", args, cases)  # compiles
+            taken: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+            for turn in range(args.turns):
+                for name in list(sides) if turn % 2 == 0 else list(sides)[::-1]:
+                    taken[name].append(_run(sides[name], f"{cache}/{name}", args, cases))
+            slow += [case for case in cases if _row(case, taken) > (args.limit or float("inf"))]
     if slow:
         print(f"above {args.limit}: {', '.join(slow)}")
     return int(bool(slow))
 
 
-def _run(checkout: Path, cache: str, args: argparse.Namespace) -> dict[str, float]:
+def _groups(cases: list[str]) -> list[list[str]]:
+    """Cases that one process measures together: a step and its update, else one alone."""
+    groups: dict[str, list[str]] = {}
+    for case in cases:
+        key = case if case.startswith("sampling") else case.split("-")[1]
+        groups.setdefault(key, []).append(case)
+    return list(groups.values())
+
+
+def _row(case: str, taken: dict[str, list[dict[str, float]]]) -> float:
+    """Prints a case's ratios as soon as they are there; the median of those of wall time."""
+    cells, medians = [], []
+    for key in (case, f"{case} cpu"):
+        pairs = zip(taken["new"], taken["old"], strict=True)
+        ratios = [new[key] / old[key] for new, old in pairs]
+        medians.append(median(ratios))
+        cells.append(f"{medians[-1]:.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    seconds = median(new[case] for new in taken["new"])
+    print(f"{case:24} new/old {cells[0]}, CPU {cells[1]}; new {seconds:.3f} s", flush=True)
+    return medians[0]
+
+
+def _run(
+    checkout: Path, cache: str, args: argparse.Namespace, cases: list[str]
+) -> dict[str, float]:
     command = [sys.executable, str(Path(__file__).resolve()), "--measure"]
     for name in ("repeats", "rollouts", "threads"):
         command += [f"--{name}", str(getattr(args, name))]
@@ -81,7 +95,7 @@ def _run(checkout: Path, cache: str, args: argparse.Namespace) -> dict[str, floa
         "OMP_NUM_THREADS": str(args.threads),
     }
     done = subprocess.run(
-        [*command, "--cases", *args.cases], env=env, capture_output=True, text=True, check=False
+        [*command, "--cases", *cases], env=env, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise SystemExit(f"{checkout}: {done.stderr}")
