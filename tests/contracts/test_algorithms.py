@@ -85,7 +85,7 @@ def no_twin(name, function):
 
 def twin_policy(name, new, old, a, mask, config, n, t):
     """The policy loss of one token."""
-    if name in ("reinforce", "rloo"):
+    if name in ("reinforce", "rloo", "raft"):
         return -a * new[n, t]
     ratio = np.exp(new[n, t] - old[n, t])
     if name == "gspo":
@@ -153,6 +153,11 @@ def twin_advantages(name, given, config):
         scaled = (result - inside.mean()) / np.sqrt(inside.var(ddof=1) + 1e-8)
         return np.where(mask, scaled, 0.0)
     outcomes = rewards.sum(1)
+    if name == "raft":  # mean over all tokens of this times -log p: the mean over right ones
+        right = sum(outcomes[n] * mask[n].sum() for n in range(len(mask)))
+        for n in range(len(mask)):
+            result[n] = outcomes[n] * mask.sum() / right * mask[n] if right else 0.0
+        return result
     for n in range(len(mask)):
         first = n - n % size
         group = outcomes[first : first + size]

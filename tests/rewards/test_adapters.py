@@ -297,6 +297,14 @@ def test_verl_is_told_that_the_random_arm_needs_a_step():
         compute_score("d", "x", "5", arm="random")
 
 
+@pytest.mark.parametrize("arm", ["majority", "self_certainty"])
+def test_an_arm_that_needs_the_group_or_the_policy_is_refused_where_texts_come_alone(arm):
+    with pytest.raises(ConfigError, match=arm):
+        compute_score("d", "x", "5", arm=arm)
+    with pytest.raises(ConfigError, match=arm):
+        TrlReward(RewardConfig(arm=arm))
+
+
 @pytest.mark.trl
 def test_the_real_trl_trainer_takes_a_step_with_our_rewards(tmp_path):
     trl = pytest.importorskip("trl", reason="TRL is not installed (`make peers`)")

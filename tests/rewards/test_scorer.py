@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 
@@ -140,6 +141,65 @@ def test_a_wrong_label_that_is_right_is_refused():
     config = RewardConfig(arm="wrong_label", wrong_label="208.0", workers=0)
     with Scorer(config, seed=0) as scorer, pytest.raises(ConfigError, match="right answer"):
         scorer.score([rollout("x")], EXAMPLES, step=1)
+
+
+def scored(texts, arm="majority", example="a", row=0, examples=EXAMPLES):
+    given = [rollout(t, row=row, index=n, example=example) for n, t in enumerate(texts)]
+    with Scorer(RewardConfig(arm=arm, workers=0), seed=0) as scorer:
+        return scorer.score(given, examples, step=1)
+
+
+def test_the_majority_is_paid_whether_it_is_right_or_not():
+    graded = scored([r"\boxed{209}", r"\boxed{208}", "nothing", r"\boxed{209}", r"\boxed{209.0}"])
+    assert [g.reward for g in graded] == [1, 0, 0, 1, 1]  # 209.0 did not vote for it, and equals it
+    assert [g.verdict.correct for g in graded] == [False, True, False, False, False]
+
+
+def test_of_equally_frequent_answers_the_first_is_elected():
+    assert [g.reward for g in scored([r"\boxed{3}", r"\boxed{208}"])] == [1, 0]
+
+
+def test_every_group_elects_its_own():
+    given = [rollout(rf"\boxed{{{n}}}", row=row, index=i)
+             for row, answers in enumerate([(1, 1, 2), (2, 2, 1)])
+             for i, n in enumerate(answers)]  # fmt: skip
+    with Scorer(RewardConfig(arm="majority", workers=0), seed=0) as scorer:
+        assert [g.reward for g in scorer.score(given, EXAMPLES, 1)] == [1, 1, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["nothing", "", "\x1b[31m"],  # nobody answers
+        [r"\boxed{9^{9^{9^{9}}}}", r"\boxed{9^{9^{9^{9}}}}", r"\boxed{\frac{}{}}"],
+        [r"\boxed{" + "7" * 3000 + "}"] * 2 + [r"\boxed{x_{y_{z}}}"],
+        [r"\boxed{}", r"\boxed{#### 5}", r"\boxed{<answer>5</answer>}"],
+    ],
+)
+def test_a_majority_that_can_be_no_gold_pays_nobody_and_raises_nothing(texts):
+    rewards = [g.reward for g in scored(texts)]
+    assert set(rewards) <= {0.0, 1.0} and len(rewards) == len(texts)
+
+
+def test_where_no_answer_can_be_a_gold_the_majority_is_refused():
+    code = {"a": Example("a", "f?", "", "regex_match", extra={"pattern": "x"})}
+    with pytest.raises(ConfigError, match="regex_match"):
+        scored(["x", "x"], examples=code)
+
+
+@pytest.mark.parametrize("kind, gold, texts, rewards", [
+    ("numeric", "5 km", [r"\boxed{7 km}", r"\boxed{7000 m}", r"\boxed{7 km}", r"\boxed{7 s}"], [1, 1, 1, 0]),
+    ("exact_match", "red", [r"\boxed{Blue}", r"\boxed{blue}", r"\boxed{red}"], [1, 1, 0]),
+    ("multiple_choice", "B", [r"\boxed{A}", "The answer is (A).", r"\boxed{B}"], [1, 1, 0]),
+])  # fmt: skip
+def test_the_kinds_that_can_vote_do(kind, gold, texts, rewards):
+    extra = {"choices": ["one", "two"]} if kind == "multiple_choice" else {}
+    graded = scored(texts, examples={"a": Example("a", "q", gold, kind, extra=extra)})
+    assert [g.reward for g in graded] == rewards
+
+
+def test_only_the_policy_can_say_how_certain_it_is():
+    assert all(math.isnan(g.reward) for g in scored(["x", r"\boxed{208}"], arm="self_certainty"))
 
 
 def test_a_rollout_of_an_unknown_example_is_an_error():

@@ -23,6 +23,7 @@ ALGORITHMS = Registry(
             "ppo",
             "gspo",
             "cispo",
+            "raft",
         )
     },
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from oneshot_rlvr.config.recipe import Recipe
 
-UNCORRECTED = ("reinforce", "rloo")
+UNCORRECTED = ("reinforce", "rloo", "raft")
 """Their loss is -A log p without a ratio: right for the first update of a step's rollouts only."""
 
 FULL_RATE = 5e-6

@@ -49,6 +49,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # MiniMax 2025, arXiv 2506.13585: no lower bound; it leaves the upper one open, which is that of
     # Khatri et al. 2025 (arXiv 2510.13786): a ratio of 5.
     "cispo": {**_NO_TERMS, "clip_low": 1.0, "clip_high": 4.0},
+    # Dong et al. 2023, arXiv 2304.06767: likelihood of the rewarded rollouts, nothing beside it.
+    "raft": {**_NO_TERMS},
 }
 
 COMPARES_GROUPS = ("grpo", "dr_grpo", "dapo", "rloo", "gspo", "cispo")

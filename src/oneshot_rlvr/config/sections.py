@@ -78,9 +78,12 @@ class ExamplesConfig(Section):
 
 
 class RewardConfig(Section):
-    """How a verdict becomes a reward; the arms other than `outcome` and `score` are controls."""
+    """How a verdict becomes a reward. Arms beside `outcome` and `score` are controls and rivals."""
 
-    arm: str = Field("outcome", description="outcome, score, format_only, random or wrong_label")
+    arm: str = Field(
+        "outcome",
+        description="outcome, score, format_only, random, wrong_label, majority or self_certainty",
+    )
     random_share: Share = Field(0.5, description="arm random: share of rewards that are 1")
     wrong_label: str | None = Field(None, description="arm wrong_label: the gold to use instead")
     timeout_seconds: float = Field(5.0, gt=0, description="deadline of one verdict")

@@ -7,6 +7,7 @@ Not here: sampling, and the sharing of prompts between rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from oneshot_rlvr.policy.recompute import recomputing_layers
 from oneshot_rlvr.policy.shared_forward import response_states
 
 Tokens = Sequence[int]
+_CERTAINTY_PART = 1 << 22  # logits held at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,36 @@ def sequence_logprobs(
     if value_head is not None:
         values_M = value_head(outputs.hidden_states[-1][layout.row_M, column_M])
     return spread(logprobs_M, entropy_M if with_entropy else entropy_M.detach(), layout, values_M)
+
+
+def certainty(
+    model: nn.Module,
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    temperature: float,
+    *,
+    pad_id: int,
+) -> Tensor:
+    """KL(uniform || next-token distribution) before each response token, (N, T) in nats, 0 on
+    padding: logsumexp(z) - mean(z) - log V of the logits z at the temperature. In float32 or wider.
+    """
+    layout = Layout.of(prompts, responses, next(model.parameters()).device)
+    plain = type(model.get_output_embeddings()) is nn.Linear  # type: ignore[operator]
+    if plain and (unsupported(model) is None or plain_head(model)):
+        head: Any = model.get_output_embeddings()  # type: ignore[operator]
+        states_M_D = states(model, prompts, responses, layout, pad_id)
+        kept = max(1, _CERTAINTY_PART // head.weight.shape[0])
+        logits = (head(part_D).float() for part_D in states_M_D.split(kept))
+    else:
+        tokens_N_S, column_M = _right_padded(prompts, responses, layout, pad_id)
+        whole_N_S_V = model(input_ids=tokens_N_S, use_cache=False).logits
+        logits = iter([whole_N_S_V[layout.row_M, column_M].float()])
+    parts = []
+    for logits_M_V in logits:
+        logits_M_V = logits_M_V / temperature
+        guess = math.log(logits_M_V.shape[-1])
+        parts.append(logits_M_V.logsumexp(-1) - logits_M_V.mean(-1) - guess)
+    return layout.spread(torch.cat(parts))
 
 
 def states(

@@ -23,6 +23,8 @@ ARMS = Registry(
         "format_only": "oneshot_rlvr.rewards.arms:FORMAT_ONLY",
         "random": "oneshot_rlvr.rewards.arms:RANDOM",
         "wrong_label": "oneshot_rlvr.rewards.arms:WRONG_LABEL",
+        "majority": "oneshot_rlvr.rewards.arms:MAJORITY",
+        "self_certainty": "oneshot_rlvr.rewards.arms:SELF_CERTAINTY",
     },
 )
 

@@ -7,16 +7,24 @@ format_only  1 for a complete, non-empty box, whatever it holds.
 random       1 with probability `reward.random_share`, whatever the text (arXiv 2506.10947).
 wrong_label  1 for an answer that equals a wrong gold: `reward.wrong_label`, or one made from the
              true gold. The verdict that is recorded stays the one against the true gold.
+majority     1 for an answer that equals the most frequent one of its group, whether right or not:
+             no gold is needed (TTRL, arXiv 2504.16084, section 2.2). Recorded as above.
+self_certainty
+             KL(uniform || policy), mean over the rollout's tokens in nats: how far from a guess the
+             policy is, whatever the text says (INTUITOR, arXiv 2505.19590, equation 4). The trainer
+             computes it (`train/intrinsic.py`).
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from oneshot_rlvr.config import RewardConfig
 from oneshot_rlvr.errors import ConfigError
-from oneshot_rlvr.types import Example, Rollout, Verdict
+from oneshot_rlvr.types import Example, Reason, Rollout, Verdict
 from oneshot_rlvr.verifiers import get_verifier
 from oneshot_rlvr.verifiers.boxed import last_box
 from oneshot_rlvr.verifiers.numbers import plain_number
@@ -38,12 +46,22 @@ class Arm:
     """`rewards(verdicts_N, rollouts_N, examples, config, uniforms_N) -> rewards_N`.
 
     `relabel` gives the example against which this arm's verdicts are made, where that is not the
-    true one; `random` says that the arm reads the uniforms (0 <= u < 1, one per rollout).
+    true one, and `votes` what the group's own answers elect in its place (None: nothing, and no
+    rollout of the group is rewarded); `random` says that the arm reads the uniforms (0 <= u < 1,
+    one per rollout), `intrinsic` that only the policy knows the reward: it is nan until the trainer
+    has said it.
     """
 
     rewards: Rewards
     relabel: Callable[[Example, RewardConfig], Example] | None = None
     random: bool = False
+    votes: Callable[[Sequence[Verdict], Example], Example | None] | None = None
+    intrinsic: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether the reward follows from a rollout's text alone (with its uniform)."""
+        return self.votes is None and not self.intrinsic
 
 
 def outcome(
@@ -93,11 +111,7 @@ def random_reward(
 def with_wrong_label(example: Example, config: RewardConfig) -> Example:
     """The example with a gold that is wrong. ConfigError where none can be made or it is right."""
     label = config.wrong_label if config.wrong_label is not None else made_wrong(example)
-    relabelled = replace(
-        example,
-        answer=label,
-        extra={key: value for key, value in example.extra.items() if key != "golds"},
-    )
+    relabelled = _with_gold(example, label)
     verifier = get_verifier(example.verifier)
     if verifier.check(verifier.stated_gold(relabelled), example).correct:
         raise ConfigError(
@@ -127,8 +141,52 @@ def made_wrong(example: Example) -> str:
     )
 
 
+CAN_VOTE = ("math_answer", "numeric", "exact_match", "multiple_choice")
+"""Kinds whose gold is an answer like any other; elsewhere it is tests, a pattern, a program."""
+
+
+def elected(verdicts: Sequence[Verdict], example: Example) -> Example | None:
+    """The example with its group's most frequent answer as gold; None where nobody answered.
+
+    Answers are counted as they are written, and only those that the verifier could read; of equally
+    frequent ones the first counts (arXiv 2504.16084, section 2.2). What equals the elected one,
+    written otherwise, is then the verifier's to say. ConfigError for a kind without such answers.
+    """
+    if example.verifier not in CAN_VOTE:
+        raise ConfigError(
+            f'reward.arm is "majority" and example {example.id!r} is graded by {example.verifier}, '
+            f"where no answer can be the gold of the others (it can with {', '.join(CAN_VOTE)}). "
+            "Use another arm, or another verifier."
+        )
+    read = (Reason.CORRECT, Reason.MISMATCH)
+    answers = [v.extracted for v in verdicts if v.reason in read and v.extracted]
+    if not answers:
+        return None
+    ((answer, _),) = Counter(answers).most_common(1)
+    return _with_gold(example, answer)
+
+
+def untold(
+    verdicts: Sequence[Verdict],
+    rollouts: Sequence[Rollout],
+    examples: Mapping[str, Example],
+    config: RewardConfig,
+    uniforms: Sequence[float],
+) -> list[float]:
+    """nan: only the policy can say it."""
+    return [math.nan] * len(verdicts)
+
+
+def _with_gold(example: Example, answer: str) -> Example:
+    """The example with another gold, and none beside it."""
+    others = {key: value for key, value in example.extra.items() if key != "golds"}
+    return replace(example, answer=answer, extra=others)
+
+
 OUTCOME = Arm(outcome)
 SCORE = Arm(score)
 FORMAT_ONLY = Arm(format_only)
 RANDOM = Arm(random_reward, random=True)
 WRONG_LABEL = Arm(outcome, relabel=with_wrong_label)
+MAJORITY = Arm(outcome, votes=elected)
+SELF_CERTAINTY = Arm(untold, intrinsic=True)

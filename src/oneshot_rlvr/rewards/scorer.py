@@ -24,7 +24,7 @@ from oneshot_rlvr.rewards import ARMS
 from oneshot_rlvr.rewards.arms import Arm
 from oneshot_rlvr.rewards.pool import Pool, Task, plain
 from oneshot_rlvr.rewards.shaping import shaped
-from oneshot_rlvr.types import Example, Graded, Rollout, Verdict
+from oneshot_rlvr.types import Example, Graded, Reason, Rollout, Verdict
 from oneshot_rlvr.verifiers import get_verifier
 from oneshot_rlvr.verifiers.base import refuse_gold
 
@@ -166,6 +166,8 @@ class Scorer:
         judged = verdicts
         if self._arm.relabel is not None:
             judged = self.grade(rollouts, self._relabel(rollouts, examples))
+        if self._arm.votes is not None:
+            judged = self._elect(verdicts, rollouts, examples)
         uniforms = self._uniforms(rollouts, step) if self._arm.random else [0.0] * len(rollouts)
         rewards = self._arm.rewards(judged, rollouts, examples, self._config, uniforms)
         rewards = shaped(rewards, rollouts, self._config)
@@ -200,6 +202,35 @@ class Scorer:
                 example = _example(examples, rollout.example_id)
                 self._relabelled[rollout.example_id] = self._arm.relabel(example, self._config)
         return self._relabelled
+
+    def _elect(
+        self,
+        verdicts: Sequence[Verdict],
+        rollouts: Sequence[Rollout],
+        examples: Mapping[str, Example],
+    ) -> list[Verdict]:
+        """Verdicts against what each group elected; against nothing, no rollout is right."""
+        assert self._arm.votes is not None
+        groups: dict[int, list[int]] = {}
+        for number, rollout in enumerate(rollouts):
+            groups.setdefault(rollout.row, []).append(number)
+        judged = [Verdict(False, Reason.NO_ANSWER)] * len(rollouts)
+        fit: dict[tuple[str, str], bool] = {}  # the model wrote these golds: they may be none
+        asked: list[tuple[int, Example]] = []
+        for members in groups.values():
+            example = _example(examples, rollouts[members[0]].example_id)
+            gold = self._arm.votes([verdicts[n] for n in members], example)
+            if gold is None:
+                continue
+            key = (gold.id, gold.answer)
+            if key not in fit:
+                fit[key] = not self.bad_golds([gold])
+            asked += [(n, gold) for n in members if fit[key]]
+        texts = [rollouts[n].text for n, _ in asked]
+        found = self.grade_texts(texts, [gold for _, gold in asked])
+        for (number, _), verdict in zip(asked, found, strict=True):
+            judged[number] = verdict
+        return judged
 
     def _uniforms(self, rollouts: Sequence[Rollout], step: int) -> list[float]:
         """One uniform per rollout from Philox keyed by seed; counter (step, row, index)."""

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oneshot_rlvr.config import RewardConfig
-from oneshot_rlvr.errors import DataError
+from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.examples.columns import gold_of
 from oneshot_rlvr.examples.values import decoded, native
+from oneshot_rlvr.rewards import ARMS
 from oneshot_rlvr.rewards.scorer import Scorer
 from oneshot_rlvr.types import Example, Rollout
 from oneshot_rlvr.verifiers import get_verifier
@@ -35,6 +36,12 @@ class TrlReward:
         verifier: str = "math_answer",
         seed: int = 0,
     ):
+        arm = (config or RewardConfig()).arm
+        if not ARMS.load(arm).alone:
+            raise ConfigError(
+                f"arm {arm!r} needs a rollout's group or the policy, which TRL does not tell a "
+                "reward function. Use an arm that looks at the response."
+            )
         self._scorer = Scorer(config or RewardConfig(), seed=seed)
         self._verifier = verifier
         # TRL logs a reward function under this name.

@@ -43,10 +43,10 @@ def compute_score(
 
     Errors: DataError for a bad gold or option; never for the response.
     """
-    if ARMS.load(arm).random:
+    if ARMS.load(arm).random or not ARMS.load(arm).alone:
         raise ConfigError(
-            f"arm {arm!r} draws by the place of a rollout in its step, which verl does not tell "
-            "compute_score. Use an arm that looks at the response."
+            f"arm {arm!r} needs a rollout's place in its step, its group or the policy, which verl "
+            "does not tell compute_score. Use an arm that looks at the response."
         )
     info = table(f"a row of {data_source!r}", "extra_info", extra_info)
     kind = str(info.get("verifier") or verifier)

@@ -41,12 +41,13 @@ from oneshot_rlvr.train.checkpoint import (
 from oneshot_rlvr.train.failure import save_failure
 from oneshot_rlvr.train.generators import seed_generators
 from oneshot_rlvr.train.health import Health
+from oneshot_rlvr.train.intrinsic import with_own_rewards
 from oneshot_rlvr.train.metrics import METRICS, TIMINGS, checked, rollout_metrics
 from oneshot_rlvr.train.resampling import Resampled, replace_equal_rows
 from oneshot_rlvr.train.step import TrainStep
 from oneshot_rlvr.train.stopping import Stopped, Stopping
 from oneshot_rlvr.train.trackers import Trackers, tracked
-from oneshot_rlvr.types import Example, Graded, Prompt
+from oneshot_rlvr.types import Example, Graded, Prompt, Rollout
 
 ROLLOUT_PURPOSE = "rollouts"
 
@@ -147,7 +148,7 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
     prompts = prompts_of_step(job, step)
     rollouts = job.engine.generate(prompts, recipe.rollouts.group_size, sampling, key)
     clock.lap("generate_seconds")
-    graded = job.scorer.score(rollouts, {e.id: e for e in job.examples}, step)
+    graded = _rewarded(job, rollouts, step)
     clock.lap("score_seconds")
     told = rollout_metrics(graded)  # of first answers: those of replaced rows are as true
     resampled = None
@@ -200,6 +201,12 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
     return best
 
 
+def _rewarded(job: Job, rollouts: Sequence[Rollout], step: int) -> list[Graded]:
+    """Graded, and rewarded by the verdicts or, where the arm is the policy's own, by the policy."""
+    graded = job.scorer.score(rollouts, {e.id: e for e in job.examples}, step)
+    return with_own_rewards(graded, job.recipe.reward.arm, job.trainer.forward)
+
+
 def _resample(job: Job, step: int, graded: list[Graded], sampling: Sampling) -> Resampled:
     """The step's rollouts, rows of equal rewards replaced by other prompts' rows."""
     recipe, number = job.recipe, len(job.examples)
@@ -211,7 +218,7 @@ def _resample(job: Job, step: int, graded: list[Graded], sampling: Sampling) -> 
         ]
         key = StreamKey(recipe.train.seed, f"{ROLLOUT_PURPOSE}, sampling {turn + 1}", step)
         rollouts = job.engine.generate(prompts, recipe.rollouts.group_size, sampling, key)
-        return job.scorer.score(rollouts, {e.id: e for e in job.examples}, step)
+        return _rewarded(job, rollouts, step)
 
     rows = rows_of_step(number, recipe.rollouts.prompts_per_step, step, recipe.train.seed)
     return replace_equal_rows(graded, rows, number, recipe.algorithm.dynamic_sampling_rounds, ask)

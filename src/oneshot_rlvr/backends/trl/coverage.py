@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.rewards import ARMS
 
 TRANSLATED = frozenset(
     {
@@ -153,6 +154,11 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
         faults.append(
             f'algorithm.sampler_correction = "{algorithm.sampler_correction}" without vLLM (it '
             'corrects for vLLM alone: set rollouts.engine = "vllm", or "none")'
+        )
+    if not ARMS.load(recipe.reward.arm).alone:
+        faults.append(
+            f'reward.arm = "{recipe.reward.arm}" (its reward functions see one answer at a time, '
+            "without its group and the policy)"
         )
     if algorithm.std_floor is None and recipe.std_floor():
         faults.append(

@@ -16,6 +16,7 @@ from typing import Any
 
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.rewards import ARMS
 
 TRANSLATED = frozenset(
     {
@@ -141,6 +142,11 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
     algorithm, train = recipe.algorithm, recipe.train
     if algorithm.name not in ALGORITHMS:
         faults.append(f'algorithm.name = "{algorithm.name}" (it has {", ".join(ALGORITHMS)})')
+    if not ARMS.load(recipe.reward.arm).alone:
+        faults.append(
+            f'reward.arm = "{recipe.reward.arm}" (its reward functions see one answer at a time, '
+            "without its group and the policy)"
+        )
     if algorithm.std_floor is None and recipe.std_floor():
         faults.append(
             "the floor of a group's reward std that this recipe has, because its rewards can "
