@@ -178,7 +178,8 @@ def test_every_group_elects_its_own():
 )
 def test_a_majority_that_can_be_no_gold_pays_nobody_and_raises_nothing(texts):
     rewards = [g.reward for g in scored(texts)]
-    assert set(rewards) <= {0.0, 1.0} and len(rewards) == len(texts)
+    assert set(rewards) <= {0.0, 1.0}
+    assert len(rewards) == len(texts)
 
 
 def test_where_no_answer_can_be_a_gold_the_majority_is_refused():
@@ -187,14 +188,18 @@ def test_where_no_answer_can_be_a_gold_the_majority_is_refused():
         scored(["x", "x"], examples=code)
 
 
-@pytest.mark.parametrize("kind, gold, texts, rewards", [
-    ("numeric", "5 km", [r"\boxed{7 km}", r"\boxed{7000 m}", r"\boxed{7 km}", r"\boxed{7 s}"], [1, 1, 1, 0]),
-    ("exact_match", "red", [r"\boxed{Blue}", r"\boxed{blue}", r"\boxed{red}"], [1, 1, 0]),
-    ("multiple_choice", "B", [r"\boxed{A}", "The answer is (A).", r"\boxed{B}"], [1, 1, 0]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "gold", "texts", "rewards"),
+    [
+        ("numeric", "5 km", ["7 km", "7000 m", "7 km", "7 s"], [1, 1, 1, 0]),
+        ("exact_match", "red", ["blue", "blue", "red"], [1, 1, 0]),
+        ("multiple_choice", "B", ["A", "(A)", "B"], [1, 1, 0]),
+    ],
+)
 def test_the_kinds_that_can_vote_do(kind, gold, texts, rewards):
     extra = {"choices": ["one", "two"]} if kind == "multiple_choice" else {}
-    graded = scored(texts, examples={"a": Example("a", "q", gold, kind, extra=extra)})
+    boxed = [rf"\boxed{{{text}}}" for text in texts]
+    graded = scored(boxed, examples={"a": Example("a", "q", gold, kind, extra=extra)})
     assert [g.reward for g in graded] == rewards
 
 

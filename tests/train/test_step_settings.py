@@ -69,7 +69,18 @@ def weights(policy):
 
 @pytest.mark.parametrize(
     "name",
-    ["grpo", "dr_grpo", "dapo", "reinforce", "rloo", "reinforce_plus_plus", "ppo", "gspo", "cispo", "raft"],
+    [
+        "grpo",
+        "dr_grpo",
+        "dapo",
+        "reinforce",
+        "rloo",
+        "reinforce_plus_plus",
+        "ppo",
+        "gspo",
+        "cispo",
+        "raft",
+    ],
 )
 def test_every_algorithm_makes_an_update(name, policy, graded):
     before = weights(policy)

@@ -8,7 +8,7 @@ Not here: sampling, and the sharing of prompts between rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -97,6 +97,7 @@ def certainty(
     """
     layout = Layout.of(prompts, responses, next(model.parameters()).device)
     plain = type(model.get_output_embeddings()) is nn.Linear  # type: ignore[operator]
+    logits: Iterable[Tensor]
     if plain and (unsupported(model) is None or plain_head(model)):
         head: Any = model.get_output_embeddings()  # type: ignore[operator]
         states_M_D = states(model, prompts, responses, layout, pad_id)
@@ -105,12 +106,12 @@ def certainty(
     else:
         tokens_N_S, column_M = _right_padded(prompts, responses, layout, pad_id)
         whole_N_S_V = model(input_ids=tokens_N_S, use_cache=False).logits
-        logits = iter([whole_N_S_V[layout.row_M, column_M].float()])
+        logits = [whole_N_S_V[layout.row_M, column_M].float()]
     parts = []
     for logits_M_V in logits:
-        logits_M_V = logits_M_V / temperature
-        guess = math.log(logits_M_V.shape[-1])
-        parts.append(logits_M_V.logsumexp(-1) - logits_M_V.mean(-1) - guess)
+        warm_M_V = logits_M_V / temperature
+        guess = math.log(warm_M_V.shape[-1])
+        parts.append(warm_M_V.logsumexp(-1) - warm_M_V.mean(-1) - guess)
     return layout.spread(torch.cat(parts))
 
 
