@@ -3,9 +3,8 @@
 The loss is the mean of -log p over the tokens of rewarded rollouts alone (reward-ranked
 fine-tuning, Dong et al. 2023, arXiv 2304.06767, section 3; rejection sampling fine-tuning of Yuan
 et al. 2023, arXiv 2308.01825). No baseline, no clipping, and wrong rollouts push nothing away: what
-a study
-compares 1-shot RLVR with as "supervised fine-tuning on its own answers". A reward between 0 and 1
-weighs its rollout; a step without a reward moves nothing.
+a study compares 1-shot RLVR with as "supervised fine-tuning on its own answers". A reward between 0
+and 1 weighs its rollout; a step without a reward moves nothing.
 """
 
 from __future__ import annotations
