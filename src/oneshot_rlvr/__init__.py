@@ -12,6 +12,7 @@ nothing else: torch, transformers and the charts come with the first call.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import sys
@@ -35,7 +36,20 @@ _VERBS = ("analyse", "evaluate", "select")
 
 
 def _verb_named(name: str) -> Any:
-    return getattr(importlib.import_module(f"oneshot_rlvr.verbs.{name}"), name)
+    """The verb, whose errors name arguments where the command line's name flags."""
+    verb = getattr(importlib.import_module(f"oneshot_rlvr.verbs.{name}"), name)
+
+    @functools.wraps(verb)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        from oneshot_rlvr.errors import OneshotError, with_arguments
+
+        try:
+            return verb(*args, **kwargs)
+        except OneshotError as error:
+            error.args = tuple(with_arguments(a) if isinstance(a, str) else a for a in error.args)
+            raise
+
+    return called
 
 
 class _VerbRoom(ModuleType):
@@ -52,6 +66,11 @@ class _VerbRoom(ModuleType):
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self._verb)
 
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        verb = self._verb
+        return f"{verb.__name__}{inspect.signature(verb)}\n\n{inspect.getdoc(verb)}"
+
 
 class _Package(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
@@ -65,6 +84,9 @@ class _Package(ModuleType):
         if name in _VERBS:
             return _verb_named(name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*__all__, *(name for name in vars(self) if name.startswith("__"))})
 
 
 sys.modules[__name__].__class__ = _Package

@@ -6,6 +6,24 @@ shows the traceback.
 
 from __future__ import annotations
 
+import re
+
+_QUOTED = re.compile(r"(`[^`]*`)")
+_FLAG = re.compile(r"(?<![\w-])--([a-z][\w.-]*)((?: [A-Z][A-Z@\[\]|,]*\b)*)")
+_SWITCHES = ("resume", "overwrite")
+
+
+def with_arguments(text: str) -> str:
+    """A message of the command line's as a caller in Python reads it: `--history-out DIR` is
+    history_out, `--resume` is resume=True. What stands in backquotes is a command and stays."""
+
+    def argument(flag: re.Match[str]) -> str:
+        name = flag[1].replace("-", "_")
+        return f"{name}=True" if name in _SWITCHES else name
+
+    parts = _QUOTED.split(text)
+    return "".join(p if p.startswith("`") else _FLAG.sub(argument, p) for p in parts)
+
 
 class OneshotError(Exception):
     """Base of every error a user can mend."""

@@ -280,7 +280,7 @@ def sign_flip_p_value(changes_Q: ArrayLike, most_units: int = 1 << 18) -> tuple[
     changes = _vector(changes_Q)
     moved = np.abs(changes[changes != 0])
     if len(moved) == 0:
-        return 1.0, "no question differs"
+        return 1.0, "sign flips: no question differs"
     units = _in_units(moved)
     if units is None or units.sum() > most_units:
         n = len(changes)

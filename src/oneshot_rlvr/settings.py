@@ -20,8 +20,44 @@ from pydantic_core import PydanticUndefined
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.registry import nearest
 
+NAMED_TABLES = ("evaluation.validation", "evaluation.test")
+"""Tables for which a bare text may stand: a benchmark's name or file."""
+
 NONE_TEXT = "none"
 """How a flag says None, which TOML has no word for (there, leave the key out)."""
+
+ALSO_CALLED = {
+    "lr": "optimizer.learning_rate",
+    "max_steps": "train.steps",
+    "num_train_epochs": "train.steps",
+    "num_generations": "rollouts.group_size",
+    "rollout_n": "rollouts.group_size",
+    "batch_size": "rollouts.prompts_per_step",
+    "train_batch_size": "rollouts.prompts_per_step",
+    "per_device_train_batch_size": "train.micro_batch_tokens",
+    "max_completion_length": "rollouts.max_new_tokens",
+    "max_response_length": "rollouts.max_new_tokens",
+    "max_prompt_length": "rollouts.max_prompt_tokens",
+    "beta": "algorithm.kl_coefficient",
+    "kl_coef": "algorithm.kl_coefficient",
+    "kl_loss_coef": "algorithm.kl_coefficient",
+    "entropy_coeff": "algorithm.entropy_coefficient",
+    "epsilon": "algorithm.clip_low",
+    "epsilon_high": "algorithm.clip_high",
+    "loss_type": "algorithm.averaging",
+    "num_iterations": "train.updates_per_rollout",
+    "max_grad_norm": "optimizer.gradient_clip",
+    "warmup": "optimizer.warmup_steps",
+    "save_steps": "train.save_every",
+    "eval_steps": "train.eval_every",
+    "save_total_limit": "train.keep_checkpoints",
+    "report_to": "tracking.trackers",
+    "lora_r": "model.lora.rank",
+    "lora_alpha": "model.lora.alpha",
+    "model_name_or_path": "model.path",
+    "torch_dtype": "model.dtype",
+}
+"""What TRL, verl and PEFT call a key, told where it is unknown here."""
 
 _NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -97,13 +133,17 @@ def type_text(annotation: Any) -> str:
     else:
         words = [_NAMES.get(base, str(base))]
     bounds = " and ".join(
-        f"{sign} {getattr(constraint, name):g}"
+        f"{sign} {_bound(getattr(constraint, name))}"
         for constraint in constraints
         for name, sign in _BOUNDS.items()
         if getattr(constraint, name, None) is not None
     )
     text = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
     return f"{text} {bounds}" if bounds else text
+
+
+def _bound(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def value_from_text(field: RecipeField, text: str) -> Any:
@@ -147,7 +187,10 @@ def unknown_key(key: str, model: type[BaseModel]) -> str:
     leaves = {k.rpartition(".")[2]: k for k in reversed(keys)}
     near = _closest(leaf, {k.rpartition(".")[2]: k for k in siblings})
     same = f"{table}.{leaf}"
-    meant = same if same in siblings else leaves.get(leaf) or near or _closest(leaf, leaves)
+    known = ALSO_CALLED.get(leaf)
+    if known not in keys:
+        known = same if same in siblings else leaves.get(leaf)
+    meant = known or near or _closest(leaf, leaves)
     hint = f' Did you mean "{meant}"?' if meant else ""
     if not siblings:
         return f'unknown key "{key}".{hint} Known tables: {", ".join(tables)}.'
@@ -209,6 +252,8 @@ def _structured(field: RecipeField, text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
+        if field.key in NAMED_TABLES:
+            return text
         raise ConfigError(
             f"{_wrong_value(field.key, text, field.type_text)} Write it as JSON or inline TOML."
         ) from None

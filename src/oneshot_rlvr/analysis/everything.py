@@ -86,8 +86,33 @@ def analyse(runs: Sequence[str | Path | Run], settings: Settings | None = None) 
         notes += [f"{name}: {what}; that is left out of everything above" for what in missing]
     tables = {table: pd.concat(rows, ignore_index=True) for table, rows in parts.items()}
     if "changes" in tables:
+        named = zip(_names(opened), opened, strict=True)
+        settings_of = {name: _setting(run) for name, run in named}
+        tables["changes"] = transfer.told_apart(tables["changes"], settings_of)
         tables["cross_domain"] = transfer.cells(tables["changes"])
     return Analysis(tables, notes, damaged=damaged)
+
+
+_SAME_ARM = ("name", "note", "train.seed", "train.threads", "tracking.", "evaluation.", "backend.",
+             "examples.", "train.keep_checkpoints", "train.save_every", "reward.workers")  # fmt: skip
+"""Beginnings of keys in which two runs may differ and still be seeds of one thing; what they were
+trained on stands in `trained_on`."""
+
+
+def _setting(run: Run) -> dict[str, Any]:
+    """The dotted keys of a run's recipe that make it another arm than the next."""
+    found: dict[str, Any] = {}
+
+    def walk(table: Mapping[str, Any], prefix: str) -> None:
+        for key, value in table.items():
+            if isinstance(value, Mapping):
+                walk(value, f"{prefix}{key}.")
+            elif not f"{prefix}{key}".startswith(_SAME_ARM):
+                found[f"{prefix}{key}"] = value
+
+    recipe = run.info.get("recipe")
+    walk(recipe if isinstance(recipe, Mapping) else {}, "")
+    return found
 
 
 def write_tables(analysis: Analysis, folder: str | Path, suffix: str = "csv") -> list[Path]:

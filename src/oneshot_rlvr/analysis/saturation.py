@@ -15,6 +15,8 @@ import pandas as pd
 from oneshot_rlvr.analysis.comparison import paired_change
 
 LEVEL, STEPS = 0.95, 5
+FEWEST = 3
+"""Evaluations: two make a difference, and no course that could have turned."""
 
 HELD_OUT_COLUMNS = ("step", "accuracy", "change", "low", "high", "n", "since")
 
@@ -64,10 +66,11 @@ def overfitting_onset(samples: Mapping[int, pd.DataFrame]) -> int | None:
 
     Surely: the 95 % interval of the difference to that best one, paired by question, is below 0.
     The best was chosen for being the best, so chance alone makes later ones a little lower; look at
-    how long it lasts. None where held-out accuracy has not fallen so, or has come back.
+    how long it lasts. None where held-out accuracy has not fallen so, has come back, or was
+    measured fewer than three times.
     """
     steps = sorted(samples)
-    if len(steps) < 2:
+    if len(steps) < FEWEST:
         return None
     mean = {step: samples[step].groupby("example_id")["correct"].mean().mean() for step in steps}
     best = steps[0]

@@ -21,6 +21,8 @@ CHANGE_COLUMNS = (
 )  # fmt: skip
 CELL_COLUMNS = ("trained_on", "tested_on", "change", "low", "high", "runs")
 OVERALL = "all"
+NAMED_KEYS = 2
+"""Of the keys in which recipes differ, those that a training is named by."""
 
 
 def trained_on(examples: Iterable[Mapping[str, Any]], by: str = "domain") -> str:
@@ -52,8 +54,34 @@ def changes(run: str, trained: str, comparison: Comparison, by: str = "domain") 
     return pd.DataFrame(rows, columns=list(CHANGE_COLUMNS))
 
 
+def told_apart(found: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The changes with runs of different recipes as trainings of their own.
+
+    settings: run -> its dotted recipe keys (those that make no other arm left out). Runs that were
+    trained on the same and differ in a key are named with it: an outcome run and its control under
+    a random reward are no two seeds of one thing.
+    """
+    trained = dict(zip(found["run"], found["trained_on"], strict=True))
+    names = {}
+    for what in dict.fromkeys(trained.values()):
+        runs = [run for run, on in trained.items() if on == what]
+        keys = list(dict.fromkeys(key for run in runs for key in settings.get(run, {})))
+        differ = [
+            key for key in keys if len({repr(settings.get(run, {}).get(key)) for run in runs}) > 1
+        ]
+        for run in runs:
+            words = [f"{key} = {settings.get(run, {}).get(key)}" for key in differ[:NAMED_KEYS]]
+            more = [f"and {len(differ) - NAMED_KEYS} more"] if len(differ) > NAMED_KEYS else []
+            names[run] = f"{what} ({', '.join(words + more)})" if differ else what
+    return found.assign(trained_on=found["run"].map(names))
+
+
 def cells(found: pd.DataFrame) -> pd.DataFrame:
-    """Trained on x, tested on y: the mean change over runs. Rows without a change are left out."""
+    """Trained on x, tested on y: the mean change over runs. Rows without a change are left out.
+
+    The interval over runs is cut to -1 and 1: a difference of two shares is never outside, though
+    two runs alone would let Student's t reach beyond.
+    """
     rows: list[dict[str, object]] = []
     measured = found.dropna(subset=["change"])
     for (x, y), group in measured.groupby(["trained_on", "tested_on"], sort=False):
@@ -61,7 +89,7 @@ def cells(found: pd.DataFrame) -> pd.DataFrame:
             low, high = float(group["low"].iloc[0]), float(group["high"].iloc[0])
         else:
             interval = mean_interval(group["change"].to_numpy())
-            low, high = interval.low, interval.high
+            low, high = max(interval.low, -1.0), min(interval.high, 1.0)  # of shares
         rows.append(
             {
                 "trained_on": x,

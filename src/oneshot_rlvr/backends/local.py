@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from oneshot_rlvr.running.directory import (
     changes,
     closing_summary,
     earlier_run,
+    set_aside,
 )
 from oneshot_rlvr.running.fork import Fork, find_fork, refuse_another_fork, replant
 from oneshot_rlvr.running.prepare import Prepared, held_out, prepare
@@ -71,6 +73,8 @@ def run(
     run (without `resume`) or one of another recipe.
     """
     out, progress, stopping = Path(out), progress or Silent(), stopping or Stopping()
+    if not resume and (beside := set_aside(out)) is not None:
+        progress.note(f"{out} held a run that had trained nothing; it is kept in {beside}")
     earlier = earlier_run(recipe, out, resume)
     if earlier is not None and fork is not None:
         refuse_another_fork(out, earlier.info, fork)
@@ -142,7 +146,7 @@ def _run(
                 scorer=scorer,
                 trainer=trainer,
                 writer=writer,
-                validate=_validation(recipe, ready, scorer),
+                validate=_validation(recipe, ready, scorer, progress),
                 progress=progress,
                 stopping=stopping,
                 trackers=trackers,
@@ -244,18 +248,27 @@ def _surroundings(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _validation(
-    recipe: Recipe, ready: Prepared, scorer: Scorer
+    recipe: Recipe, ready: Prepared, scorer: Scorer, progress: Progress
 ) -> Callable[[], EvaluationResult] | None:
     """A call that answers the validation set with the policy as it then is; None without one."""
     if "validation" not in ready.benchmarks:
         return None
-    return lambda: _answer(recipe, "validation", ready, ready.policy, ready.engine, scorer)
+    return lambda: _answer(
+        recipe, "validation", ready, ready.policy, ready.engine, scorer, progress
+    )
 
 
 def _answer(
-    recipe: Recipe, name: str, ready: Prepared, policy: Policy, engine: Engine, scorer: Scorer
+    recipe: Recipe,
+    name: str,
+    ready: Prepared,
+    policy: Policy,
+    engine: Engine,
+    scorer: Scorer,
+    progress: Progress,
 ) -> EvaluationResult:
     """Answers and grades a held-out set. Verdicts are against the true golds in every arm."""
+    told = getattr(progress, "answers", None)  # one of a caller's own may lack it
     return evaluate(
         engine,
         policy.tokenizer,
@@ -266,6 +279,7 @@ def _answer(
         max_prompt_tokens=recipe.rollouts.max_prompt_tokens,
         chat_template=recipe.model.chat_template,
         check_golds=False,  # `prepare` has
+        progress=told and partial(told, f"{name} set"),
     )
 
 
@@ -305,7 +319,7 @@ def _test(
         if recipe.model.lora is not None:
             merge_in_place(base)  # nothing to merge: as wide as the result
         engine = make_engine(recipe.rollouts.engine, base, rollouts)
-        result = _answer(recipe, "test", ready, base, engine, scorer)
+        result = _answer(recipe, "test", ready, base, engine, scorer, progress)
         writer.evaluation("test", 0, result.samples, result.summary)
         del base, engine
     if ("test", chosen) not in recorded:
@@ -313,7 +327,7 @@ def _test(
         engine = ready.engine
         if recipe.model.lora is not None:
             engine = make_engine(recipe.rollouts.engine, ready.policy, rollouts)
-        result = _answer(recipe, "test", ready, ready.policy, engine, scorer)
+        result = _answer(recipe, "test", ready, ready.policy, engine, scorer, progress)
         writer.evaluation("test", chosen, result.samples, result.summary)
 
 

@@ -21,12 +21,14 @@ from oneshot_rlvr.errors import OneshotError
 
 VERBS = {
     "demo": "oneshot_rlvr.cli.demo",
+    "init": "oneshot_rlvr.cli.init",
     "select": "oneshot_rlvr.cli.select",
     "variants": "oneshot_rlvr.cli.variants",
     "train": "oneshot_rlvr.cli.train",
     "evaluate": "oneshot_rlvr.cli.evaluate",
     "analyse": "oneshot_rlvr.cli.analyse",
     "report": "oneshot_rlvr.cli.report",
+    "runs": "oneshot_rlvr.cli.runs",
     "export": "oneshot_rlvr.cli.export",
     "verify": "oneshot_rlvr.cli.verify",
     "list": "oneshot_rlvr.cli.list_names",

@@ -81,6 +81,12 @@ def _described(entry: Any) -> str:
     return ", ".join(str(word) for word in words if word)
 
 
+def _about(call: ast.expr) -> str | None:
+    """What a made object is said to be: the keyword `about` of the call that makes it."""
+    keywords = call.keywords if isinstance(call, ast.Call) else []
+    return next((str(ast.literal_eval(k.value)) for k in keywords if k.arg == "about"), None)
+
+
 def _first_sentence(target: str, *, shared: bool) -> str:
     """What a registry target says of itself, read from its source: no import.
 
@@ -95,5 +101,7 @@ def _first_sentence(target: str, *, shared: bool) -> str:
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
             text = text or ast.get_docstring(node)
+        if isinstance(node, ast.Assign) and attribute in map(ast.unparse, node.targets):
+            text = text or _about(node.value)
     paragraph = " ".join((text or "").split("\n\n")[0].split())
     return paragraph.partition(". ")[0].rstrip(".")

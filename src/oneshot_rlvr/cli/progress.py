@@ -34,8 +34,13 @@ COLUMNS = (
 )
 
 
+SECONDS_BETWEEN_LINES = 15.0
+"""Of an evaluation's lines where the output is no terminal."""
+
+
 class Progress:
-    """`start(total)`, `step(n, metrics)` after every step, `note(text)`, `close()`."""
+    """`start(total)`, `step(n, metrics)` after every step, `answers(benchmark, done, in
+    all)` while a held-out set is asked, `note(text)`, `close()`."""
 
     def __init__(self, console: Console | None = None, plain_every: int = 10):
         self._console = console or terminal_console(stderr=True)
@@ -45,6 +50,7 @@ class Progress:
         self._first: tuple[int, float] | None = None
         self._bar: Bar | None = None
         self._task: TaskID | None = None
+        self._told: Counted | None = None
 
     def start(self, total_steps: int) -> None:
         """Begins the line; `total_steps` is the step that ends the run."""
@@ -75,7 +81,17 @@ class Progress:
         line = self._line(step, now)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, description=line)
-        elif step % self._plain_every == 0 or step >= self._total:
+        elif step % self._plain_every == 0 or step >= self._total or step == self._first[0]:
+            self._print(line)
+
+    def answers(self, benchmark: str, done: int, total: int) -> None:
+        """`done` of `total` answers of a held-out set are graded."""
+        if self._told is None or self._told.benchmark != benchmark or done < self._told.done:
+            self._told = Counted(benchmark)
+        line = self._told.line(done, total)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=line)
+        elif self._told.due(done, total):
             self._print(line)
 
     def note(self, text: str) -> None:
@@ -106,16 +122,52 @@ class Progress:
         return "  ".join(parts)
 
 
+class Counted:
+    """How far a benchmark's answers are, and how long the rest will take."""
+
+    def __init__(self, benchmark: str):
+        self.benchmark, self.done = benchmark, 0
+        self._began = self._said = time.monotonic()
+        self._first: int | None = None
+
+    def line(self, done: int, total: int) -> str:
+        """`NAME: 120 of 400 answers  0:42 left`; the time once some were seen to come."""
+        self.done, now = done, time.monotonic()
+        if self._first is None:
+            self._first, self._began = done, now
+        left = ""
+        if self._first < done < total:
+            seconds = (now - self._began) / (done - self._first) * (total - done)
+            left = f"  {_clock(seconds)} left"
+        return f"{self.benchmark}: {done:,} of {total:,} answers{left}"
+
+    def due(self, done: int, total: int) -> bool:
+        """Whether a log file wants the line: now and then, not for what is done in a moment."""
+        if time.monotonic() - self._said < SECONDS_BETWEEN_LINES:
+            return False
+        self._said = time.monotonic()
+        return True
+
+
 class AnswerCount:
-    """How far an evaluation is; on a terminal only, and gone when it is done."""
+    """How far an evaluation is: on a terminal a line that is gone when it is done, elsewhere one
+    now and then."""
 
     def __init__(self, console: Console | None = None):
-        self._status = (console or terminal_console(stderr=True)).status("evaluating")
+        self._console = console or terminal_console(stderr=True)
+        self._status = self._console.status("evaluating")
+        self._told: Counted | None = None
         self._status.start()
 
     def __call__(self, benchmark: str, done: int, total: int) -> None:
         """`done` of `total` answers of a benchmark are graded."""
-        self._status.update(f"{escape(benchmark)}: {done:,} of {total:,} answers")
+        if self._told is None or self._told.benchmark != benchmark:
+            self._told = Counted(benchmark)
+        line = self._told.line(done, total)
+        if self._console.is_terminal:
+            self._status.update(escape(line))
+        elif self._told.due(done, total):
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Ends the line."""

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.parser import Parser, UsageError
 from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -18,18 +18,26 @@ def add_parser(subparsers: Any) -> Parser:
     """Registers the verb; the recipe's keys become options only when it is chosen."""
     parser: Parser = subparsers.add_parser(
         "train",
-        usage="oneshot train RECIPE [--dotted.key VALUE ...] [--out DIR] [--resume] "
+        usage="oneshot train RECIPE [--dotted.key VALUE ...] [--out DIR] [--resume [RUN]] "
         "[--fork RUN[@STEP]] [--dry-run] [--backend verl] [--debug]",
         help="train as a recipe says, evaluate before and after, write the report",
         description="Trains as a recipe says. Every key of the recipe is an option below: "
         "`--train.steps 10`. A list or table is JSON or inline TOML; `none` is no value.",
     )
-    parser.add_argument("recipe", metavar="RECIPE", help="TOML file, or name of a packaged recipe")
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        nargs="?",
+        help="TOML file, or name of a packaged recipe; a run that is continued has its own",
+    )
     parser.add_argument("--out", metavar="DIR", help="the run's directory (default: runs/NAME)")
     parser.add_argument(
         "--resume",
-        action="store_true",
-        help="continue the run in the directory; a finished identical run is reused",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="RUN",
+        help="continue the run in the directory, or in RUN; a finished identical run is reused",
     )
     parser.add_argument(
         "--fork",
@@ -69,7 +77,14 @@ def run(args: argparse.Namespace) -> int:
     from oneshot_rlvr.cli.recipe_flags import dry_run_text, overrides
     from oneshot_rlvr.config import load_recipe
 
-    recipe = load_recipe(args.recipe, overrides(args))
+    given = overrides(args)
+    continued = _which_run(args)
+    if continued is not None:
+        from oneshot_rlvr.verbs.train import recipe_of_run
+
+        recipe = recipe_of_run(continued, given)
+    else:
+        recipe = load_recipe(args.recipe, given)
     if args.dry_run:
         examples = _examples_told(recipe, args)
         say(f"{dry_run_text(recipe)}# {examples}\n", end="", flush=True)
@@ -92,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         result = train(
             recipe,
             out=args.out,
-            resume=args.resume,
+            resume=bool(args.resume),
             fork=args.fork,
             progress=progress,
             stopping=stopping,
@@ -102,6 +117,27 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_run(result.directory, reused=result.reused)
     return 0
+
+
+def _which_run(args: argparse.Namespace) -> Path | None:
+    """The run whose own recipe is taken, where `--resume RUN` is given without one; else the recipe
+    and the directory are put where they belong. UsageError without either."""
+    named = args.resume if isinstance(args.resume, str) else None
+    if named is not None and args.recipe is not None:
+        args.out = args.out or named
+    elif named is not None and (Path(named) / "run.json").is_file():
+        args.out = args.out or named
+        return Path(named)
+    elif named is not None:
+        args.recipe = named  # `--resume RECIPE`: the flag stood in front
+    elif args.resume and args.recipe is None and args.out is not None:
+        return Path(args.out)
+    if args.recipe is None:
+        raise UsageError(
+            "oneshot train needs a RECIPE, or --resume RUN to continue a run. See `oneshot list "
+            "recipes`"
+        )
+    return None
 
 
 def _examples_told(recipe: Recipe, args: argparse.Namespace) -> str:
@@ -117,9 +153,11 @@ def _examples_told(recipe: Recipe, args: argparse.Namespace) -> str:
     path = recipe.examples.path
     if path is not None and on_hub(path):
         return f"examples:  not read, {path} is on the hub"
-    own = not Path(args.recipe).is_file() and not {"--examples.path", "--base"} & {
-        *given_flags(args)
-    }
+    own = (
+        args.recipe is not None
+        and not Path(args.recipe).is_file()
+        and not {"--examples.path", "--base"} & {*given_flags(args)}
+    )
     if path is not None and own and is_missing(path):
         return f"examples:  not read, there is no {path} here; training needs it"
     count = len(load_examples(recipe.examples))
@@ -130,5 +168,7 @@ def _again(args: argparse.Namespace) -> list[str]:
     """The command that continues the run."""
     from oneshot_rlvr.cli.recipe_flags import given_flags
 
+    if args.recipe is None:
+        return ["oneshot", "train", "--resume", str(args.out), *given_flags(args)]
     out = ["--out", args.out] if args.out else []
     return ["oneshot", "train", args.recipe, *given_flags(args), *out, "--resume"]

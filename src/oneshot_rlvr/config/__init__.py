@@ -20,6 +20,7 @@ from oneshot_rlvr.config.loading import (
     recipes_directory,
     resolve_recipe,
     to_toml,
+    with_overrides,
 )
 from oneshot_rlvr.config.presets import PRESETS
 from oneshot_rlvr.config.recipe import Recipe
@@ -64,4 +65,5 @@ __all__ = [
     "recipes_directory",
     "resolve_recipe",
     "to_toml",
+    "with_overrides",
 ]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from oneshot_rlvr.config.presets import OFF_AT_ZERO, PRESETS, USED_BY
-from oneshot_rlvr.config.section import Section, Share
+from oneshot_rlvr.config.section import Count, Section, Share, Weight
 
 Correction = Literal["none", "token_truncate", "token_mask", "sequence_mask"]
 
@@ -24,43 +24,52 @@ class AlgorithmConfig(Section):
         "grpo",
         description="see `oneshot list algorithms`; brings its paper's values for the keys below",
     )
-    clip_low: float = Field(0.2, gt=0, description="ratio is clipped below 1 - clip_low")
-    clip_high: float = Field(0.2, gt=0, description="ratio is clipped above 1 + clip_high")
-    policy_coefficient: float = Field(1.0, ge=0, description="weight of the policy term; 0: off")
-    kl_coefficient: float = Field(0.001, ge=0, description="weight b of the KL term; 0: off")
+    clip_low: float = Field(0.2, gt=0, le=1e3, description="ratio is clipped below 1 - clip_low")
+    clip_high: float = Field(0.2, gt=0, le=1e6, description="ratio is clipped above 1 + clip_high")
+    policy_coefficient: Weight = Field(1.0, description="weight of the policy term; 0: off")
+    kl_coefficient: Weight = Field(0.001, description="weight b of the KL term; 0: off")
     kl_estimator: Literal["k1", "k2", "k3"] = Field(
         "k3", description="of the KL divergence from one sample; k1's own gradient is 0 on average"
     )
     kl_place: Literal["loss", "reward"] = Field(
         "loss", description="a term of the loss, or deducted from every token's reward"
     )
-    reference_refresh_every: int = Field(
-        0, ge=0, description="steps after which the policy becomes the KL reference; 0: frozen"
+    reference_refresh_every: Count = Field(
+        0, description="steps after which the policy becomes the KL reference; 0: frozen"
     )
     entropy_coefficient: float = Field(
         0.001,
+        ge=-1000,
+        le=1000,
         description="weight of the entropy bonus (the paper's a = -0.001 on the loss); 0: off",
     )
     entropy_target: float | None = Field(
         None,
         ge=0,
+        le=1000,
         description="nats: entropy_coefficient rises below, falls and rests above; None: fixed",
     )
     entropy_rate: float = Field(
-        0.005, gt=0, description="change of entropy_coefficient per step towards entropy_target"
+        0.005,
+        gt=0,
+        le=1000,
+        description="change of entropy_coefficient per step towards entropy_target",
     )
     entropy_coefficient_max: float = Field(
-        0.1, gt=0, description="entropy_target: the coefficient stays between 0 and this"
+        0.1, gt=0, le=1000, description="entropy_target: the coefficient stays between 0 and this"
     )
     averaging: Literal["token", "sequence", "fixed_length"] = Field(
         "token",
         description="mean over all tokens; over the rollouts' means; or their sums over "
         "rollouts x max_new_tokens",
     )
-    advantage_epsilon: float = Field(1e-6, gt=0, description="added to a reward std that divides")
+    advantage_epsilon: float = Field(
+        1e-6, gt=0, le=1000, description="added to a reward std that divides"
+    )
     std_floor: float | None = Field(
         None,
         ge=0,
+        le=1000,
         description="a group's reward std counts as at least this; 0: off; None: 0, or where "
         "rewards can differ by less than a verdict the std that one verdict makes, "
         "1 / sqrt(group_size)",
@@ -71,7 +80,10 @@ class AlgorithmConfig(Section):
         "None: token_truncate where engine or type of products differ, else none",
     )
     sampler_cap: float = Field(
-        2.0, ge=1, description="sampler_correction: ratios are truncated, or masked, beyond this"
+        2.0,
+        ge=1,
+        le=1e9,
+        description="sampler_correction: ratios are truncated, or masked, beyond this",
     )
     sampler_floor: float = Field(
         0.0, ge=0, le=1, description="sampler_correction: ratios below are masked; 0: off"
@@ -82,19 +94,18 @@ class AlgorithmConfig(Section):
         None, description="ppo: the value head's own copy of the model, or on the policy's trunk"
     )
     critic_learning_rate: float = Field(
-        1e-5, gt=0, description="of the critic (own), or of its head alone (shared)"
+        1e-5, gt=0, le=1e3, description="of the critic (own), or of its head alone (shared)"
     )
-    value_coefficient: float = Field(1.0, ge=0, description="weight of the value term")
-    value_clip: float = Field(
-        0.5, ge=0, description="a value's step away from the old one counts up to here; 0: off"
+    value_coefficient: Weight = Field(1.0, description="weight of the value term")
+    value_clip: Weight = Field(
+        0.5, description="a value's step away from the old one counts up to here; 0: off"
     )
     overlong_buffer_share: Share = Field(
         0.0,
         description="last share of rollouts.max_new_tokens, in which the reward falls; 0: off",
     )
-    overlong_penalty: float = Field(
+    overlong_penalty: Weight = Field(
         0.5,
-        ge=0,
         description="deducted at max_new_tokens; linear from 0 within the buffer. DAPO's 1, whose "
         "verdicts are -1 and 1, on those of 0 and 1",
     )
@@ -102,7 +113,7 @@ class AlgorithmConfig(Section):
         False, description="replace rows whose rewards are all equal by other prompts' rows"
     )
     dynamic_sampling_rounds: int = Field(
-        10, gt=0, description="dynamic_sampling: samplings of a step at most"
+        10, gt=0, le=100_000, description="dynamic_sampling: samplings of a step at most"
     )
 
     @model_validator(mode="before")

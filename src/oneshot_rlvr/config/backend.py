@@ -31,8 +31,11 @@ class BackendConfig(Section):
         "auto", description="type of the saved models; auto: that of the trained weights"
     )
     start_minutes: float = Field(
-        30.0, ge=0, description="stop a run without a first sign of training so long; 0: never"
+        30.0,
+        ge=0,
+        le=1e6,
+        description="stop a run without a first sign of training so long; 0: never",
     )
     stall_minutes: float = Field(
-        60.0, ge=0, description="stop a run without progress for so long; 0: never"
+        60.0, ge=0, le=1e6, description="stop a run without progress for so long; 0: never"
     )

@@ -20,7 +20,7 @@ class VLLMConfig(Section):
     sleep: bool = Field(
         True, description="on a GPU: give that memory back between calls, for the update"
     )
-    cache_gibibytes: Annotated[float, Field(gt=0.0)] | None = Field(
+    cache_gibibytes: Annotated[float, Field(gt=0.0, le=1e5)] | None = Field(
         None, description="on a CPU: memory of keys and values; None: what is needed, at most 4"
     )
     dtype: Literal["float32", "bfloat16", "auto"] = Field(

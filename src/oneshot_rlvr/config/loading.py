@@ -5,6 +5,7 @@ Not here: reading examples, loading models, anything that touches a disk except 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 from oneshot_rlvr.config.recipe import Recipe
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.registry import nearest
-from oneshot_rlvr.settings import RecipeField, explain, fields_of, unknown_key
+from oneshot_rlvr.settings import NAMED_TABLES, RecipeField, explain, fields_of, unknown_key
 
 _ONE_OF = ("examples.path", "examples.items")
 """Two ways to one thing: whichever is laid over a recipe replaces the one that stands in it."""
@@ -45,7 +46,8 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     (`tiny_one_shot`, `recipes/tiny_one_shot.toml`). A recipe may name another as its `base`, over
     which it is laid key by key; the override "base" replaces that name. `examples.path` laid over
     a recipe that has `examples.items` replaces them, and the other way round. Paths inside a recipe
-    are relative to the current directory, `base` to the file that names it. ConfigError for a
+    are relative to the current directory, or to the recipe's where they are not there; `base` is
+    relative to the file that names it. ConfigError for a
     missing file, broken TOML (file and line), an unknown key (the nearest named) or a wrong value
     (key, what came, what was wanted).
     """
@@ -54,13 +56,22 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     if "base" in given:
         data["base"] = given.pop("base")
     data = _over_base(data, file, [])
-    _make_way(data, [key for key, value in given.items() if value is not None])
-    for key, value in given.items():
-        _set_dotted(data, key, value)
+    _beside(data, file.parent)
     try:
-        return parse_recipe(data)
+        return with_overrides(data, given)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
+
+
+def with_overrides(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    """A recipe's tables with dotted keys laid over them. ConfigError as `parse_recipe`."""
+    data = copy.deepcopy(dict(tables))
+    _make_way(data, [key for key, value in overrides.items() if value is not None])
+    for key, value in overrides.items():
+        if key in NAMED_TABLES and isinstance(value, str):
+            value = {**_decoding_of(data, key), "benchmark": value}
+        _set_dotted(data, key, value)
+    return parse_recipe(data)
 
 
 def parse_recipe(data: Mapping[str, Any]) -> Recipe:
@@ -135,6 +146,31 @@ def _over_base(data: dict[str, Any], file: Path, above: list[Path]) -> dict[str,
     own = data.get("examples")
     _make_way(under, [f"examples.{key}" for key in own] if isinstance(own, dict) else [])
     return _merged(under, data)
+
+
+def _beside(data: Mapping[str, Any], folder: Path) -> None:
+    """Files that a recipe names and that are not in the current folder, but are beside it."""
+    examples, evaluation = data.get("examples"), data.get("evaluation")
+    tables = [(examples, "path")]
+    for name in ("validation", "test"):
+        table = evaluation.get(name) if isinstance(evaluation, dict) else None
+        if isinstance(table, str) and isinstance(evaluation, dict):
+            tables.append((evaluation, name))
+        tables += [(table, "path"), (table, "benchmark")]
+    for table, key in tables:
+        named = table.get(key) if isinstance(table, dict) else None
+        if not (isinstance(table, dict) and isinstance(named, str) and Path(named).suffix):
+            continue
+        if not Path(named).exists() and (folder / named).is_file():
+            table[key] = str(folder / named)
+
+
+def _decoding_of(data: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """How the benchmark that stands in a recipe is asked: another one in its place is asked so."""
+    table, _, leaf = key.partition(".")
+    stands = (data.get(table) or {}).get(leaf)
+    kept = ("samples", "temperature", "seed", "max_new_tokens")
+    return {k: stands[k] for k in kept if k in stands} if isinstance(stands, dict) else {}
 
 
 def _make_way(data: dict[str, Any], coming: Collection[str]) -> None:

@@ -8,17 +8,30 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from oneshot_rlvr.config.engines import VLLMConfig
-from oneshot_rlvr.config.section import Positive, Section, Share
+from oneshot_rlvr.config.section import (
+    NONE_TEXT,
+    Count,
+    Decay,
+    Length,
+    Positive,
+    Rows,
+    Section,
+    Seed,
+    Share,
+    Weight,
+)
 
 
 class LoraConfig(Section):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) through PEFT."""
 
     rank: Positive = Field(16, description="of every adapter")
-    alpha: float = Field(32.0, gt=0, description="an adapter's output is scaled by alpha / rank")
+    alpha: float = Field(
+        32.0, gt=0, le=1e6, description="an adapter's output is scaled by alpha / rank"
+    )
     targets: list[str] | None = Field(
         None, description="names of the layers that get one; None: every linear layer but the head"
     )
@@ -86,15 +99,20 @@ class RewardConfig(Section):
     )
     random_share: Share = Field(0.5, description="arm random: share of rewards that are 1")
     wrong_label: str | None = Field(None, description="arm wrong_label: the gold to use instead")
-    timeout_seconds: float = Field(5.0, gt=0, description="deadline of one verdict")
-    workers: int = Field(1, ge=0, description="grading processes; 0 keeps none between batches")
+    timeout_seconds: float = Field(5.0, gt=0, le=86_400, description="deadline of one verdict")
+    workers: int = Field(
+        1, ge=0, le=1024, description="grading processes; 0 keeps none between batches"
+    )
     memory_megabytes: int = Field(
-        4096, ge=512, description="address space of a grading process; beyond it the text is wrong"
+        4096,
+        ge=512,
+        le=1 << 24,
+        description="address space of a grading process; beyond it the text is wrong",
     )
     length_penalty: Share = Field(
         0.0, description="deducted from a right answer of length_full_tokens or more; 0: off"
     )
-    length_free_tokens: int = Field(0, ge=0, description="length_penalty: nothing up to here")
+    length_free_tokens: Count = Field(0, description="length_penalty: nothing up to here")
     length_full_tokens: Positive = Field(3072, description="length_penalty: all of it from here on")
     format_penalty: Share = Field(
         0.0, description="deducted from a right answer without a box; 0: off"
@@ -118,24 +136,26 @@ class RolloutsConfig(Section):
     """How a step is sampled: P rows of G rollouts."""
 
     engine: str = Field("auto", description="auto, hf, vllm ...; see `oneshot list engines`")
-    prompts_per_step: Positive = Field(
+    prompts_per_step: Rows = Field(
         128, description="rows P of a step; each row is a prompt and a group of its own"
     )
-    group_size: Positive = Field(8, description="rollouts G of a row")
-    max_prompt_tokens: Positive = Field(1024, description="longer prompts are refused")
-    max_new_tokens: Positive = Field(3072, description="rollouts are cut here")
-    temperature: float = Field(0.6, gt=0, description="of sampling and of the training log-probs")
+    group_size: Rows = Field(8, description="rollouts G of a row")
+    max_prompt_tokens: Length = Field(1024, description="longer prompts are refused")
+    max_new_tokens: Length = Field(3072, description="rollouts are cut here")
+    temperature: float = Field(
+        0.6, ge=1e-3, le=1e3, description="of sampling and of the training log-probs"
+    )
     vllm: VLLMConfig = VLLMConfig()
 
 
 class OptimizerConfig(Section):
     """AdamW with the paper's constant learning rate."""
 
-    learning_rate: float = Field(1e-6, gt=0, description="constant after the warm-up")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's averages")
-    weight_decay: float = Field(0.01, ge=0, description="decoupled (AdamW); 0: off")
-    gradient_clip: float = Field(1.0, ge=0, description="global norm; 0: off")
-    warmup_steps: int = Field(0, ge=0, description="linear from 0; then constant; 0: off")
+    learning_rate: float = Field(1e-6, gt=0, le=1e3, description="constant after the warm-up")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW's averages")
+    weight_decay: Weight = Field(0.01, description="decoupled (AdamW); 0: off")
+    gradient_clip: float = Field(1.0, ge=0, le=1e9, description="global norm; 0: off")
+    warmup_steps: Count = Field(0, description="linear from 0; then constant; 0: off")
 
 
 class TrainConfig(Section):
@@ -158,24 +178,24 @@ class TrainConfig(Section):
     micro_batch_tokens: Positive = Field(
         16384, description="tokens (padded) of one forward-backward; the loss does not depend on it"
     )
-    seed: int = Field(0, ge=0, description="of everything random in the run")
-    save_every: int = Field(20, ge=0, description="steps between checkpoints; 0: only the last")
-    eval_every: int = Field(
-        20, ge=0, description="steps between validations; 0: only start and end"
-    )
+    seed: Seed = Field(0, description="of everything random in the run")
+    save_every: Count = Field(20, description="steps between checkpoints; 0: only the last")
+    eval_every: Count = Field(20, description="steps between validations; 0: only start and end")
     keep_checkpoints: Positive = Field(
         2, description="newest checkpoints kept; the best validated stays beside them"
     )
     checkpoint_rule: Literal["final", "best_validation"] = Field(
         "final", description="which checkpoint is the result; declared before the run"
     )
-    max_skipped_updates: int = Field(
-        5, ge=0, description="updates in a row with a loss or gradient not finite; 0: never stop"
+    max_skipped_updates: Count = Field(
+        5, description="updates in a row with a loss or gradient not finite; 0: never stop"
     )
-    term_norms_every: int = Field(
-        0, ge=0, description="steps between measuring each loss term's gradient norm; 0: off"
+    term_norms_every: Count = Field(
+        0, description="steps between measuring each loss term's gradient norm; 0: off"
     )
-    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: measured once, then kept")
+    threads: int = Field(
+        0, ge=0, le=1024, description="CPU threads of torch; 0: measured once, then kept"
+    )
 
 
 class TrackingConfig(Section):
@@ -194,18 +214,20 @@ class TrackingConfig(Section):
 class BenchmarkConfig(Section):
     """A set of questions and how they are answered."""
 
-    benchmark: str = Field("tiny", description="see `oneshot list benchmarks`, or a file")
+    benchmark: str = Field(
+        "tiny", description="a name (`oneshot list benchmarks`), a TOML file, or a file of examples"
+    )
     path: str | None = Field(
         None, description='examples file of benchmark = "file"; else replaces the benchmark\'s own'
     )
     split: Literal["validation", "test"] = Field(
         "test", description="tiny: which generated split; None of its questions is in another"
     )
-    questions: int = Field(0, ge=0, description="first n questions (tiny: per family); 0: all")
+    questions: Count = Field(0, description="first n questions (tiny: per family); 0: all")
     samples: Positive = Field(1, description="answers K per question; metrics are avg@K")
-    temperature: float = Field(0.0, ge=0, description="0 is greedy")
-    seed: int = Field(0, ge=0, description="of sampling, and of a generated test set")
-    max_new_tokens: Positive | None = Field(None, description="None: as in rollouts")
+    temperature: float = Field(0.0, ge=0, le=1e3, description="0 is greedy")
+    seed: Seed = Field(0, description="of sampling, and of a generated test set")
+    max_new_tokens: Length | None = Field(None, description="None: as in rollouts")
 
 
 class EvaluationConfig(Section):
@@ -217,3 +239,11 @@ class EvaluationConfig(Section):
     test: BenchmarkConfig | None = Field(
         None, description="touched once, after training: base and result; None: no test"
     )
+
+    @field_validator("validation", "test", mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        """A text is a benchmark's name or file: `test = "held_out.jsonl"`."""
+        if isinstance(given, str):
+            return None if given == NONE_TEXT else {"benchmark": given}
+        return given

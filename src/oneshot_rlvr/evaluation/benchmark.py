@@ -30,6 +30,7 @@ from oneshot_rlvr.examples import READERS, Row, load_file, locate, read_rows
 from oneshot_rlvr.examples.columns import to_example
 from oneshot_rlvr.examples.controls import without_suffix
 from oneshot_rlvr.examples.gold import FORMS
+from oneshot_rlvr.examples.readers import names_a_file
 from oneshot_rlvr.registry import nearest
 from oneshot_rlvr.types import Example
 
@@ -71,6 +72,9 @@ def load_benchmark(config: BenchmarkConfig, data_dir: str | Path | None = None) 
     folders = [Path(data_dir)] if data_dir else []
     if config.benchmark == "file":
         return _from_examples(config, folders)
+    if config.benchmark not in BENCHMARKS and names_a_file(config.benchmark):
+        named = config.model_copy(update={"benchmark": "file", "path": config.benchmark})
+        return _from_examples(named, folders)
     if config.benchmark.endswith(".toml"):
         path = Path(config.benchmark).expanduser()
         name, described = path.stem, read_description(path)

@@ -43,20 +43,27 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 OPTIONS_SAY_IT = frozenset(
     {"python_code", "json_answer", "chess_move", "any_of", "all_of", "custom", "reasoning_gym"}
 )
-"""Kinds whose gold may be blank (not missing), because options say what is right: tests, parts, a
+"""Kinds whose gold may be blank or left out, because options say what is right: tests, parts, a
 schema, a function. Their gold checks refuse it where they do not."""
+
+GOLDLESS = ("python_code", "chess_move", "json_answer")
+"""Those of them that a message names."""
 
 _SPELT_CHAT = re.compile(r"\s*\[\s*\{\s*'(?:role|content)'\s*:")
 
 _COMMON = ("id", "verifier", "domain", "family")
 
 
-def tell_layout(rows: Sequence[Row], columns: str = "auto") -> str:
+def tell_layout(rows: Sequence[Row], columns: str = "auto", verifier: str = "math_answer") -> str:
     """The layout of the rows: `columns` itself, or told from all column names together.
 
-    DataError when a required column is in no row; it names the column that comes nearest.
+    Rows whose kinds are all told by options (tests, a schema) need no gold. DataError when a
+    required column is in no row; it names the column that comes nearest.
     """
     present = list(dict.fromkeys(name for row in rows for name in row.fields))
+    kinds = {row.fields.get("verifier") or verifier for row in rows}
+    if kinds <= OPTIONS_SAY_IT and "prompt" not in present:
+        present.append("answer")
     if columns != "auto":
         _require(columns, present, rows[0].where)
         return columns
@@ -246,7 +253,7 @@ def gold_of(where: str, column: str, value: Any, verifier: str) -> str:
             "answer equals. Give the answer alone, or a solution that ends in \\boxed{answer}, "
             '"#### answer" or <answer>answer</answer>.'
         ) from None
-    if gold is None and value is not None and verifier in OPTIONS_SAY_IT:
+    if gold is None and verifier in OPTIONS_SAY_IT:
         return ""
     if gold is None:
         raise DataError(
@@ -312,7 +319,8 @@ def _require(layout: str, present: Sequence[str], where: str) -> None:
         f'{source} has no column "{name}"; it has {", ".join(present) or "none"}.'
         f"{_nearest(name, free)} Rename the column, or set examples.rename (their name = "
         f'"{name}"). Known layouts: own (question, answer), verl (prompt, reward_model), '
-        "TRL (prompt, solution)."
+        "TRL (prompt, solution). A verifier's options (tests, fen, choices, unit ...) are columns "
+        f"of their own names; no gold is needed where they say it ({', '.join(GOLDLESS)})."
     )
 
 

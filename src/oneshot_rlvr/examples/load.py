@@ -17,7 +17,7 @@ from oneshot_rlvr.config import ExamplesConfig
 from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.examples.columns import renamed, tell_layout, to_example
 from oneshot_rlvr.examples.readers import Row, read_rows
-from oneshot_rlvr.registry import nearest
+from oneshot_rlvr.registry import look_in, nearest
 from oneshot_rlvr.types import Example
 
 
@@ -76,9 +76,21 @@ def load_published(
 ) -> Published:
     """As `load_file`, with the rows as they were published."""
     rows = read_rows(str(path), split=split, folders=folders)
-    return published_from_rows(
+    published = published_from_rows(
         rows, source=str(path), columns=columns, verifier=verifier, **options
     )
+    if any(_names_a_function(example.extra) for example in published.examples):
+        look_in(Path(path).expanduser().parent)
+    return published
+
+
+def _names_a_function(options: Mapping[str, Any]) -> bool:
+    """Whether the options, or a part's, name a function of the user's (verifier custom)."""
+    parts = options.get("parts")
+    inside = (
+        [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+    )
+    return "function" in options or any(_names_a_function(part) for part in inside)
 
 
 def examples_from_rows(rows: Sequence[Row], *, source: str, **options: Any) -> list[Example]:
@@ -109,7 +121,7 @@ def published_from_rows(
         raise DataError(f"{source} holds no examples; at least one is needed.")
     if rename:
         rows = renamed(rows, rename)
-    layout = tell_layout(rows, columns)
+    layout = tell_layout(rows, columns, verifier)
     drafts = (
         (row, to_example(row, layout, verifier=verifier, prompt_suffix=prompt_suffix))
         for row in rows

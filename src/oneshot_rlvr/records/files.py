@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,18 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             raise RecordsError(f'{path}, line {number}: not an object with a whole "step"')
         rows.append(row)
     return rows
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock. Takes nothing and leaves nothing behind."""
+    if fcntl is None or not path.exists():
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 class Lock:

@@ -49,7 +49,7 @@ class Arm:
     true one, and `votes` what the group's own answers elect in its place (None: nothing, and no
     rollout of the group is rewarded); `random` says that the arm reads the uniforms (0 <= u < 1,
     one per rollout), `intrinsic` that only the policy knows the reward: it is nan until the trainer
-    has said it.
+    has said it. `about` is for lists.
     """
 
     rewards: Rewards
@@ -57,6 +57,7 @@ class Arm:
     random: bool = False
     votes: Callable[[Sequence[Verdict], Example], Example | None] | None = None
     intrinsic: bool = False
+    about: str = ""
 
     @property
     def alone(self) -> bool:
@@ -183,10 +184,14 @@ def _with_gold(example: Example, answer: str) -> Example:
     return replace(example, answer=answer, extra=others)
 
 
-OUTCOME = Arm(outcome)
-SCORE = Arm(score)
-FORMAT_ONLY = Arm(format_only)
-RANDOM = Arm(random_reward, random=True)
-WRONG_LABEL = Arm(outcome, relabel=with_wrong_label)
-MAJORITY = Arm(outcome, votes=elected)
-SELF_CERTAINTY = Arm(untold, intrinsic=True)
+OUTCOME = Arm(outcome, about="1 for a right answer (the paper's)")
+SCORE = Arm(score, about="the score of the verdict, 0 to 1")
+FORMAT_ONLY = Arm(format_only, about="control: 1 for a box that is not empty")
+RANDOM = Arm(random_reward, random=True, about="control: 1 by chance, whatever the text")
+WRONG_LABEL = Arm(
+    outcome, relabel=with_wrong_label, about="control: 1 for an answer that equals a wrong gold"
+)
+MAJORITY = Arm(outcome, votes=elected, about="rival (TTRL): 1 for the group's most frequent answer")
+SELF_CERTAINTY = Arm(
+    untold, intrinsic=True, about="rival (INTUITOR): how certain the policy is, in nats"
+)

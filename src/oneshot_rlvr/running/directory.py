@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.config import Recipe, parse_recipe
-from oneshot_rlvr.errors import ConfigError, RunError
+from oneshot_rlvr.errors import ConfigError, RecordsError, RunError
 from oneshot_rlvr.records import Run, RunWriter
-from oneshot_rlvr.records.schema import EVALUATIONS, METRICS, ROLLOUTS, RUN
+from oneshot_rlvr.records.files import Lock
+from oneshot_rlvr.records.schema import EVALUATIONS, LOCK, METRICS, ROLLOUTS, RUN
 from oneshot_rlvr.running.prepare import held_out
-from oneshot_rlvr.train.checkpoint import CHECKPOINTS
+from oneshot_rlvr.train.checkpoint import CHECKPOINTS, checkpoint_steps
 
 FINAL = "final"
 MAY_CHANGE = ("note ", "tracking.", "train.keep_checkpoints ", "train.max_skipped_updates ")
@@ -72,9 +74,37 @@ def earlier_run(recipe: Recipe, out: Path, resume: bool) -> Run | None:
     if changed:
         raise RunError(
             f"{out} holds a run of another recipe ({'; '.join(changed[:5])}); resume with the "
-            "same recipe or choose another directory with --out."
+            f"same recipe, go on from it in a new run with --fork {out} --out DIR, or choose "
+            "another directory with --out."
         )
     return earlier
+
+
+def set_aside(out: Path) -> Path | None:
+    """Moves a run that has trained nothing out of the way; where it lies now, None: it stays.
+
+    A run whose first step never came (a recipe that could not work, Ctrl-C while the model loads)
+    holds nothing that could go on, and must not keep the corrected command out. It is kept beside,
+    as NAME.untrained. One that another process is writing stays.
+    """
+    if not (out / RUN).is_file():
+        return None
+    try:
+        earlier = Run(out)
+        if earlier.status == "finished" or not earlier.metrics().empty or checkpoint_steps(out):
+            return None
+        Lock(out / LOCK).release()
+    except (RecordsError, RunError):
+        return None
+    beside = next(
+        path
+        for number in itertools.count(1)
+        if not (
+            path := out.with_name(f"{out.name}.untrained{number if number > 1 else ''}")
+        ).exists()
+    )
+    out.rename(beside)
+    return beside
 
 
 def changes(was: Any, now: Any, key: str = "") -> list[str]:

@@ -4,6 +4,8 @@ s_i = 1 - sum_k (r_i^k - r_avg^k)^2 / sum_k (1 - r_avg^k)^2 over the epochs k, L
 2502.11886), "Normalized Alignment Score". 1 follows the average exactly, 0 does no better than an
 example that is always solved.
 
+One visit is no course that could follow another: an example needs two.
+
 Departures. LIMR fills a missing epoch with the next one and drops examples that still lack one;
 here an example is compared at its own visits, and r_avg^k is the mean of all examples that have a
 k-th visit. The two agree where every example has every visit. LIMR keeps all above 0.6; here the
@@ -28,4 +30,4 @@ def limr(history: History, seed: int = 0) -> FloatArray:
     return 1.0 - divided(np.einsum("es,es->e", apart, apart), scale_E)
 
 
-SCORE = Score(limr)
+SCORE = Score(limr, visits=2)

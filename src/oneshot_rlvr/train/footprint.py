@@ -24,6 +24,10 @@ HEADROOM = 0.85
 PROGRAM_BYTES = {"cpu": 700 << 20, "cuda": 1 << 30}
 """Python with torch and transformers imported; on a GPU, CUDA's context. Measured."""
 
+ROLLOUT_BYTES, RECORD_TOKEN_BYTES = 1500, 120
+"""A graded rollout as Python holds it, and each of its tokens: id (36 bytes), log-probability (32),
+text, and an update's masks, weights and advantages in float64. Counted, not measured."""
+
 LARGEST, SMALLEST = 1 << 17, 1 << 8
 
 
@@ -65,6 +69,8 @@ class Footprint:
     held: dict[str, int]
     update: int
     sampling: int
+    rollouts: int = 0
+    """Of a step's answers as records, in the machine's own memory (on a CPU part of `held`)."""
 
     @property
     def peak(self) -> int:
@@ -90,8 +96,12 @@ def estimate(recipe: Recipe, shape: Shape, device: str, micro_batch_tokens: int)
     rollouts = recipe.derived()["rollouts_per_update"]
     longest = recipe.rollouts.max_prompt_tokens + recipe.rollouts.max_new_tokens
     tokens = min(micro_batch_tokens, rollouts * longest)
+    kept = recipe.derived()["rollouts_per_step"]
+    kept *= ROLLOUT_BYTES + RECORD_TOKEN_BYTES * recipe.rollouts.max_new_tokens
+    if device == "cpu":
+        held["rollouts"] = kept
     return Footprint(
-        held, tokens * _token_bytes(recipe, shape), _cache_bytes(recipe, shape, device)
+        held, tokens * _token_bytes(recipe, shape), _cache_bytes(recipe, shape, device), kept
     )
 
 
@@ -185,6 +195,13 @@ def described(recipe: Recipe) -> list[str]:
         f"{_size(footprint.sampling)}, an update {_size(footprint.update)}",
         f"           {fits} into the {_size(free)} that are free here",
     ]
+    if device != "cpu":
+        here = free_bytes("cpu")
+        enough = "fits" if footprint.rollouts <= HEADROOM * here else "does NOT fit"
+        lines.append(
+            f"           a step's rollouts as records: about {_size(footprint.rollouts)} of this "
+            f"machine's own memory; {enough} into the {_size(here)} that are free"
+        )
     if proposal is None:
         lines.append("           no micro-batch fits: a smaller model, LoRA (model.lora), fewer "
                      "rollouts at a time or a larger machine is needed")  # fmt: skip

@@ -33,6 +33,7 @@ from oneshot_rlvr.rollouts import Engine, Sampling, StreamKey
 from oneshot_rlvr.train.checkpoint import (
     Best,
     Checkpoint,
+    checkpoint_steps,
     load_checkpoint,
     prune_checkpoints,
     read_checkpoint,
@@ -45,7 +46,7 @@ from oneshot_rlvr.train.intrinsic import with_own_rewards
 from oneshot_rlvr.train.metrics import METRICS, TIMINGS, checked, rollout_metrics
 from oneshot_rlvr.train.resampling import Resampled, replace_equal_rows
 from oneshot_rlvr.train.step import TrainStep
-from oneshot_rlvr.train.stopping import Stopped, Stopping
+from oneshot_rlvr.train.stopping import Stopped, StoppedSampling, Stopping
 from oneshot_rlvr.train.trackers import Trackers, tracked
 from oneshot_rlvr.types import Example, Graded, Prompt, Rollout
 
@@ -128,8 +129,12 @@ def run_steps(job: Job, start: Checkpoint | None) -> int:
         _validate_start(job, first - 1)
         seed_generators(job.recipe.train.seed)
     for step in range(first, job.recipe.train.steps + 1):
-        with job.stopping.step():
-            best = _step(job, step, best)
+        try:
+            with job.stopping.step():
+                best = _step(job, step, best)
+        except StoppedSampling:
+            _save(job, step - 1, best)  # nothing has moved since
+            raise Stopped(step - 1) from None
         if job.stopping.asked:
             raise Stopped(step)
     return _choose(job, best)
@@ -146,7 +151,8 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
     )
     key = StreamKey(train.seed, ROLLOUT_PURPOSE, step)
     prompts = prompts_of_step(job, step)
-    rollouts = job.engine.generate(prompts, recipe.rollouts.group_size, sampling, key)
+    with job.stopping.sampling():
+        rollouts = job.engine.generate(prompts, recipe.rollouts.group_size, sampling, key)
     clock.lap("generate_seconds")
     graded = _rewarded(job, rollouts, step)
     clock.lap("score_seconds")
@@ -188,17 +194,24 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
     timings = checked({**clock.told(), "tokens_per_second": speed}, TIMINGS)
     job.writer.timings(step, timings)  # before the checkpoint, which promises its step's records
     if _due(step, train.save_every, last) or needed or job.stopping.asked:
-        began = time.perf_counter()
-        job.writer.check()
-        loop = {"cursor": {"next_step": step + 1}, "records": job.writer.offset()}
-        save_checkpoint(job.writer.directory, step, job.trainer, best, loop)
-        kept = [] if best is None else [best.step]
-        prune_checkpoints(job.writer.directory, train.keep_checkpoints, kept)
-        job.untold["checkpoint_seconds"] = time.perf_counter() - began
+        _save(job, step, best)
     if job.trackers is not None:
         job.trackers.step(step, tracked(metrics, timings, shown.get("validation/accuracy")))
     job.progress.step(step, shown)
     return best
+
+
+def _save(job: Job, step: int, best: Best | None) -> None:
+    """A checkpoint of `step`, unless there is one or no step has been trained."""
+    if step < 1 or step in checkpoint_steps(job.writer.directory):
+        return
+    began = time.perf_counter()
+    job.writer.check()
+    loop = {"cursor": {"next_step": step + 1}, "records": job.writer.offset()}
+    save_checkpoint(job.writer.directory, step, job.trainer, best, loop)
+    kept = [] if best is None else [best.step]
+    prune_checkpoints(job.writer.directory, job.recipe.train.keep_checkpoints, kept)
+    job.untold["checkpoint_seconds"] = time.perf_counter() - began
 
 
 def _rewarded(job: Job, rollouts: Sequence[Rollout], step: int) -> list[Graded]:
@@ -217,7 +230,8 @@ def _resample(job: Job, step: int, graded: list[Graded], sampling: Sampling) -> 
             for row, e in examples.items()
         ]
         key = StreamKey(recipe.train.seed, f"{ROLLOUT_PURPOSE}, sampling {turn + 1}", step)
-        rollouts = job.engine.generate(prompts, recipe.rollouts.group_size, sampling, key)
+        with job.stopping.sampling():
+            rollouts = job.engine.generate(prompts, recipe.rollouts.group_size, sampling, key)
         return _rewarded(job, rollouts, step)
 
     rows = rows_of_step(number, recipe.rollouts.prompts_per_step, step, recipe.train.seed)

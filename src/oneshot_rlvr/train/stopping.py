@@ -1,5 +1,8 @@
 """Being asked to stop: the first signal ends the run after the step it is in, the second at once.
 
+Where a step is only sampling yet (minutes, with a large model), nothing of it has moved and the
+same seed draws it again: there the first signal breaks it off, and the step before is saved.
+
 SIGINT (Ctrl-C), SIGTERM (schedulers) and SIGHUP (a closed terminal) are the same wish. What stands
 on disk is whole at any moment (`checkpoint`, `records`), so this is a courtesy: a step that has
 begun is not lost. Not here: what is saved.
@@ -16,6 +19,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 _AFTER = "stopping after this step. Once more stops at once, and loses the step."
+_NOW = "stopping; the step's sampling is broken off and will be made again, all else is saved."
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -27,6 +31,10 @@ class Stopped(Exception):
         self.step = step
 
 
+class StoppedSampling(BaseException):
+    """The first signal, in the middle of a step's sampling."""
+
+
 class StopNow(KeyboardInterrupt):
     """A signal where there is nothing to finish, or the second one."""
 
@@ -36,7 +44,7 @@ class Stopping:
 
     def __init__(self) -> None:
         self.asked = False
-        self._in_step = False
+        self._in_step = self._in_sampling = False
         self._answer = _AFTER
 
     def ask(self) -> None:
@@ -51,6 +59,17 @@ class Stopping:
             yield
         finally:
             self._in_step = False
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """The part of a step that the first signal breaks off (StoppedSampling)."""
+        self._in_sampling = self._in_step
+        if self._in_sampling and self.asked:
+            raise StoppedSampling
+        try:
+            yield
+        finally:
+            self._in_sampling = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -77,6 +96,9 @@ class Stopping:
         if self.asked or not self._in_step:
             raise StopNow(name)
         self.ask()
+        if self._in_sampling:
+            _say(f"{name}: {_NOW}")
+            raise StoppedSampling
         _say(f"{name}: {self._answer}")
 
 

@@ -1,5 +1,6 @@
 """What a user can ask for: one file a verb, the whole of it in the order in which it happens.
 
+init.py           a domain -> a folder to begin one's own run in
 train.py          a recipe -> a run in its directory, with its report
 select.py         a pool -> its examples ranked, and training sets of the best
 variants.py       examples -> controls: wrong labels, other prompts, in context
@@ -10,6 +11,7 @@ regrade.py        stored answers -> graded again, without the model
 ask.py            one question -> the answers of base and result, side by side
 analyse.py        runs -> what happened in them, as tables
 report.py         a run -> one HTML file
+runs.py           a folder -> the runs in it, and how each stands
 doctor.py         a run -> what of it is damaged, and where it can go on
 export.py         a recipe -> the same run, written out for another trainer
 

@@ -83,7 +83,7 @@ class Side:
         )
 
         label = endpoint.model if endpoint is not None else str(getattr(name, "name", name))
-        folder = folder_of(label, asking.out)
+        folder = folder_of(label, asking.out, None if endpoint is not None else _run_of(name))
         if asking.out and asking.apart:
             folder /= slug(label)
         refuse_unwritable(folder)
@@ -147,6 +147,12 @@ def compare_sides(ours: Side, theirs: Side) -> list[Comparison]:
             f"{', '.join(theirs.samples)} on the other."
         )
     return [compare(key, theirs.samples[key], ours.samples[key]) for key in shared]
+
+
+def _run_of(name: str | Subject) -> Path | None:
+    """The run whose result a name means; None for its base, and for any other model."""
+    subject = name if isinstance(name, Subject) else find_model(name)
+    return None if subject.label else subject.run
 
 
 def _key(sample: Mapping[str, Any]) -> str:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 FOLDER = Path("evaluations")
 """Where graded answers and journals go, a folder a model, unless another is given."""
 
+ASKED = "asked"
+"""The folder of a run with the answers of its result to benchmarks that it was asked later."""
+
 Progress = Callable[[str, int, int], None]
 """Called with (benchmark, answers done, answers in all)."""
 
@@ -142,11 +145,14 @@ def _evaluate_served(
     return results
 
 
-def folder_of(label: str, out: str | Path | None = None) -> Path:
-    """Where the answers of a model go: `out`, or a folder of its name under evaluations/."""
+def folder_of(label: str, out: str | Path | None = None, run: Path | None = None) -> Path:
+    """Where the answers of a model go: `out`, in the folder of the run whose result it is, or a
+    folder of its name under evaluations/."""
     from oneshot_rlvr.evaluation.store import slug
 
-    return Path(out) if out else FOLDER / slug(label)
+    if out:
+        return Path(out)
+    return FOLDER / slug(label) if run is None else run / ASKED
 
 
 def journal_file(folder: Path, benchmark: str, prompt: str) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.config import BenchmarkConfig, Recipe, parse_recipe
-from oneshot_rlvr.errors import DataError
+from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.evaluation import Benchmark, evaluate
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.rewards import Scorer
@@ -51,22 +51,31 @@ def train_over(
     *,
     verifier: str = "math_answer",
     visits: int | None = None,
+    needed: int = 1,
     out: Path,
     progress: Any = None,
 ) -> Tried:
     """Trains the recipe's model on the pool instead of its own examples, and evaluates nothing.
 
-    `visits` sets the steps so that every example is asked about so many times; None keeps the
-    recipe's. An unfinished run of the same settings in `out` goes on, a finished one is reused.
+    `visits` sets the steps so that every example is asked about in so many of them; None keeps the
+    recipe's, and as many as give the `needed` visits. An unfinished run of the same settings in
+    `out` goes on, a finished one is reused. ConfigError, before anything is trained, for fewer
+    visits than are needed.
     """
+    if visits is not None and visits < needed:
+        raise ConfigError(
+            f"--visits is {visits} and the score needs {needed} of every example. Give "
+            f"--visits {needed} or more, or another --score."
+        )
     with Scorer(recipe.reward, seed=recipe.train.seed) as scorer:
         bad = scorer.bad_golds(examples)
     fit = len(examples) - len(bad)
     if not fit:
         raise DataError(f"{pool}: no gold is accepted by its own verifier. The first: {bad[0][1]}")
-    steps = recipe.train.steps
-    if visits is not None:
-        steps = max(1, math.ceil(visits * fit / recipe.rollouts.prompts_per_step))
+    # A step is one visit at most, however often its rows come back to an example.
+    wanted = visits or needed
+    enough = max(wanted, math.ceil(wanted * fit / recipe.rollouts.prompts_per_step), 1)
+    steps = enough if visits is not None else max(recipe.train.steps, enough)
     data = recipe.model_dump(mode="json")
     data["name"] = f"history of {Path(pool).stem}"
     data["examples"] = {

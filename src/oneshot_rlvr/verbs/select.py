@@ -186,6 +186,7 @@ def history_of(
             examples,
             verifier=verifier,
             visits=source.visits,
+            needed=SCORES.load(score).visits,
             out=out,
             progress=progress,
         )

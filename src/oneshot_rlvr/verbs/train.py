@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.errors import ConfigError, RunError
 from oneshot_rlvr.verbs.report import report
 from oneshot_rlvr.verbs.subjects import RUNS
 
@@ -66,6 +66,18 @@ def train(
     if result.stopped_after is None and _report_is_stale(result.directory):
         report(result.directory)
     return result
+
+
+def recipe_of_run(run: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe that a run was begun with, dotted keys over it: what a resume without a recipe
+    takes. RunError for no run."""
+    from oneshot_rlvr.config import with_overrides
+    from oneshot_rlvr.records import Run
+
+    recipe = Run(run).info.get("recipe")
+    if not isinstance(recipe, Mapping):
+        raise RunError(f"{run} holds a run that tells no recipe; give the recipe.")
+    return with_overrides(recipe, overrides or {})
 
 
 def run_directory(recipe: Recipe, out: str | Path | None) -> Path:

@@ -20,9 +20,11 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from oneshot_rlvr.errors import DataError, GraderError
+from oneshot_rlvr.registry import LOOKED_IN
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, shown, wrong
 from oneshot_rlvr.verifiers.scoring import reached
@@ -120,7 +122,11 @@ def _function(path: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
         function = getattr(module, name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise DataError(f"the custom verifier {path} cannot be imported: {error}.") from None
+        beside = ", ".join(LOOKED_IN) or "none came from a file"
+        raise DataError(
+            f"the custom verifier {path} cannot be imported: {error}. Looked for it in the current "
+            f"folder ({Path.cwd()}), beside the examples ({beside}) and in Python's own path."
+        ) from None
     if not callable(function):
         raise DataError(f"the custom verifier {path} is a {type(function).__name__}, no function.")
     own = getattr(function, "__module__", None) == module_name and not _installed(module)
