@@ -60,6 +60,9 @@ ALSO_CALLED = {
 """What TRL, verl and PEFT call a key, told where it is unknown here."""
 
 _NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+BOUNDS_OF_SLIPS = 1000
+"""Bounds that far from 0 are told only to whoever is beyond one."""
+
 _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
@@ -117,15 +120,21 @@ def is_nullable(annotation: Any) -> bool:
     return type(None) in _alternatives(annotation)
 
 
-def type_text(annotation: Any) -> str:
-    """A type in a user's words: `whole number > 0`, `"token" or "sequence"`, `text or none`."""
+def type_text(annotation: Any, *, slips: bool = False) -> str:
+    """A type in a user's words: `whole number > 0`, `"token" or "sequence"`, `text or none`.
+
+    Bounds so far out that only a slip of the keyboard meets them are told with `slips` alone.
+    """
     base, constraints = _unwrapped(annotation)
     if get_origin(base) in (Union, types.UnionType):
-        words = [NONE_TEXT if a is type(None) else type_text(a) for a in get_args(base)]
+        words = [
+            NONE_TEXT if a is type(None) else type_text(a, slips=slips) for a in get_args(base)
+        ]
     elif get_origin(base) is Literal:
         words = [json.dumps(value) for value in get_args(base)]
     elif get_origin(base) is tuple:
-        words = [f"list of {len(get_args(base))} {type_text(get_args(base)[0])}s"]
+        each, _, limits = type_text(get_args(base)[0], slips=slips).partition(" ")
+        words = [f"list of {len(get_args(base))} {each}s {limits}".rstrip()]
     elif get_origin(base) is list:
         words = ["list of tables" if get_origin(get_args(base)[0]) is dict else "list"]
     elif table_model(base) is not None:
@@ -136,7 +145,8 @@ def type_text(annotation: Any) -> str:
         f"{sign} {_bound(getattr(constraint, name))}"
         for constraint in constraints
         for name, sign in _BOUNDS.items()
-        if getattr(constraint, name, None) is not None
+        if (bound := getattr(constraint, name, None)) is not None
+        and (slips or abs(bound) < BOUNDS_OF_SLIPS)
     )
     text = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
     return f"{text} {bounds}" if bounds else text
@@ -158,8 +168,9 @@ def value_from_text(field: RecipeField, text: str) -> Any:
     adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
     try:
         return adapter.validate_strings(text)
-    except ValidationError:
-        raise ConfigError(_wrong_value(field.key, text, field.type_text)) from None
+    except ValidationError as error:
+        wanted = _wanted(field, [detail["type"] for detail in error.errors()])
+        raise ConfigError(_wrong_value(field.key, text, wanted)) from None
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -213,8 +224,20 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
         text = str(detail["ctx"]["error"])
         return text if text.endswith((".", "?")) else f"{text}."
     field = _field_at(location, model)
-    wanted = field.type_text if field else "table" if _is_table_error(detail) else detail["msg"]
+    wanted = (
+        _wanted(field, [detail["type"]])
+        if field
+        else "table"
+        if _is_table_error(detail)
+        else detail["msg"]
+    )
     return _wrong_value(key, detail["input"], wanted)
+
+
+def _wanted(field: RecipeField, faults: Sequence[str]) -> str:
+    """The field's type in words, with its far bounds where a bound is what was not met."""
+    beyond = {"less_than_equal", "less_than", "greater_than_equal", "int_parsing_size"}
+    return type_text(field.annotation, slips=bool(beyond & set(faults)))
 
 
 def _is_table_error(detail: Mapping[str, Any]) -> bool:

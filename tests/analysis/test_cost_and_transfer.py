@@ -118,7 +118,8 @@ def test_trained_on_x_tested_on_y_from_several_runs():
     cell = cells(found).set_index(["trained_on", "tested_on"])
     two = cell.loc[("math", "math")]
     expected = mean_interval([0.3, 0.5])
-    assert (two["low"], two["high"], two["runs"]) == (expected.low, expected.high, 2)
+    assert expected.high > 1  # Student's t of two runs reaches beyond what shares can differ by
+    assert (two["low"], two["high"], two["runs"]) == (expected.low, 1.0, 2)
     one = cell.loc[("law", "law")]
     assert (one["low"], one["high"], one["runs"]) == (pytest.approx(0.3), pytest.approx(0.5), 1)
 

@@ -33,7 +33,7 @@ def code_of_help(*argv: str) -> int:
 
 MISTAKES = {
     "no such verb": (["evalute"], "invalid choice: 'evalute'"),
-    "no recipe given": (["train"], "the following arguments are required: RECIPE"),
+    "no recipe given": (["train"], "oneshot train needs a RECIPE, or --resume RUN"),
     "no such recipe": (["train", "nothing.toml"], "no recipe at nothing.toml"),
     "no such key": (["train", PAPER, "--train.step", "3"], 'Did you mean "train.steps"?'),
     "no such key, with =": (["train", PAPER, "--train.step=3"], 'Did you mean "train.steps"?'),

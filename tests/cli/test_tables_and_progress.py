@@ -94,10 +94,10 @@ def test_off_a_terminal_every_tenth_step_and_the_last_are_one_line():
         progress.step(step, {"train/accuracy": step / 100, "tokens_per_second": 1234.5})
     progress.close()
     lines = out.getvalue().splitlines()
-    assert [line.split()[1] for line in lines] == ["10/23", "20/23", "23/23"]
-    assert "train 0.10" in lines[0]
-    assert "tokens/s 1,23" in lines[0]
-    assert lines[0].endswith("left")
+    assert [line.split()[1] for line in lines] == ["1/23", "10/23", "20/23", "23/23"]
+    assert "train 0.10" in lines[1]
+    assert "tokens/s 1,23" in lines[1]
+    assert lines[1].endswith("left")
 
 
 def test_held_out_accuracy_stays_on_the_line_between_validations():

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from oneshot_rlvr.train.stopping import StopNow, Stopping
+from oneshot_rlvr.train.stopping import StopNow, StoppedSampling, Stopping
 
 
 def send(number: signal.Signals) -> None:
@@ -82,3 +82,14 @@ def test_outside_the_main_thread_it_only_can_be_asked():
     thread.start()
     thread.join(timeout=120)
     assert seen == [True]
+
+
+def test_a_signal_breaks_a_steps_sampling_off_at_once(capfd):
+    stopping = Stopping()
+    with stopping.listening(), stopping.step():
+        with pytest.raises(StoppedSampling), stopping.sampling():
+            send(signal.SIGTERM)
+        assert stopping.asked
+    assert "sampling is broken off" in capfd.readouterr().err
+    with stopping.step(), pytest.raises(StoppedSampling), stopping.sampling():
+        raise AssertionError("asked before: no more is sampled")

@@ -93,8 +93,10 @@ def analyse(runs: Sequence[str | Path | Run], settings: Settings | None = None) 
     return Analysis(tables, notes, damaged=damaged)
 
 
-_SAME_ARM = ("name", "note", "train.seed", "train.threads", "tracking.", "evaluation.", "backend.",
-             "examples.", "train.keep_checkpoints", "train.save_every", "reward.workers")  # fmt: skip
+_SAME_ARM = (
+    *("name", "note", "train.seed", "train.threads", "train.save_every", "train.keep_checkpoints"),
+    *("reward.workers", "tracking.", "evaluation.", "backend.", "examples."),
+)
 """Beginnings of keys in which two runs may differ and still be seeds of one thing; what they were
 trained on stands in `trained_on`."""
 

@@ -75,7 +75,7 @@ def init(folder: str | Path, *, domain: str = "math") -> list[Path]:
     taken = [n for n in (EXAMPLES, HELD_OUT, RECIPE, README) if (folder / n).exists()]
     if taken:
         raise ConfigError(
-            f"{folder} holds {taken[0]} already, which is kept; choose another folder, or remove it."
+            f"{folder} holds {taken[0]} already, which is kept; choose another folder."
         )
     starter = _read(STARTERS / f"{domain}.toml")
     name = folder.resolve().name or domain
