@@ -56,6 +56,8 @@ def last_boxes(text: str) -> tuple[str, ...]:
     A run that repeats one and the same content is that content once.
     """
     found = boxes(text)
+    if len(found) == 1:
+        return (_unwrapped(found[0].content),)
     while len(found) > 1 and not found[-1].content.strip():
         found.pop()  # an empty box after a good one states nothing new
     if not found:
@@ -73,12 +75,14 @@ def last_boxes(text: str) -> tuple[str, ...]:
 def last_box(text: str) -> str | None:
     """What the final run of boxes holds, comma-joined; None without a complete box."""
     contents = last_boxes(text)
-    return ", ".join(contents) if contents else None
+    return (contents[0] if len(contents) == 1 else ", ".join(contents)) if contents else None
 
 
 def _unwrapped(content: str) -> str:
     """A box whose whole content is a box is that inner box."""
     content = content.strip()
+    if _OPENING not in content:
+        return content
     for _ in range(8):  # deeper nests are left as they are
         inner = boxes(content)
         if not (len(inner) == 1 and inner[0].start == 0 and inner[0].end == len(content)):

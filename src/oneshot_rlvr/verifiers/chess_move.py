@@ -20,11 +20,12 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, shown, wrong
 from oneshot_rlvr.verifiers.extraction import final_answer
+from oneshot_rlvr.verifiers.fonts import FONT
 
 MAX_ANSWER_CHARS = 100
 MAX_MATE = 4  # moves; a proof visits some 30 ** (2 n - 1) positions at worst
 _NUMBER = re.compile(r"\b[0-9]{1,3}\s?\.(?:\s?\.\.|\u2026)?\s*")
-_LATEX = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s?\{([^{}]*)\}")
+_LATEX = re.compile(rf"{FONT}\s?\{{([^{{}}]*)\}}")
 _CASTLING = re.compile(r"\b[0o]-[0o](-[0o])?\b", re.IGNORECASE)
 # Figurines of both colours; a pawn's has no letter.
 _FIGURINES = str.maketrans(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from functools import lru_cache
 
 from oneshot_rlvr.verifiers.exact_match import normalised
+from oneshot_rlvr.verifiers.fonts import FONT
 
 LEAD_CHARS = 40
 _L = r"(?:[A-Za-z]|[0-9]{1,2})"
@@ -23,9 +25,7 @@ LABEL_FIRST = re.compile(
     rf"(?:(?:option|choice|answer)\s+)?(?:[(\[]({_L})[)\]][.:]?|({_L})(?:[)\].:]|\s+[-–—]))\s*(\S.*)",
     re.DOTALL | re.I,
 )
-_LATEX_TEXT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|it|rm|sf)|mbox|bm|boldsymbol|emph)\s?\{([^{}]*)\}"
-)
+_LATEX_TEXT = re.compile(rf"(?:{FONT}|\\(?:bm|boldsymbol))\s?\{{([^{{}}]*)\}}")
 _LATEX_SPACE = re.compile(r"\\(?:left|right|[ ,;:!()\[\]])|\\q?quad")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 _NOT = re.compile(
@@ -69,13 +69,14 @@ def _named(statement: str, items: tuple[tuple[str, str], ...]) -> Set[str]:
     choices = dict(items)
     plain = plain_statement(statement)
     if not plain:
-        return set()
-    by_text = of_text(plain, choices)
+        return frozenset()
+    by_text = _of_text(plain, items)
     if by_text:
         return by_text
-    if LABEL_ALONE.fullmatch(plain):
-        listed = listed_label(plain, choices)
-        return {listed} if listed else set()  # or a letter that is no option
+    alone = LABEL_ALONE.fullmatch(plain)
+    if alone:
+        label = alone[1].upper()
+        return {label} if label in choices else frozenset()  # or a letter that is no option
     first = LABEL_FIRST.fullmatch(plain)
     if first and (first[1] or first[2]).upper() in choices:
         label, rest = (first[1] or first[2]).upper(), first[3]
@@ -166,14 +167,30 @@ def _text_concluded(plain: str, choices: Mapping[str, str]) -> set[str]:
 
 def of_text(plain: str, choices: Mapping[str, str]) -> set[str]:
     """Labels of the options whose full text a text is."""
-    whole = normalised(plain)
-    return {label for label, text in _texts(tuple(choices.items())) if text == whole}
+    return set(_of_text(plain, tuple(choices.items())))
+
+
+def _of_text(plain: str, items: tuple[tuple[str, str], ...]) -> Set[str]:
+    texts = _texts(items)
+    if plain.isascii() and len(plain) < texts.shortest:
+        return frozenset()  # what is compared is no longer than what is written
+    return texts.labels.get(normalised(plain), frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The options' texts as they are compared, those that are known."""
+
+    pairs: tuple[tuple[str, str], ...]  # label, text
+    labels: Mapping[str, frozenset[str]]  # by text
+    shortest: int  # characters
 
 
 @lru_cache(maxsize=4096)
-def _texts(choices: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """The options' texts as they are compared, those that are known."""
-    return tuple((label, normalised(text)) for label, text in choices if text)
+def _texts(items: tuple[tuple[str, str], ...]) -> _Texts:
+    pairs = tuple((label, normalised(text)) for label, text in items if text)
+    labels = {text: frozenset(k for k, other in pairs if other == text) for _, text in pairs}
+    return _Texts(pairs, labels, min(map(len, labels), default=10**9))
 
 
 def _texts_at_the_start(rest: str, choices: Mapping[str, str]) -> set[str]:
@@ -181,7 +198,7 @@ def _texts_at_the_start(rest: str, choices: Mapping[str, str]) -> set[str]:
     said = normalised(rest)
     begun = {
         label: text
-        for label, text in _texts(tuple(choices.items()))
+        for label, text in _texts(tuple(choices.items())).pairs
         if text and said.startswith(text) and not said[len(text) : len(text) + 1].isalnum()
     }
     longest = max(map(len, begun.values()), default=0)

@@ -19,14 +19,12 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, wrong
 from oneshot_rlvr.verifiers.extraction import final_text
+from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.numbers import bare
 from oneshot_rlvr.verifiers.scoring import edit_similarity, items_of, overlap
 
 MAX_CHARS = 10_000
-_FONT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|it|rm|sf|tt)|mbox|emph|operatorname)"
-    r"\s?\{([^{}]*)\}"
-)
+_FONT = re.compile(rf"{FONT}\s?\{{([^{{}}]*)\}}")
 _SPACE = re.compile(r"\\[ ,;:!]|\\q?quad(?![a-z])|~")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 

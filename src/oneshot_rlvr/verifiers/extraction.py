@@ -54,11 +54,13 @@ def in_tags(text: str, example: Example) -> str:
     return f"{_OPEN}{text}{_CLOSE}" if text and has_tags(example) else text
 
 
-def _within_tags(text: str, example: Example) -> tuple[str, str | None]:
-    """The text to read on, and an answer that its tags already state."""
-    inside = tagged(text, example) if has_tags(example) else None
+def _read(text: str, example: Example, lenient: bool) -> tuple[str, str | None]:
+    """The text to read on, and the answer that its box or its tags already state."""
+    if not has_tags(example):
+        return text, last_box(text)
+    inside = tagged(text, example)
     if inside is None:
-        return text, None
+        return text, last_box(text) if lenient else None
     box = last_box(inside)
     return inside, inside if box is None else box
 
@@ -66,9 +68,7 @@ def _within_tags(text: str, example: Example) -> tuple[str, str | None]:
 def final_text(text: str, example: Example) -> str | None:
     """As `final_answer`, for kinds whose answer is a text: lenient ends with the whole text."""
     lenient = is_lenient(example)
-    text, answer = _within_tags(text, example)
-    if answer is None and (lenient or not has_tags(example)):
-        answer = last_box(text)
+    text, answer = _read(text, example, lenient)
     if answer is None and lenient:
         answer = announced_answer(text) or text
     return answer.strip() if answer is not None else None
@@ -77,9 +77,7 @@ def final_text(text: str, example: Example) -> str | None:
 def final_answer(text: str, example: Example) -> str | None:
     """The final answer that the text states, stripped; "" for an empty box; None for none."""
     lenient = is_lenient(example)
-    text, answer = _within_tags(text, example)
-    if answer is None and (lenient or not has_tags(example)):
-        answer = last_box(text)
+    text, answer = _read(text, example, lenient)
     if answer is None and lenient:
         answer = stated_answer(text, example.question)
     return answer.strip() if answer is not None else None

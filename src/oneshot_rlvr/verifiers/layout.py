@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.trailing_units import without_units
 from oneshot_rlvr.verifiers.words import Words, words
 
@@ -26,25 +27,23 @@ _SPELLED = (
     (re.compile(r"\\rbrace(?![A-Za-z])"), r"\\}"),
     (re.compile(r"\\lbrack(?![A-Za-z])"), "["),
     (re.compile(r"\\rbrack(?![A-Za-z])"), "]"),
-    (re.compile(r"\\(?:leq|leqslant|leqq|le)(?![A-Za-z])|<=|=<"), r"\\le "),
-    (re.compile(r"\\(?:geq|geqslant|geqq|ge)(?![A-Za-z])|>=|>\s=|<\s=|=>(?!=)"), r"\\ge "),
+    (re.compile(r"\\(?:leq|leqslant|leqq|le)(?![A-Za-z])|<=|=<|<\s="), r"\\le "),
+    (re.compile(r"\\(?:geq|geqslant|geqq|ge)(?![A-Za-z])|>=|>\s=|=>(?!=)"), r"\\ge "),
     (re.compile(r"\\(?:neq|ne|not\s?=)(?![A-Za-z])|!=|\\not\s?="), r"\\ne "),
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\(?:simeq|thickapprox|approxeq|cong(?![A-Za-z]))(?![A-Za-z])|~="), r"\\approx "),
     (re.compile(r"\\(?:space|enspace|thinspace|,|;|:|!|>|\s)(?![A-Za-z])"), " "),
 )
-# `< =` is an "at most" typed with a space; the table above must not read it as \ge.
-_SPACED_LE = re.compile(r"<\s=")
 _TOKEN = re.compile(
-    r"\\begin\s?\{[a-zA-Z*]{1,20}\}|\\end\s?\{[a-zA-Z*]{1,20}\}|\\(?:text|textbf|mathrm|mbox|textit)"
-    r"\s?\{[^{}]*\}|\\[lr]angle(?![A-Za-z])|\\[A-Za-z]+|\\.|[\[\](){}]|.",
+    rf"\\begin\s?\{{[a-zA-Z*]{{1,20}}\}}|\\end\s?\{{[a-zA-Z*]{{1,20}}\}}|{FONT}\s?\{{[^{{}}]*\}}"
+    r"|\\[lr]angle(?![A-Za-z])|\\[A-Za-z]+|\\.|[\[\](){}]|.",
     re.DOTALL,
 )
 _OPENING = frozenset({"(", "[", "{", "\\{", "\\langle"})
 _CLOSING = frozenset({")", "]", "}", "\\}", "\\rangle"})
 _LIST_TEXT = re.compile(
-    r"\\(?:text|textbf|mathrm|mbox|textit)\s?\{[\s,;~]*(?:,|;|and|or|AND|OR|&)[\s,;~]*\}"
+    rf"{FONT}\s?\{{[\s,;~]*(?:,|;|and|or|AND|OR|&)[\s,;~]*\}}"
 )
 _LIST_TOKENS = frozenset({",", "\\lor", "\\vee", "\\quad", "\\qquad"})
 _RELATIONS = frozenset(
@@ -61,7 +60,7 @@ _THOUSANDS = re.compile(r"[-+]?\s?\\?\$?\s?(?!0)\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _DECIMAL_COMMA = re.compile(r"([-+]?0),(\d{1,12})|([-+]?\d{4,}),(\d{1,2})")
 _WORD_BETWEEN = re.compile(r"(?<=[\s)\]}\d])(?:,\s?)?(?:and|or|OR|AND)(?=[\s(\[\\\d-])")
 _COMMA_WORD = re.compile(
-    r",\s*(?:\\quad|\\qquad|,|\\(?:text|mbox|mathrm)\s?\{\s*(?:and|or)\s*\})\s*"
+    rf",\s*(?:\\quad|\\qquad|,|{FONT}\s?\{{\s*(?:and|or)\s*\}})\s*"
 )
 _COLUMN = re.compile(r"\\begin\s?\{([bpvBV]?matrix|array)\}\s?(?:\{[clr|\s]{1,20}\})?")
 _SET_BUILDER = re.compile(
@@ -118,7 +117,6 @@ Node = Value | Words | Relation | Named | Sequence | Union
 def laid_out(text: str) -> Node | None:
     """The layout of a respelled answer; None for an empty one."""
     text = _VISUAL.sub("", text)
-    text = _SPACED_LE.sub(r"\\le ", text)
     for pattern, replacement in _SPELLED:
         text = pattern.sub(replacement, text)
     return _node(text, 0)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import re
 
+from oneshot_rlvr.verifiers.fonts import FONT
+
 _LETTER = (
     r"(?:\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|vartheta|iota|kappa|lambda|mu"
     r"|nu|xi|rho|sigma|tau|upsilon|phi|varphi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Xi|Sigma|Phi"
     r"|Psi|Omega|ell)(?![A-Za-z])|[A-Za-z])"
 )
-_FONT = (
-    r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it|cal|bb|sf)|mbox|boldsymbol|bm|"
-    r"operatorname|vec|hat|bar|tilde|overline|overrightarrow|dot|ddot|widehat)"
+_DRESSED = (
+    rf"(?:{FONT}|\\(?:mathcal|mathbb|boldsymbol|bm|"
+    r"vec|hat|bar|tilde|overline|overrightarrow|dot|ddot|widehat))"
 )
-_WRAPPED = rf"{_FONT}\s?\{{[^{{}}]{{1,60}}\}}"
+_WRAPPED = rf"{_DRESSED}\s?\{{[^{{}}]{{1,60}}\}}"
 _SUB = r"(?:\s?_\s?(?:\{[^{}]{1,40}(?:\{[^{}]{0,20}\})?[^{}]{0,20}\}|\\?\w+?))?"
 _MARKS = (
     r"(?:'{1,3}|\^\s?\{?\s?(?:\\prime\s?){1,3}\}?|\^\s?\*"
@@ -35,7 +37,7 @@ _SIZE = (
 )
 _SEGMENT = rf"(?:{_CAPITALS}(?:_\{{?\w{{1,8}}\}}?)?|[A-Z](?:_\{{?\w{{1,8}}\}}?)?|{_SIZE})"
 _NAME = re.compile(
-    rf"(?:\\(?:text|mbox)\s?\{{[^{{}}\d]{{0,60}}\}}\s?)?(?:{_ONE}|{_SIZE}|\[[A-Z]{{3,6}}\]"
+    rf"(?:{FONT}\s?\{{[^{{}}\d]{{0,60}}\}}\s?)?(?:{_ONE}|{_SIZE}|\[[A-Z]{{3,6}}\]"
     rf"|{_SEGMENT}\s?(?::|/)\s?{_SEGMENT}|\\[dt]?frac\s?\{{\s?{_SEGMENT}\s?\}}\s?\{{\s?{_SEGMENT}\s?\}}"
     r"|(?:Area|area|Volume|volume|Perimeter|perimeter|length|Answer|answer|[Tt]otal|[Ss]um)"
     rf"(?:\s?\([^()]{{1,40}}\))?)\s?(?:\\text\s?\{{[^{{}}]{{0,40}}\}})?"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -20,8 +20,9 @@ from functools import lru_cache
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import correct, option, shown, wrong
+from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.numbers import bare
-from oneshot_rlvr.verifiers.quantity import Quantity, quantity
+from oneshot_rlvr.verifiers.quantity import Quantity, plain_text, quantity
 from oneshot_rlvr.verifiers.readings import nearness, readings
 from oneshot_rlvr.verifiers.unit_names import NO_UNIT, read_unit
 
@@ -34,13 +35,16 @@ _BETWEEN = re.compile(
     rf"(?P<low>.+?)\s?(?:<=?|≤|\\leq?(?![a-z])|\\leqslant(?![a-z]))\s?{_NAME}\s?"
     r"(?:<=?|≤|\\leq?(?![a-z])|\\leqslant(?![a-z]))\s?(?P<high>.+)"
 )
-_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\s?\{\s*(to|and|from|between|through|until)\s*\}")
+_TEXT = re.compile(rf"{FONT}\s?\{{\s*(to|and|from|between|through|until)\s*\}}")
 _WORDS = re.compile(
     r"(?:(?P<from>from)\s+|(?P<between>between)\s+)?(?P<low>\S.*?)\s+"
     r"(?P<joint>to|through|until|and)\s+(?P<high>\S.*)",
     re.IGNORECASE,
 )
-_DASH = re.compile(r"(?P<low>[-+]?[^-–—]*\d[^-–—]*?)\s?[-–—]{1,2}\s?(?P<high>[-+\u2212]?[^-–—]*\d.*)")
+_DASH, _TWO_DASHES = (
+    re.compile(rf"(?P<low>[-+]?[^-–—]*\d[^-–—]*?)\s?{dash}\s?(?P<high>[-+\u2212]?[^-–—]*\d.*)")
+    for dash in ("[-–—]", "--")
+)
 _INNER = re.compile(r"^\s*\[\s*\[(.*?)\]\s*,\s*\[(.*?)\]\s*\]\s*$")
 _SPACED_COMMA = re.compile(r",\s+|;")
 
@@ -129,41 +133,39 @@ def read_ends(text: str) -> Ends | None:
     """
     text = _NAMED.sub("", _TEXT.sub(r" \1 ", bare(text)), count=1).strip()
     text = _INNER.sub(r"[\1, \2]", text).rstrip(".").strip()
-    parts, unit = _parts(text)
-    if parts is None:
-        return None
-    found = [quantity(part) for part in parts]
-    if any(end is None or end.lower is not None for end in found):
+    return next((ends for way in _ways(text) if (ends := _ends(*way)) is not None), None)
+
+
+def _ends(parts: Sequence[str], unit: str) -> Ends | None:
+    """The ends, each in its unit; None unless all are numbers of one unit, the low ones first."""
+    found = [quantity(part.strip()) for part in parts]
+    shared = read_unit(plain_text(unit)) if unit else found[-1].unit if found[-1] else None
+    if shared is None or not all(end is not None and end.lower is None for end in found):
         return None
     ends = [end for end in found if end is not None]
-    shared = read_unit(unit) if unit else ends[-1].unit
-    if shared is None:
-        return None
     ends = [replace(end, unit=shared) if end.unit == NO_UNIT else end for end in ends]
-    half = len(ends) // 2
-    same = all(end.unit == shared for end in ends)
-    ordered = all(low.value <= high.value for low, high in zip(ends, ends[half:], strict=False))
-    return tuple(ends) if ordered and same else None
+    ordered = all(
+        low.value <= high.value for low, high in zip(ends, ends[len(ends) // 2 :], strict=False)
+    )
+    return tuple(ends) if ordered and all(end.unit == shared for end in ends) else None
 
 
-def _parts(text: str) -> tuple[list[str] | None, str]:
-    """The two or four numbers that a text names, and the unit behind their bracket."""
+def _ways(text: str) -> Iterator[tuple[Sequence[str], str]]:
+    """The two or four numbers that a text may name, and the unit behind their bracket."""
     bracketed = _BRACKETS.fullmatch(text)
-    inside = bracketed["inside"] if bracketed else text
-    for cut in (_SPACED_COMMA.split(inside), inside.split(",")):
-        pieces = [piece.strip() for piece in cut]
-        if len(pieces) in (2, 4) and all(pieces):
-            return pieces, bracketed["unit"].strip() if bracketed else ""
+    inside, unit = (bracketed["inside"], bracketed["unit"]) if bracketed else (text, "")
+    for pieces in (_SPACED_COMMA.split(inside), inside.split(",")):
+        if len(pieces) in (2, 4):
+            yield pieces, unit.strip()
     if bracketed:
-        return None, ""
+        return
     words = _WORDS.fullmatch(text)
     if words and (words["joint"].lower() == "and") == bool(words["between"]):
-        return [words["low"], words["high"]], ""
-    for pattern in (_BETWEEN, _DASH):
+        yield words.group("low", "high"), ""
+    for pattern in (_BETWEEN, _DASH, _TWO_DASHES):
         found = pattern.fullmatch(text)
         if found:
-            return [found["low"].strip(), found["high"].strip()], ""
-    return None, ""
+            yield found.group("low", "high"), ""
 
 
 def _golds(example: Example) -> list[Ends]:

@@ -10,6 +10,7 @@ nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 MAX_STATEMENT_CHARS = 400
 _TAIL_CHARS = 4000  # a final answer stands near the end; this bounds the work on endless texts
@@ -57,19 +58,36 @@ _HOPE = re.compile(
 )
 
 
+def announcements(text: str, pattern: re.Pattern[str], word: str) -> Iterator[re.Match[str]]:
+    """Matches of a pattern that begins with a word, in any letter case, the last one first.
+
+    Found by the word, so that a long text is not searched by a regular expression.
+    """
+    lower = text.lower()
+    if len(lower) != len(text):  # a letter whose small form is two
+        yield from reversed(list(pattern.finditer(text)))
+        return
+    place = lower.rfind(word)
+    while place >= 0:
+        match = pattern.match(text, place)
+        if match:
+            yield match
+        place = lower.rfind(word, 0, place)
+
+
 def announced_answer(text: str) -> str | None:
     """What follows the last `####`, or else the last "answer is", on its line or a last one."""
-    tail = text
-    ends = [match.end() for match in _HASHES.finditer(tail)]
-    if not ends:
-        ends = [
-            match.end()
-            for match in _ANSWER_IS.finditer(tail)
-            if not _CALLED_WRONG.search(tail, max(0, match.start() - 60), match.start())
-        ]
-    if not ends:
+    match = next(announcements(text, _HASHES, "####"), None) or next(
+        (
+            found
+            for found in announcements(text, _ANSWER_IS, "answer")
+            if not _CALLED_WRONG.search(text, max(0, found.start() - 60), found.start())
+        ),
+        None,
+    )
+    if match is None:
         return None
-    line, _, below = tail[ends[-1] : ends[-1] + _TAIL_CHARS].lstrip("*").partition("\n")
+    line, _, below = text[match.end() : match.end() + _TAIL_CHARS].lstrip("*").partition("\n")
     if not line.strip() and len(below.strip().splitlines()) == 1:
         line = below.strip()  # nothing else follows: it is no list of options
     return _trimmed(_NOT_BUT.sub("", line[:MAX_STATEMENT_CHARS].lstrip()))

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 
+from oneshot_rlvr.verifiers.fonts import FONT
+
 _OTHER_WORDS = (
     "or and to plus minus times not than if but except more less least most over mod base dozen "
     "hundred thousand million billion trillion percent pct half quarter third squared cubed choose "
@@ -22,13 +24,13 @@ _OTHER_WORDS = (
 )
 _NOT_UNITS = frozenset(_OTHER_WORDS.split())
 _UNIT_LETTERS = frozenset("msghlLNJWVAKCF")  # inside \text{}; no e, i, d or T, which are not units
-_WRAPPER = r"\\(?:text|textrm|textbf|textit|mathrm|mathit|mathbf|mbox|rm|operatorname)"
+_WRAPPER = rf"(?:{FONT}|\\rm)"
 _POWER = r"(?:\s?\^\s?(?:\d|\{\s?-?\d\s?\}))?"
 _ONE = rf"{_WRAPPER}\s?\{{[^{{}}\\\d]{{1,60}}(?:\^\{{?-?\d\}}?)?\}}{_POWER}"
 # \text{ cm}^2, \mathrm{~m} / \mathrm{s}, \text{ m} \cdot \text{s}^{-1}, \frac{\text{m}}{\text{s}}
 _WRAPPED = re.compile(
     rf"(?:(?:{_ONE}|\\[dt]?frac\{{{_ONE}\}}\{{{_ONE}\}})(?:\s|~|\\[,;:! ]|/|\\cdot(?![a-z]))*)+"
-    r"(?=$|[,;=)\]]|\\\}|\\right|\\(?:text|mbox)\s?\{\s*(?:and|or)\s*\})"
+    rf"(?=$|[,;=)\]]|\\\}}|\\right|{FONT}\s?\{{\s*(?:and|or)\s*\}})"
 )
 _INSIDE = re.compile(rf"{_WRAPPER}\s?\{{([^{{}}]*)\}}")
 # Behind one of these the words are no unit of a value but the value itself, or a part of its name.

@@ -12,13 +12,14 @@ from typing import Any
 import sympy
 
 from oneshot_rlvr.verifiers import bases, expressions, proof
+from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.numbers import plain_number
 from oneshot_rlvr.verifiers.words import Words, plain_text
 
 MAX_LIST = 64
 
 _PERCENT = re.compile(
-    r"\s*(?:\\?%|\\(?:text|mathrm|mbox)\s?\{\s?(?:\\?%|per\s?cent|percentage|pct)\s?\}|per\s?cent|percentage|pct)\s*$"
+    rf"\s*(?:\\?%|{FONT}\s?\{{\s?(?:\\?%|per\s?cent|percentage|pct)\s?\}}|per\s?cent|percentage|pct)\s*$"
 )
 _SPACING = re.compile(r"\s|\\[,;:!> ]|(?<=[A-Za-z])\.(?![A-Za-z]{3})")
 _ONE_IN_BRACES = re.compile(r"\{([^{}\\])\}")

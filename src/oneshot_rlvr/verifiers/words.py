@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_WRAPPER = r"\\(?:text(?:bf|it|rm|normal|sf)?|math(?:rm|bf|it|sf)|mbox|operatorname)"
-_WRAPPED = re.compile(rf"{_WRAPPER}\s?\{{([^{{}}]*)\}}")
+from oneshot_rlvr.verifiers.fonts import FONT
+
+_WRAPPED = re.compile(rf"{FONT}\s?\{{([^{{}}]*)\}}")
 _WORDS = re.compile(r"[^\W\d_]+(?:[\s,'’/-]+[^\W\d_]+)*")
 _LETTER_IN_PARENTHESES = re.compile(r"\(([A-Za-z])\)")
 _ARTICLE = re.compile(r"^(?:an?|the)\s(?=[^\W\d_]{2})", re.IGNORECASE)
