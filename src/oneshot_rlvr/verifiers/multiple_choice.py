@@ -43,12 +43,13 @@ _TAIL_CHARS = 8000
 _LETTERS_ALONE = MappingProxyType(dict.fromkeys("ABCDE", ""))
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+)?")
 _ANSWER_IS = re.compile(
-    r"\banswers?\b\s{0,2}\**\s{0,2}(?:is|are|was|:|=)[ \t]{0,2}:?[ \t]{0,2}\**[ \t]{0,4}",
+    r"\banswers?\b\s{0,2}\**\s{0,2}(?:is|are|was|:|=|[-–—](?=\s))[ \t]{0,2}:?[ \t]{0,2}"
+    r"\**[ \t]{0,4}",
     re.IGNORECASE,
 )
 _HASHES = re.compile(r"####[ \t]{0,4}")
 _CALLED_WRONG = re.compile(
-    r"(?:\b(?:wrong|incorrect|false|bad|tempting|worst|invalid|rejected|not|never|no|first|initial|"
+    r"(?:\b(?:wrong|incorrect|false|bad|tempting|worst|weakest|(?<!at )least|invalid|rejected|not|never|no|first|initial|"
     r"previous)\b|n['’]t\b)[^.,;:!?\n]{0,30}$",
     re.IGNORECASE,
 )

@@ -26,7 +26,7 @@ from oneshot_rlvr.verifiers.chains import read_chain
 from oneshot_rlvr.verifiers.extraction import final_answer
 from oneshot_rlvr.verifiers.numbers import bare
 from oneshot_rlvr.verifiers.quantity import Quantity, quantity
-from oneshot_rlvr.verifiers.readings import FLOAT_NOISE, nearness, readings
+from oneshot_rlvr.verifiers.readings import FLOAT_NOISE, asks_for_a_ratio, nearness, readings
 from oneshot_rlvr.verifiers.scoring import bands_of
 from oneshot_rlvr.verifiers.unit_names import NO_UNIT, read_unit
 
@@ -98,7 +98,7 @@ class Numeric(Verifier):
                 if _same_pressure(said, gold, near):
                     return correct(answer, rule=rule)
                 continue
-            values = readings(said.last, gold, said.earlier)
+            values = self._readings(said, gold, example)
             rule = "number" if values or values is None else "unit"
             if values is None:
                 certain = False
@@ -107,6 +107,11 @@ class Numeric(Verifier):
                     return None
                 return correct(answer, rule="number")
         return wrong(Reason.MISMATCH, answer, rule=rule) if certain else None
+
+    @staticmethod
+    def _readings(said: _Said, gold: Quantity, example: Example) -> list[Fraction] | None:
+        asked = said.last.unit.is_ratio and asks_for_a_ratio(example.question)
+        return readings(said.last, gold, said.earlier, ratio_asked=asked)
 
     def warm(self) -> None:
         from oneshot_rlvr.verifiers import units
@@ -131,7 +136,7 @@ class Numeric(Verifier):
         for gold in _golds(example):
             if said.last.lower is not None or gold.lower is not None:
                 continue
-            values = readings(said.last, gold, said.earlier)
+            values = self._readings(said, gold, example)
             if values is not None and any(near(gold.value, value) for value in values):
                 return correct(answer, rule="number")
             if gold.unit == NO_UNIT:

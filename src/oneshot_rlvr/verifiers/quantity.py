@@ -17,7 +17,7 @@ from oneshot_rlvr.verifiers.unit_names import NO_UNIT, Unit, read_unit, says_mor
 
 MAX_EXPONENT = 400  # floats end at 308
 _SEPARATORS = re.compile(r"[,\u00a0\u202f ]")
-_SIGNS = r"US\$|A\$|C\$|[$€£¥₹]"
+_SIGNS = r"US\$|A\$|C\$|[$€£¥₹¢]"
 _CODES = "USD|EUR|GBP|JPY|INR|CHF|AUD|CAD|CNY|HKD|NZD|SGD|KRW|BRL|MXN"
 _INDIAN = r"[0-9]{1,2}(?:,[0-9]{2}){1,6},[0-9]{3}"
 _GROUPED = rf"[0-9]{{1,3}}(?:[,\u00a0\u202f ][0-9]{{3}})+|{_INDIAN}"
@@ -75,6 +75,8 @@ _MARK_OF_MONEY = re.compile(rf"{_SIGNS}|{_CODES}|[0-9],[0-9]|%")
 _RULES: tuple[tuple[re.Pattern[str], str, tuple[str, ...]], ...] = tuple(
     (re.compile(pattern), replacement, tuple(needed.split()))
     for pattern, replacement, needed in (
+        (r"\\(?:text)?color\s?\{[A-Za-z]{1,20}\}\s?\{([^{}]*)\}", r"\1", "color"),
+        (r"\\(?:underline|fbox|bm|boldsymbol)\s?\{([^{}]*)\}", r"\1", r"line \fbox \bm \bold"),
         (r"\\(?:SI|qty)\s?\{([^{}]*)\}\s?\{([^{}]*)\}|\\num\s?\{([^{}]*)\}", r"\1\3 \2",
          r"\SI \qty \num"),
         (r"\\[dtc]?frac\s?\{([0-9., ]{1,60})\}\s?\{([0-9., ]{1,60})\}", r" \1/\2", "frac"),
@@ -101,7 +103,7 @@ _RULES: tuple[tuple[re.Pattern[str], str, tuple[str, ...]], ...] = tuple(
         (r"µ\s+(?=[A-Za-z])", "µ", "µ"),
     )
 )  # fmt: skip
-_SAME_SIGNS = str.maketrans("\u03bc\u2126\u212b", "µΩÅ")
+_SAME_SIGNS = str.maketrans("\u03bc\u2126\u212b\u2032\u2033０１２３４５６７８９．，％", "µΩÅ'\"0123456789.,%")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _POWERS = re.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _VULGAR = {
@@ -111,6 +113,7 @@ _VULGAR = {
 # Compound quantities: families of units, each with its size in the family's smallest.
 _FAMILIES: tuple[dict[str, int], ...] = (
     {"week": 604800, "day": 86400, "h": 3600, "min": 60, "s": 1},
+    {"h": 60, "m": 1},  # 1h30m
     {"year": 12, "month": 1},
     {"mile": 63360, "mi": 63360, "yard": 36, "yd": 36, "foot": 12, "inch": 1},
     {"m": 100, "cm": 1},
@@ -125,7 +128,7 @@ _MARKS: tuple[dict[str, int], ...] = (
     {"°": 3600, "deg": 3600, "'": 60, '"': 1},
 )
 _PIECE = re.compile(
-    r"\s*(?:,|and\b|&)?\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([A-Za-z]{1,8}\b\.?|[°'\"])"
+    r"\s*(?:,|and\b|&)?\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([A-Za-z]{1,8}(?![A-Za-z])\.?|[°'\"])"
 )
 
 
@@ -155,12 +158,18 @@ class Quantity:
 
 def quantity(text: str) -> Quantity | None:
     """The number and unit that a whole text spells, or None."""
-    plain = plain_text(text)
+    plain = plain_text(text).rstrip(",;\\ ")
+    if plain.startswith("{") and plain.endswith("}"):
+        plain = plain[1:-1].strip()
     if plain.startswith("$") and plain.endswith("$") and len(plain) > 2:
         plain = plain[1:-1].strip()
     if plain.isdigit() and plain.isascii():
         return Quantity(Fraction(int(plain)), NO_UNIT, decimals=0) if len(plain) < 61 else None
     plain = _MINUS.sub("-", _ABOUT.sub("", plain))
+    if "'" in plain or '"' in plain:
+        plain = plain.replace("''", '"').replace('\\"', '"')
+    elif plain.startswith("pH "):
+        plain = f"{plain[3:]} pH"
     if not plain.endswith(".."):
         plain = plain.removesuffix(".").strip()
     if _MORE_THAN_ONE.search(plain):

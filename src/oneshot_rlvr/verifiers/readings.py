@@ -6,6 +6,7 @@ Not here: how numbers are spelled (quantity.py) and what pint converts (units.py
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
@@ -27,11 +28,12 @@ FLOAT_NOISE = Fraction(1, 10**9)  # of a converted value, which pint holds as a 
 
 
 def readings(
-    said: Quantity, gold: Quantity, earlier: tuple[Fraction, ...] = ()
+    said: Quantity, gold: Quantity, earlier: tuple[Fraction, ...] = (), ratio_asked: bool = False
 ) -> list[Fraction] | None:
     """Values that a quantity may have in the gold's unit; None where a conversion must tell.
 
     `earlier`: other values of it, in its own unit, as they were written before rounding.
+    `ratio_asked`: the question wants per cent (or ppm), so that a bare gold may be in it.
     """
     values = [said.value, *earlier]
     if said.unit is gold.unit is NO_UNIT and not said.bracketed:
@@ -47,11 +49,22 @@ def readings(
         return values + ([v / wanted.scale for v in values] if wanted.is_ratio else [])
     if mine.is_ratio and (wanted == NO_UNIT or wanted.is_ratio):
         scaled = [value * mine.scale / wanted.scale for value in values]
-        return scaled + (values if wanted == NO_UNIT else [])
+        return scaled + (values if wanted == NO_UNIT and ratio_asked else [])
     if wanted == NO_UNIT:
         known = is_unit(mine, said.words, said.attached)
         return None if known is None else values if known else []
     return None
+
+
+_RATIO = re.compile(
+    r"per\s?cent|%|\bpct\b|\bpp[mb]\b|parts per|\bbps?\b|basis points|per\s?mille|‰", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=1024)
+def asks_for_a_ratio(question: str) -> bool:
+    """Whether a question names per cent or the like."""
+    return _RATIO.search(question) is not None
 
 
 def _as_the_other_means(unit: Unit, other: Unit) -> Unit:

@@ -16,18 +16,37 @@ MAX_STATEMENT_CHARS = 400
 _TAIL_CHARS = 4000  # a final answer stands near the end; this bounds the work on endless texts
 _HASHES = re.compile(r"####[ \t]{0,4}")
 _ANSWER_IS = re.compile(
-    r"\banswers?\b\s{0,2}\**\s{0,2}(?:is|are|was|equals|:|=)[ \t]{0,2}:?[ \t]{0,2}\**[ \t]{0,4}",
+    r"\banswers?\b\s{0,2}\**\s{0,2}(?:is|are|was|equals|:|=|[-–—](?=\s))[ \t]{0,2}:?[ \t]{0,2}"
+    r"\**[ \t]{0,4}",
     re.IGNORECASE,
 )
+# Before "answer is": called wrong, one that was given up, supposed, or said by somebody else.
 _CALLED_WRONG = re.compile(
-    r"\b(?:wrong|incorrect|false|mistaken|bad|invalid|rejected|tempting|not|never)\b[^.!?,;:\n]{0,30}$"
-    r"|n['’]t\b[^.!?,;:\n]{0,20}$",
+    r"\b(?:wrong|incorrect|false|mistaken|bad|invalid|rejected|tempting|worst|weakest|(?<!at )least|not|never)\b[^.!?,;:\n]{0,30}$"
+    r"|n['’]t\b[^.!?,;:\n]{0,20}$|\b(?:first|initial|previous|old|original|earlier|former)\s+$"
+    r"|\b(?:if|unless|whether|suppos\w+|assum\w+)\b(?:(?!\bthen\b)[^.!?,;:\n]){0,30}$"
+    r"|\b(?:says|said|claims|claimed|thinks|thought|believes|believed|guesses|guessed|told)\b"
+    r"[^.!?,;:\n]{0,30}$",
+    re.IGNORECASE,
+)
+# Behind the statement: "5? No.", "5. That is wrong."
+_TAKEN_BACK = re.compile(
+    r"[^.!?\n]{0,80}(?:\?|[.!]\s{0,3}(?:(?:but|wait|no)\b\W{0,3})?(?:that|this|it|which|they|s?he|i)"
+    r"(?:['’]s|\s+(?:is|was|are|were|am))\s+(?:wrong|incorrect|false|mistaken|a mistake|"
+    r"not\s+(?:right|correct|true))\b)",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(
-    r"\b(?:wrong|incorrect|false|not|cannot|never|neither|nor|unless)\b|n['’]t\b", re.IGNORECASE
+    r"\b(?:wrong|incorrect|false|not|cannot|never|neither|nor|unless|reject\w*|discard\w*|"
+    r"exclud\w*|eliminat\w*|rul(?:es?|ed|ing) out|contradict\w*|extraneous|invalid|impossible|"
+    r"absurd)\b|n['’]t\b",
+    re.IGNORECASE,
 )
-_NOT_BUT = re.compile(r"^not\s[^.]{1,60}?\bbut\s+(?:rather\s+|instead\s+)?", re.IGNORECASE)
+# "5, not 6" states 5.
+_AND_NOT = re.compile(r",?\s+(?:and\s+|but\s+)?(?:not|rather than|instead of)\s+[^,;.\s]{1,20}$", re.I)
+# A number and words that may be its unit, as a whole line.
+_QUANTITY = re.compile(r"[-+\u2212]?\$?\d[\d,.]*(?:\s[A-Za-z]{2,20}){1,3}\.?")
+NOT_BUT = re.compile(r"^not\s(?!only|just|merely)[^.]{1,60}?\bbut\s+(?:rather\s+|instead\s+)?", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?](?=\s+[A-Z(]|\s*$)")
 _CONNECTED = re.compile(r"^[^.]{0,80}?\b(?:is|are)\s+(?=[-+\u2212$\\(\[{\d])")
 _EXPRESSION = re.compile(r"[-+\u2212$\\({\[]?[\s\d.,+\-*/^(){}\[\]\\$%=:a-zA-Z\u2212]{0,200}")
@@ -82,6 +101,7 @@ def announced_answer(text: str) -> str | None:
             found
             for found in announcements(text, _ANSWER_IS, "answer")
             if not _CALLED_WRONG.search(text, max(0, found.start() - 60), found.start())
+            and not _TAKEN_BACK.match(text, found.end())
         ),
         None,
     )
@@ -90,7 +110,7 @@ def announced_answer(text: str) -> str | None:
     line, _, below = text[match.end() : match.end() + _TAIL_CHARS].lstrip("*").partition("\n")
     if not line.strip() and len(below.strip().splitlines()) == 1:
         line = below.strip()  # nothing else follows: it is no list of options
-    return _trimmed(_NOT_BUT.sub("", line[:MAX_STATEMENT_CHARS].lstrip()))
+    return _trimmed(NOT_BUT.sub("", line[:MAX_STATEMENT_CHARS].lstrip()))
 
 
 def stated_answer(text: str, question: str = "") -> str | None:
@@ -107,7 +127,7 @@ def stated_answer(text: str, question: str = "") -> str | None:
     lines = [line for line in tail.splitlines() if line.strip()]
     if not lines or _ANSWER_IS.search(lines[-1]):
         return None  # nothing, or an answer that is called wrong
-    last = lines[-1].strip().strip("*").strip()
+    last = _AND_NOT.sub("", lines[-1].strip().strip("*").strip().rstrip("."))
     if len(last) > MAX_STATEMENT_CHARS:
         last = _last_sentence(last)
     if _DENIAL.search(last) or _asks(last) or _is_echo(last, question):
@@ -122,6 +142,8 @@ def stated_answer(text: str, question: str = "") -> str | None:
     bare = _PERCENT.sub(r" \\%", last)
     if _EXPRESSION.fullmatch(bare) and re.search(r"\d", bare) and not _WORD.search(bare):
         return _trimmed(bare)
+    if _QUANTITY.fullmatch(last):
+        return _trimmed(last)
     ends = list(_IS.finditer(_last_sentence(last).rstrip(" .!")))
     value = ends[-1]["value"].rpartition(" is ")[2] if ends else ""
     if re.search(r"\d", value) and not _WORD.search(_PERCENT.sub("", value)):
@@ -173,6 +195,7 @@ def _trimmed(statement: str) -> str | None:
     if end:
         statement = statement[: end.start()]
     statement = statement.strip().strip("*").strip().rstrip(".").strip()
+    statement = _AND_NOT.sub("", statement)
     if statement.count("$") % 2 == 1:
         statement = statement.strip("$").strip()
     return statement or None
