@@ -124,8 +124,10 @@ _PHRASES = tuple(
     )
 )  # fmt: skip
 # Behind a unit these say nothing of it: "12 years old", "5 grams of fat", "18 dollars in total".
+# "5 hours ago" is 5 hours, and where from is the question's; "5 below zero" is another number.
 _FILLERS = re.compile(
-    r"(?:\s+|^)(?:old|left|remaining|altogether|overall|apiece|total|in\s+(?:total|all)|of\s+.*)$",
+    r"(?:\s+|^)(?:old|ago|later|earlier|early|late|away|apart|long|tall|high|wide|deep|thick|older|"
+    r"younger|taller|longer|left|remaining|altogether|overall|apiece|total|in\s+(?:total|all)|of\s+.*)$",
     re.IGNORECASE,
 )
 # Words behind a number that make another number of it, or say that it is not one.
