@@ -5,9 +5,9 @@ r"""Each verifier beside an older checkout's: CPU time in turns, the ratio new /
 Every measurement is a process of its own with PYTHONPATH at one of the two checkouts, old and new
 in turns, each first as often as the other. A process grades the texts of a load one by one
 (`Verifier.check`: read, decide, compare) in `--passes` passes and reports the fastest pass's CPU
-time, its children's included. Of an answer no pass meets the spelling that an earlier one met,
-unless its kind has only few (letters of options), so that what is kept from earlier calls helps
-only where it would in a run; imports and tables are warm. A ratio below 1 means faster. CPU time
+time, its children's included. As in a run, every pass asks the same questions (50 golds, or 50 sets
+of options) and gets new answers, so that what is kept of a gold helps and what is kept of an answer
+helps only where answers are few (letters of options); imports and tables are warm. A ratio below 1 means faster. CPU time
 hardly depends on what else runs, a ratio in turns less. With `--limit 1.0` it ends with 1 where the
 median of a load's ratios is above that. Two checkouts may give different verdicts (that is what the
 work on them is for): how many texts each takes for right stands beside.
@@ -39,6 +39,7 @@ OPTIONS = [
     ["The Moon", "Mars", "The Sun", "Venus"],
     ["It doubles.", "It halves.", "It stays the same.", "It becomes zero."],
 ]
+GOLDS = [random.Random(50).randrange(10**6) + place for place in range(50)]
 Row = tuple[str, str, str, dict[str, Any]]  # kind, gold, text, options
 
 
@@ -49,9 +50,9 @@ def boxed(answer: str) -> str:
 
 def numbers(rng: random.Random) -> Iterator[Row]:
     """Plain numbers, as most answers of a half-trained model are."""
-    for _ in range(400):
-        n = rng.randrange(10**6)
-        yield "math_answer", str(n + rng.randrange(2)), boxed(rng.choice([f"{n}", f"{n}.5"])), {}
+    for gold in GOLDS * 8:
+        n = gold if rng.random() < 0.3 else rng.randrange(10**6)
+        yield "math_answer", str(gold), boxed(rng.choice([f"{n}", f"{n}.5"])), {}
 
 
 def expressions(rng: random.Random) -> Iterator[Row]:
@@ -70,16 +71,16 @@ def numeric(rng: random.Random) -> Iterator[Row]:
     """Numbers with money, names, separators and words behind them; no conversion."""
     spellings = ("%d", r"\$%d", "x = %d", r"%d \text{ apples}", "%d.0", r"\text{Total} = %d", "%d%%")
     for spelling in spellings * 60:
-        n = rng.randrange(10**6)
-        yield "numeric", str(n + rng.randrange(2)), boxed(spelling % n), {}
+        gold = rng.choice(GOLDS)
+        n = gold if rng.random() < 0.3 else rng.randrange(10**6)
+        yield "numeric", str(gold), boxed(spelling % n), {}
 
 
 def units(rng: random.Random) -> Iterator[Row]:
     """Numbers that are converted."""
     pairs = (("%d mg", "%d.5 g"), ("%d km/h", r"%d\ \text{m/s}"), ("%d h", "%d min"))
     for gold, answer in pairs * 60:
-        n = rng.randrange(10**6)
-        yield "numeric", gold % n, boxed(answer % n), {}
+        yield "numeric", gold % rng.choice(GOLDS), boxed(answer % rng.randrange(10**6)), {}
 
 
 def choices(rng: random.Random) -> Iterator[Row]:
@@ -89,7 +90,8 @@ def choices(rng: random.Random) -> Iterator[Row]:
         "I think A or B could be.\n\nAnswer: %s",
     )  # fmt: skip
     for spelling in spellings * 60:
-        options = [f"{text} {rng.randrange(10**6)}" for text in rng.choice(OPTIONS)]
+        number = rng.randrange(50)
+        options = [f"{text} {GOLDS[number]}" for text in OPTIONS[number % 4]]
         place = rng.randrange(4)
         said = options[place] if rng.random() < 0.2 else "ABCD"[place]
         gold = "ABCD"[rng.randrange(4)]
@@ -99,8 +101,9 @@ def choices(rng: random.Random) -> Iterator[Row]:
 def texts(rng: random.Random) -> Iterator[Row]:
     """Words in a box, with and without LaTeX's dress."""
     for spelling in ("%s", r"\text{%s}", "%s.", "**%s**", r"the \textbf{%s}") * 80:
-        word = f"{rng.choice(['Paris', 'Rome'])} {rng.randrange(10**6)}"
-        yield "exact_match", word, boxed(spelling % word), {}
+        gold = rng.choice(GOLDS)
+        n = gold if rng.random() < 0.3 else rng.randrange(10**6)
+        yield "exact_match", f"Paris {gold}", boxed(spelling % f"Paris {n}"), {}
 
 
 def patterns(rng: random.Random) -> Iterator[Row]:
@@ -113,10 +116,12 @@ def patterns(rng: random.Random) -> Iterator[Row]:
 def values(rng: random.Random) -> Iterator[Row]:
     """JSON in a fence against a value."""
     for _ in range(400):
-        n = rng.randrange(10**6)
-        said = json.dumps({"sum": n, "items": [1, 2, {"a": n}], "name": "x"})
-        gold = said.replace('"x"', rng.choice(['"x"', '"y"']))
-        yield "json_answer", gold, f"{REASONING}\n```json\n{said}\n```", {}
+        gold = rng.choice(GOLDS)
+        n = gold if rng.random() < 0.3 else rng.randrange(10**6)
+        wanted, said = (
+            json.dumps({"sum": v, "items": [1, 2, {"a": v}], "name": "x"}) for v in (gold, n)
+        )
+        yield "json_answer", wanted, f"{REASONING}\n```json\n{said}\n```", {}
 
 
 def schemas(rng: random.Random) -> Iterator[Row]:
@@ -130,7 +135,7 @@ def schemas(rng: random.Random) -> Iterator[Row]:
 def parts(rng: random.Random) -> Iterator[Row]:
     """A number that is also written as asked."""
     for _ in range(200):
-        n = rng.randrange(10**6)
+        n = rng.choice(GOLDS)
         both = [{"verifier": "numeric"}, {"verifier": "regex_match", "answer": "[0-9]+"}]
         yield "all_of", str(n), boxed(rng.choice(["%d", "%d.0"]) % n), {"parts": both}
 

@@ -44,7 +44,7 @@ NUMERIC = [
     ("5%", "5 percent", {}, True),
     ("5%", "0.05", {}, True),
     ("0.05", "5%", {}, True),
-    ("20", r"20\%", {}, True),
+    ("20", r"20\%", {}, False),  # but where the question asks for per cent: test_numeric.py
     ("5%", "0.5", {}, False),
     ("18", r"\$18", {}, True),
     ("18", "18 dollars", {}, True),
@@ -155,7 +155,7 @@ CHOICES = ["the cat", "the dog", "a cow", "none of these"]
         ("A. the cat\nB. the dog\nC. a cow\nD. none of these\nB", "correct"),
         ("The answer is not B.", "no_answer"),
         ("I am not sure, could be B.", "no_answer"),
-        ("It is B, not A.", "ambiguous"),
+        ("It is B, not A.", "correct"),
         ("Vitamin B is good.", "no_answer"),
         ("Plan B", "no_answer"),
         ("A. the cat\nB. the dog", "ambiguous"),

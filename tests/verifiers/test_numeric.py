@@ -113,7 +113,6 @@ BEHIND_A_NUMBER = [
     ("3m", True),
     ("3mL", True),
     ("3 units", True),
-    ("3\\%", True),
     ("3 °C", True),
     ("3 square meters", True),
     ("3 meters squared", True),

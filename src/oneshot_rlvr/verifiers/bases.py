@@ -15,7 +15,7 @@ _NAMES = {
     "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16,
 }  # fmt: skip
 _DIGITS = r"[0-9A-F](?:[0-9A-F ,]{0,80}[0-9A-F])?"
-_BASE = rf"(?:\d{{1,2}}|\{{\s?(?:{FONT}\s?\{{)?\s?(?:\d{{1,2}}|[a-z]{{3,7}})\s?\}}?\s?\}})"
+_BASE = rf"(?:\d{{1,2}}|\{{\s?(?:{FONT}\s?\{{)?\s?(?:base[\s-]*)?(?:\d{{1,2}}|[a-z]{{3,7}})\s?\}}?\s?\}})"
 _NUMERAL = re.compile(
     rf"-?\s?(?:{FONT}\s?\{{\s?)?\(?\s?(?P<digits>{_DIGITS})\s?\)?\s?\}}?\s?_\s?(?P<base>{_BASE})"
     rf"|-?\s?(?P<said>{_DIGITS})\s?(?:{FONT}\s?\{{)?[\s(,]*(?:in )?base[\s-]*\}}?\s?"
@@ -30,7 +30,7 @@ def numeral(text: str) -> tuple[int | None, int] | None:
     if match is None:
         return None
     digits = (match["digits"] or match["said"]).replace(" ", "").replace(",", "")
-    name = re.sub(rf"{FONT}|[^0-9a-z]", "", match["base"] or match["named"])
+    name = re.sub(rf"{FONT}|base|[^0-9a-z]", "", match["base"] or match["named"])
     base = int(name) if name.isdigit() else _NAMES.get(name, 0)
     if not 2 <= base <= 36 or (not any(d.isdigit() for d in digits) and len(digits) < 2):
         return None

@@ -59,6 +59,10 @@ _SINGLE_ACCENT = re.compile(r"\\(dot|ddot|hat|bar|vec|tilde)\s+([A-Za-z])(?![A-Z
 _CAPITALS = re.compile(r"(?<![A-Za-z\\_{])([A-Z]{2,4})(?![A-Za-z(])")
 
 
+# One of the grammar's parsers (antlr 4.9.3) reads no percent sign, and the other not every one.
+_PERCENTAGE = re.compile(r"(?<![\w.}])(\d{1,30}(?:\.\d{1,30})?)\s?\\?%")
+
+
 @lru_cache(maxsize=512)
 def expression(latex: str) -> Any | None:
     """The sympy object that the whole of a text spells, or None.
@@ -66,7 +70,7 @@ def expression(latex: str) -> Any | None:
     The whole: math-verify's own `parse` falls back on any number inside an answer that it cannot
     read, and hands it to sympy's `parse_expr`, which evaluates; the grammar used here does not.
     """
-    body = bases.evaluated(marked(latex))
+    body = bases.evaluated(marked(_PERCENTAGE.sub(r"\\frac{\1}{100}", latex)))
     if body is None or "=" in body:
         return None
     degrees = bool(_TRIGONOMETRIC.search(body)) and "\\circ" in body

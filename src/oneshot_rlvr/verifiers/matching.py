@@ -6,6 +6,7 @@ words, as `oneshot verify --explain` does). Single expressions are compared in v
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence as Items
 
 from oneshot_rlvr.verifiers import values
@@ -16,6 +17,8 @@ from oneshot_rlvr.verifiers.words import Words
 _LESS, _MORE = {"<": ">", "\\le": "\\ge"}, {">": "<", "\\ge": "\\le"}
 _ORDERED = frozenset({"(", "<", "[", "matrix"})
 _FLIPPED = {**_LESS, **_MORE}
+_SIZE = re.compile(r"(?:\||\\lvert\s?)\s?([A-Za-z])\s?(?:\||\\rvert)")
+_AND = re.compile(r",\s*(?:and\s+)?|\s+and\s+|\s+&\s+")
 
 
 class Matcher:
@@ -29,10 +32,11 @@ class Matcher:
         """Whether `said` answers `wanted`."""
         if isinstance(wanted, Words) or isinstance(said, Words):
             if isinstance(wanted, Words) and isinstance(said, Words):
-                return self._by("words", wanted == said)
+                return self._by("words", _each(wanted) == _each(said))
             if not (_letter(wanted) or _letter(said)):
                 return self._by("words", values.plain(wanted) == values.plain(said) != "")
             wanted, said = _as_value(wanted), _as_value(said)
+        wanted, said = _zipped(wanted), _zipped(said)
         if isinstance(wanted, Named):
             wanted = wanted.value
         if isinstance(said, Named):
@@ -65,7 +69,7 @@ class Matcher:
         if not _brackets_agree(left, right):
             return self._by("brackets", False)
         if left.opening in _ORDERED or right.opening in _ORDERED or self._names_differ(left, right):
-            return self._by("order", self._in_order(_values(left.items), _values(right.items)))
+            return self._by("order", self._in_order(*_arranged(left.items, right.items)))
         return self._by("list", self._any_order(left.items, right.items))
 
     def _names_differ(self, left: Sequence, right: Sequence) -> bool:
@@ -100,6 +104,8 @@ class Matcher:
         """A value (or set) against a statement about one."""
         if set(said.marks) <= {"=", "\\approx"}:
             return self._chain(wanted, said)
+        if isinstance(wanted, Union) and (outside := _outside(said)) is not None:
+            return self.equal(wanted, outside)
         interval = _interval(said)
         if interval is not None and isinstance(wanted, (Sequence, Union)) and not _bare(wanted):
             return self._by("interval", self.equal(wanted, interval[1]))
@@ -132,6 +138,8 @@ class Matcher:
             return self._equation(wanted, said)
         if isinstance(said, Relation):
             return self._by("relation", self._same_relation(wanted, said))
+        if isinstance(said, Union) and (outside := _outside(wanted)) is not None:
+            return self.equal(outside, said)
         interval = _interval(wanted)
         if interval is not None and isinstance(said, (Sequence, Union)) and not _bare(said):
             return self._by("interval", self.equal(interval[1], said))
@@ -235,7 +243,10 @@ def _interval(node: Relation) -> tuple[str, Sequence] | None:
     low, high = Value("-\\infty"), Value("\\infty")
     name: Node
     ends: tuple[Node, str, str, Node]
-    if len(sides) == 2 and _is_name(sides[0]):
+    if len(sides) == 2 and (size := _SIZE.fullmatch(values.text(sides[0]))):
+        name, low = Value(size[1]), Value(f"-({values.text(sides[1])})")  # |x| < a
+        ends = (low, marks[0], marks[0], sides[1])
+    elif len(sides) == 2 and _is_name(sides[0]):
         name, ends = sides[0], (low, "<", marks[0], sides[1])
     elif len(sides) == 2 and _is_name(sides[1]):
         name, ends = sides[1], (sides[0], marks[0], "<", high)
@@ -245,6 +256,53 @@ def _interval(node: Relation) -> tuple[str, Sequence] | None:
         return None
     opening, closing = ("(" if ends[1] == "<" else "["), (")" if ends[2] == "<" else "]")
     return values.text(name), Sequence(opening, closing, (ends[0], ends[3]))
+
+
+def _outside(node: Relation) -> Union | None:
+    r"""`x \ne a` as all numbers but a."""
+    if node.marks != ("\\ne",) or not _is_name(node.sides[0]):
+        return None
+    low, high = Value("-\\infty"), Value("\\infty")
+    apart = node.sides[1]
+    return Union((Sequence("(", ")", (low, apart)), Sequence("(", ")", (apart, high))))
+
+
+def _each(said: Words) -> list[str]:
+    """What words name, in no order: "Ann and Bob" are Bob and Ann."""
+    return sorted(_AND.split(said.text))
+
+
+def _zipped(node: Node) -> Node:
+    """`(y, x) = (1, 2)` as (y = 1, x = 2); other nodes as they are."""
+    if not isinstance(node, Relation) or node.marks != ("=",):
+        return node
+    names, said = node.sides
+    if (
+        not (isinstance(names, Sequence) and isinstance(said, Sequence))
+        or len(names.items) != len(said.items)
+        or len(names.items) < 2
+        or not _is_name(names)
+    ):
+        return node
+    items = zip(names.items, said.items, strict=True)
+    return Sequence(said.opening, said.closing, tuple(Relation(pair, ("=",)) for pair in items))
+
+
+def _arranged(wanted: Items[Node], said: Items[Node]) -> tuple[Items[Node], Items[Node]]:
+    """The values of both in one order: by their names where both have them, coordinates by x, y
+    and z where one has them, else as they stand."""
+    left, right = _names(wanted), _names(said)
+    if len(left) == len(wanted) == len(right) == len(said) and set(left) == set(right):
+        by_name = dict(zip(right, _values(said), strict=True))
+        return _values(wanted), [by_name[name] for name in left]
+    return _by_coordinate(wanted, left), _by_coordinate(said, right)
+
+
+def _by_coordinate(items: Items[Node], names: Items[str]) -> Items[Node]:
+    found = _values(items)
+    if len(set(names)) != len(items) or not set(names) <= {"x", "y", "z"}:
+        return found
+    return [value for _, value in sorted(zip(names, found, strict=True), key=lambda pair: pair[0])]
 
 
 def _names(items: Items[Node]) -> list[str]:

@@ -117,6 +117,13 @@ def _within(rel_tol: float, abs_tol: float) -> Callable[[Fraction, Fraction | fl
     def near(gold: Fraction, value: Fraction | float) -> bool:
         if value == gold:
             return True
+        try:  # apart beyond what floats could be wrong about: most wrong answers
+            wanted, said = float(gold), float(value)
+            apart = abs(wanted - said) - 1e-9 * (abs(wanted) + abs(said))
+            if apart > abs_tol and apart > rel_tol * abs(wanted):
+                return False
+        except OverflowError:
+            pass
         tolerance = max(absolute, relative * abs(gold))
         if isinstance(value, float):
             if not math.isfinite(value):

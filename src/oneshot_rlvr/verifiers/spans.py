@@ -20,7 +20,6 @@ from functools import lru_cache
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import correct, option, shown, wrong
-from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.numbers import bare
 from oneshot_rlvr.verifiers.quantity import Quantity, plain_text, quantity
 from oneshot_rlvr.verifiers.readings import nearness, readings
@@ -35,7 +34,6 @@ _BETWEEN = re.compile(
     rf"(?P<low>.+?)\s?(?:<=?|≤|\\leq?(?![a-z])|\\leqslant(?![a-z]))\s?{_NAME}\s?"
     r"(?:<=?|≤|\\leq?(?![a-z])|\\leqslant(?![a-z]))\s?(?P<high>.+)"
 )
-_TEXT = re.compile(rf"{FONT}\s?\{{\s*(to|and|from|between|through|until)\s*\}}")
 _WORDS = re.compile(
     r"(?:(?P<from>from)\s+|(?P<between>between)\s+)?(?P<low>\S.*?)\s+"
     r"(?P<joint>to|through|until|and)\s+(?P<high>\S.*)",
@@ -131,7 +129,7 @@ def read_ends(text: str) -> Ends | None:
 
     A unit behind the last end is that of every end without one.
     """
-    text = _NAMED.sub("", _TEXT.sub(r" \1 ", bare(text)), count=1).strip()
+    text = _NAMED.sub("", plain_text(bare(text)), count=1).strip()
     text = _INNER.sub(r"[\1, \2]", text).rstrip(".").strip()
     return next((ends for way in _ways(text) if (ends := _ends(*way)) is not None), None)
 
