@@ -15,13 +15,15 @@ _NAMES = {
     "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16,
 }  # fmt: skip
 _DIGITS = r"[0-9A-F](?:[0-9A-F ,]{0,80}[0-9A-F])?"
-_BASE = rf"(?:\d{{1,2}}|\{{\s?(?:{FONT}\s?\{{)?\s?(?:base[\s-]*)?(?:\d{{1,2}}|[a-z]{{3,7}})\s?\}}?\s?\}})"
+_BASE = rf"(?:\d{{1,2}}|\{{\s?(?:{FONT}\s?\{{)?\s?(?:base[\s-]*\}}?\s?)?(?:\d{{1,2}}|[a-z]{{3,7}})\s?\}}?\s?\}})"
 _NUMERAL = re.compile(
     rf"-?\s?(?:{FONT}\s?\{{\s?)?\(?\s?(?P<digits>{_DIGITS})\s?\)?\s?\}}?\s?_\s?(?P<base>{_BASE})"
     rf"|-?\s?(?P<said>{_DIGITS})\s?(?:{FONT}\s?\{{)?[\s(,]*(?:in )?base[\s-]*\}}?\s?"
     r"(?P<named>\d{1,2}|[a-z]{3,7})[\s)}]*"
 )
 _INSIDE = re.compile(r"(?<![\w.\\}])(\d{1,80})\s?_\s?(?:\{\s?(\d{1,2})\s?\}|(\d))(?![\d.])")
+
+_MARKED = re.compile(r"(?<![\w}])\d+\s?(?:_\s?(?:\{[^{}]*[^{}\s][^{}]*\}|\w)|['’′]|\^\s?\{?\s?\\prime)")
 
 
 def numeral(text: str) -> tuple[int | None, int] | None:
@@ -42,17 +44,18 @@ def numeral(text: str) -> tuple[int | None, int] | None:
 
 
 def evaluated(text: str) -> str | None:
-    """A text whose numerals with a base are their values; None where a digit exceeds its base."""
+    """A text whose numerals with a base are their values; None where a digit exceeds its base, or
+    a number bears another index or a prime, which the grammar would drop."""
     bad = False
 
     def value(match: re.Match[str]) -> str:
         nonlocal bad
         base = int(match[2] or match[3])
         try:
-            return str(int(match[1], base)) if base >= 2 else match[0]
+            return str(int(match[1], base))
         except ValueError:
             bad = True
             return match[0]
 
     told = _INSIDE.sub(value, text)
-    return None if bad else told
+    return None if bad or _MARKED.search(told) else told

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
@@ -70,12 +71,12 @@ class ExactMatch(Verifier):
     def partial(self, answer: str, example: Example) -> float:
         """By the option `score`; the nearest gold counts."""
         way = _way(example)
+        if not way:
+            return 0.0
         said, golds = _normalised(answer, example)
         if way == "edit":
             return max(edit_similarity(said, gold) for gold in golds)
-        if way == "overlap":
-            return max(overlap(items_of(said), items_of(gold)) for gold in golds)
-        return 0.0
+        return max(overlap(items_of(said), items_of(gold)) for gold in golds)
 
 
 def _way(example: Example) -> str:
@@ -91,7 +92,12 @@ def _normalised(answer: str, example: Example) -> tuple[str, list[str]]:
     """The answer and the golds in the form in which they are compared."""
     fold = not option(example, "case_sensitive", bool, False)
     golds = [example.answer, *option(example, "golds", (list, tuple), ())]
-    return normalised(answer, fold=fold), [normalised(str(gold), fold=fold) for gold in golds]
+    return normalised(answer, fold=fold), [_gold_form(str(gold), fold) for gold in golds]
+
+
+@lru_cache(maxsize=4096)
+def _gold_form(gold: str, fold: bool) -> str:
+    return normalised(gold, fold=fold)
 
 
 def normalised(text: str, *, fold: bool = True) -> str:

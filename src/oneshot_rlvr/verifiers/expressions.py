@@ -56,10 +56,12 @@ _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 # The grammar takes every \\gamma for the gamma function of what follows.
 _GAMMA = re.compile(r"\\gamma(?![A-Za-z])(?:\s?_\s?(?:\{(\w{1,8})\}|(\w)))?(?!\s?\()")
 _SINGLE_ACCENT = re.compile(r"\\(dot|ddot|hat|bar|vec|tilde)\s+([A-Za-z])(?![A-Za-z])")
-_CAPITALS = re.compile(r"(?<![A-Za-z\\_{])([A-Z]{2,4})(?![A-Za-z(])")
+# An angle by its three points, of which the one in the middle is its vertex.
+_ANGLE = re.compile(r"(?:\bm\s?)?\\(?:measured)?angle\s?(?:\{\s?([A-Z]{3})\s?\}|([A-Z]{3})(?![A-Za-z]))")
 
 
 # One of the grammar's parsers (antlr 4.9.3) reads no percent sign, and the other not every one.
+_FROM = re.compile(r"\\(?:sum|prod)\s?(?:\\limits\s?)?_\s?\{[^{}]*\}")  # the = of \sum_{k=1}
 _PERCENTAGE = re.compile(r"(?<![\w.}])(\d{1,30}(?:\.\d{1,30})?)\s?\\?%")
 
 
@@ -71,7 +73,7 @@ def expression(latex: str) -> Any | None:
     read, and hands it to sympy's `parse_expr`, which evaluates; the grammar used here does not.
     """
     body = bases.evaluated(marked(_PERCENTAGE.sub(r"\\frac{\1}{100}", latex)))
-    if body is None or "=" in body:
+    if body is None or "=" in _FROM.sub("", body):
         return None
     degrees = bool(_TRIGONOMETRIC.search(body)) and "\\circ" in body
     try:
@@ -97,6 +99,7 @@ def _with_imaginary(value: Any) -> Any:
 def marked(latex: str) -> str:
     """A text in which marks that the grammar drops are parts of the names that they stand on."""
     text = _IMAGINARY_FONT.sub(lambda m: m[1] or "i", latex)
+    text = _ANGLE.sub(_vertex, text)
     text = _DIFFERENTIAL.sub("d", text)
     text = _FONT.sub(r"\1", text)
     text = _GAMMA.sub(lambda m: f"g_{{gam{m[1] or m[2] or ''}}}", text)
@@ -104,6 +107,11 @@ def marked(latex: str) -> str:
     text = _INVERSE.sub(lambda m: f"{m[1]}_{{{m[2] or ''}inv}}", text)
     text = _TRANSPOSE.sub("^{T_{o}}", text)
     return _PRIMES.sub(_primed, text)
+
+
+def _vertex(match: re.Match[str]) -> str:
+    points = match[1] or match[2]
+    return f"A_{{ang{min(points, points[::-1])}}}"
 
 
 def _primed(match: re.Match[str]) -> str:

@@ -144,6 +144,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
+_parsed_gold = lru_cache(maxsize=256)(read_json)  # nothing changes what it returns
+
+
 def _gold(example: Example) -> Any:
     if not example.answer.strip():
         if example.extra.get("schema") is None:
@@ -153,7 +156,7 @@ def _gold(example: Example) -> Any:
             )
         return _ANYTHING
     try:
-        return read_json(example.answer)
+        return _parsed_gold(example.answer)
     except ValueError as error:
         raise DataError(
             f"example {example.id!r}: the gold {shown(example.answer)} is not JSON: {error}."

@@ -56,15 +56,21 @@ _RELATIONS = frozenset(
 _MEMBER = frozenset({"\\in"})
 _UNION = frozenset({"\\cup"})
 _THOUSANDS = re.compile(r"[-+]?\s?\\?\$?\s?(?!0)\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-# 0,5 and 1000,99 are no lists: a comma that cannot part thousands, before decimals.
+# 0,5 and 1000,99 are no lists: a comma that cannot part thousands, before decimals. 1,22 may be a
+# list or not: symbolic.py compares it as both.
 _DECIMAL_COMMA = re.compile(r"([-+]?0),(\d{1,12})|([-+]?\d{4,}),(\d{1,2})")
-_WORD_BETWEEN = re.compile(r"(?<=[\s)\]}\d])(?:,\s?)?(?:and|or|OR|AND)(?=[\s(\[\\\d-])")
+_WORD_BETWEEN = re.compile(
+    r"(?<=[\s)\]}\d])(?:,\s?)?(?:and|or|OR|AND)(?=[\s(\[\\\d-])|(?<=\d)or(?=[A-Z]\()"
+)
 _COMMA_WORD = re.compile(
     rf",\s*(?:\\quad|\\qquad|,|{FONT}\s?\{{\s*(?:and|or)\s*\}})\s*"
 )
 _COLUMN = re.compile(r"\\begin\s?\{([bpvBV]?matrix|array)\}\s?(?:\{[clr|\s]{1,20}\})?")
 _SET_BUILDER = re.compile(
     r"^\s*[A-Za-z](?:\\in\s?\\mathbb\s?\{?R\}?)?\s*(?:\\mid(?![A-Za-z])|\||:)\s*(.+)$"
+)
+_RANGE = re.compile(
+    r"\s*(?:\\text\s?\{[a-z\s,]*\}\s?)?([a-z])\s?\\in\s?\\(?:mathbb|mathbf|Bbb)\s?\{?[ZN]\}?(?:[_^]\S{1,3})?\s*"
 )
 _UNIT_VECTOR = re.compile(
     r"\\(?:mathbf|hat|vec|boldsymbol|bm|widehat)\s?\{?\s?\\?([ijk])(?:math)?\s?\}?(?:\s?\})?(?![A-Za-z])"
@@ -142,11 +148,22 @@ def _node(text: str, depth: int) -> Node | None:
     items, _ = split(_COMMA_WORD.sub(",", _WORD_BETWEEN.sub(",", text)), _LIST_TOKENS, _LIST_TEXT)
     items = [item for item in items if item.strip()]
     if len(items) > 1:
+        items = _without_ranges(items)
+    if len(items) > 1:
         return _sequence("", "", items, depth)
     if not items:
         return None
     text = items[0].strip() if items[0].strip() != text else text
     return _statement(text, depth)
+
+
+def _without_ranges(items: list[str]) -> list[str]:
+    r"""Items but `k \in \mathbb{Z}`, which says what the k of another one may be."""
+    ranges = [_RANGE.fullmatch(item) for item in items]
+    others = [item for item, found in zip(items, ranges, strict=True) if found is None]
+    letters = [found[1] for found in ranges if found]
+    used = all(any(letter in item for item in others) for letter in letters)
+    return others if others and used else items
 
 
 def _statement(text: str, depth: int) -> Node | None:

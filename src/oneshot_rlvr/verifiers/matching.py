@@ -11,7 +11,7 @@ from collections.abc import Sequence as Items
 
 from oneshot_rlvr.verifiers import values
 from oneshot_rlvr.verifiers.layout import Named, Node, Relation, Sequence, Union, Value
-from oneshot_rlvr.verifiers.names import is_name, is_plain, stem
+from oneshot_rlvr.verifiers.names import is_name, is_plain, says_operation, stem
 from oneshot_rlvr.verifiers.words import Words
 
 _LESS, _MORE = {"<": ">", "\\le": "\\ge"}, {">": "<", "\\ge": "\\le"}
@@ -36,7 +36,7 @@ class Matcher:
             if not (_letter(wanted) or _letter(said)):
                 return self._by("words", values.plain(wanted) == values.plain(said) != "")
             wanted, said = _as_value(wanted), _as_value(said)
-        wanted, said = _zipped(wanted), _zipped(said)
+        wanted, said = _both(_zipped(wanted)), _both(_zipped(said))
         if isinstance(wanted, Named):
             wanted = wanted.value
         if isinstance(said, Named):
@@ -254,17 +254,58 @@ def _interval(node: Relation) -> tuple[str, Sequence] | None:
         name, ends = sides[1], (sides[0], marks[0], marks[1], sides[2])
     else:
         return None
-    opening, closing = ("(" if ends[1] == "<" else "["), (")" if ends[2] == "<" else "]")
-    return values.text(name), Sequence(opening, closing, (ends[0], ends[3]))
+    bounds = Sequence(_opening(ends[1]), _closing(ends[2]), (ends[0], ends[3]))
+    return values.text(name), bounds
 
 
 def _outside(node: Relation) -> Union | None:
-    r"""`x \ne a` as all numbers but a."""
-    if node.marks != ("\\ne",) or not _is_name(node.sides[0]):
-        return None
+    r"""`x \ne a`, `|x| > a` and `a < |x| < b` as two intervals; None for any other relation."""
+    sides, marks = list(node.sides), list(node.marks)
     low, high = Value("-\\infty"), Value("\\infty")
-    apart = node.sides[1]
-    return Union((Sequence("(", ")", (low, apart)), Sequence("(", ")", (apart, high))))
+    if marks == ["\\ne"] and _is_name(sides[0]):
+        return Union((Sequence("(", ")", (low, sides[1])), Sequence("(", ")", (sides[1], high))))
+    if all(mark in _MORE for mark in marks):
+        sides, marks = sides[::-1], [_MORE[mark] for mark in marks[::-1]]
+    if (
+        not all(mark in _LESS for mark in marks)
+        or len(sides) not in (2, 3)
+        or not _SIZE.fullmatch(values.text(sides[1]))
+    ):
+        return None
+    near, far = sides[0], sides[2] if len(sides) == 3 else high
+    inner, outer = marks[0], marks[1] if len(marks) == 2 else "<"
+    left, right = _opening(inner), _closing(outer)
+    mirrored = tuple(Value(f"-({values.text(end)})") for end in (far, near))
+    return Union(
+        (Sequence(_opening(outer), _closing(inner), mirrored), Sequence(left, right, (near, far)))
+    )
+
+
+def _opening(mark: str) -> str:
+    return "(" if mark == "<" else "["
+
+
+def _closing(mark: str) -> str:
+    return ")" if mark == "<" else "]"
+
+
+def _both(node: Node) -> Node:
+    """`x > 2, x < 5` as the interval (2, 5); other nodes, and a list of two unknowns, as they are."""
+    if not isinstance(node, Sequence) or node.opening or len(node.items) != 2:
+        return node
+    found = [_interval(item) for item in node.items if isinstance(item, Relation)]
+    if len(found) != 2 or None in found:
+        return node
+    (one, first), (other, second) = (pair for pair in found if pair is not None)
+    if one != other:
+        return node
+    if values.text(first.items[0]) == "-\\infty":
+        first, second = second, first
+    low, high = first.items[0], second.items[1]
+    unbounded = values.text(first.items[1]), values.text(second.items[0])
+    if unbounded != ("\\infty", "-\\infty") or not values.less(low, high):
+        return node
+    return Sequence(first.opening, second.closing, (low, high))
 
 
 def _each(said: Words) -> list[str]:
@@ -336,7 +377,9 @@ def _is_name(node: Node) -> bool:
     if isinstance(node, Sequence):
         area = node.opening == "[" and len(node.items) == 1  # [ABC], the area of a triangle
         return (node.opening == "(" or area) and all(_is_name(item) for item in node.items)
-    return isinstance(node, Words) or (isinstance(node, Value) and is_name(node.latex))
+    if isinstance(node, Words):
+        return not says_operation(node.text)
+    return isinstance(node, Value) and is_name(node.latex)
 
 
 def _plain_name(node: Node) -> bool:

@@ -60,9 +60,14 @@ def is_name(text: str) -> bool:
     text = text.strip().strip("$").strip()
     if not text or len(text) > 120 or _FUNCTION.match(text):
         return False
-    if _OF_NUMBERS.fullmatch(text) or ("{" in text and _OPERATION.search(text)):
+    if _OF_NUMBERS.fullmatch(text) or ("{" in text and says_operation(text)):
         return False
     return bool(_NAME.fullmatch(text) or _TUPLE.fullmatch(text))
+
+
+def says_operation(words: str) -> bool:
+    """Whether words say what is done to a value: "twice the number" names no number."""
+    return _OPERATION.search(words) is not None
 
 
 def is_plain(text: str) -> bool:

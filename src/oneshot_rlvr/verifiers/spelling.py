@@ -37,7 +37,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\(?:text)?color\s?\{[A-Za-z]{1,20}\}\s?\{([^{}]{0,200})\}", r"\1"),
         (r"\\(?:underline|fbox|bm|boldsymbol)\s?\{([^{}]{0,200})\}", r"\1"),
         (
-            rf"{FONT}\s?\{{([^{{}}A-Za-z]*\d[^{{}}A-Za-z]*)\}}",
+            rf"{FONT}\s?\{{((?:[^{{}}A-Za-z]|\b(?:and|or)\b)*\d(?:[^{{}}A-Za-z]|\b(?:and|or)\b)*)\}}",
             r"\1",
         ),
         (r"^(?:\\text\s?\{)?\s?(?:[Tt]he )?(?:[Ff]inal )?[Aa]nswer(?: is|\s?[:=])\s?\}?\s?", ""),
@@ -45,8 +45,12 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             rf"^{_LABEL}{_SPACES}*(?=[-\d\\])(?!-|\\(?:[cd]ot|times|div|cup|cap|[bp]?mod|to|in|[lg]eq?|neq?)\b)",
             "",
         ),
-        (r"^(?:\\approx|\\simeq|=)\s*(?=[-\d\\.])", ""),
+        (r"^(?:\\(?:approx|simeq|sim|therefore|implies|[Rr]ightarrow|Longrightarrow)(?![a-z])|=)\s*"
+         r"(?=[-\d\\.(\[])", ""),
+        (r"_\s?\{\s*\}|\s*\\checkmark\s*$", ""),
         (r"\\degrees?(?![A-Za-z])", r"^\\circ "),
+        (r"\\log\s?_\s?(?:e(?![A-Za-z])|\{\s?e\s?\})", r"\\ln "),
+        (r"\\[dt]?binom\s?([A-Za-z0-9])\s?([A-Za-z0-9])", r"\\binom{\1}{\2}"),
         (r"\\varnothing", r"\\emptyset"),
         # 3.14... is a number cut short; other dots leave something unsaid (see `respelled`).
         (r"(?<=\d)(\.\d{1,40})\s?(?:\.\.\.|…|\\[lc]?dots(?![a-z]))\s?$", r"\1"),
@@ -105,7 +109,7 @@ _BEFORE_UNITS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _VULGAR = re.compile(r"(\d)?\s?([\u00bc-\u00be\u2150-\u215e])")
 _SUPERSCRIPTS = re.compile("[\u2070\u00b9\u2074-\u2079\u207b]+")
 _DEEPER = re.compile(r"^[^{]*\}")  # closes before it opens
-_DOLLAR = re.compile(r"(?<!\\)\$")
+_DOLLAR = re.compile(r"(?<!\\)\$|[€£¥₹](?=\s?\d)|(?<=\d)\s?[€£¥₹]")
 _END = re.compile(r"(?<!\\)(?:(?<!\.)\.|[,;])\s?$")
 _DOTS = re.compile(r"\.\.\.|…|\\[lc]?dots(?![a-z])")
 # 0.1\overline{6}

@@ -42,6 +42,12 @@ _DENIAL = re.compile(
     r"absurd)\b|n['’]t\b",
     re.IGNORECASE,
 )
+# "it is not 6, it is 5" and "not 6 which is 5" state 5.
+_NOT_THAT_BUT = re.compile(
+    r"\bnot\s+\$?-?[\d.,]*\d[\d.,]*\$?\s*[,;]?\s*(?:but\s+)?(?:which|it|that)(?:['’]s|\s+is)\s+"
+    r"(?P<value>[-+\u2212$€£¥\\({\[]?\d\S*(?:\s\S{1,12}){0,2})$",
+    re.IGNORECASE,
+)
 # "5, not 6" states 5.
 _AND_NOT = re.compile(r",?\s+(?:and\s+|but\s+)?(?:not|rather than|instead of)\s+[^,;.\s]{1,20}$", re.I)
 # A number and words that may be its unit, as a whole line.
@@ -66,9 +72,17 @@ _SET_OFF = re.compile(
     re.DOTALL,
 )
 _IS = re.compile(r"\b(?:is|are|equals|get|gives|obtain|by)\s+(?P<value>[^\s].{0,80})$")
+# "So there are 12 ways to do it.", with no other number in the sentence.
+_THERE_ARE = re.compile(
+    r"^(?:\w{2,9},?\s+)?there\s+(?:are|is|were|will\s+be)\s+(?:exactly\s+|a\s+total\s+of\s+)?"
+    r"\$?(?P<value>\d[\d,]*(?:\.\d+)?)\$?(?!\s+(?:more|less|fewer|or|to|and|times|dozen|\w*ths?|"
+    r"hundred|thousand|million|billion|per\s?cent|pairs?)\b)(?=\s+[A-Za-z]|$)[^\d]*$",
+    re.IGNORECASE,
+)
 _TASK = re.compile(
     r"\W{0,4}(?:(?:please|now|then|next)\W\s?)?(?:find|compute|calculate|evaluate|determine|simplify|"
-    r"express|solve|prove|show|state|give|write|what|how|which|who|when|where|if|let|suppose|given|"
+    r"express|solve|prove|show|state|give|write|what|how|which|who|if|let|suppose|given|"
+    r"(?:when|where)\s+(?:is|are|was|were|do|does|did|will|can|could|should)|"
     r"assume|consider|is|are|do|does|can|note|enter|round|for what|for which)\b(?!,)",
     re.IGNORECASE,
 )
@@ -130,6 +144,9 @@ def stated_answer(text: str, question: str = "") -> str | None:
     last = _AND_NOT.sub("", lines[-1].strip().strip("*").strip().rstrip("."))
     if len(last) > MAX_STATEMENT_CHARS:
         last = _last_sentence(last)
+    corrected = _NOT_THAT_BUT.search(last)
+    if corrected and not _DENIAL.search(corrected["value"]):
+        return _trimmed(corrected["value"])
     if _DENIAL.search(last) or _asks(last) or _is_echo(last, question):
         return None
     set_off = _SET_OFF.search(tail, max(0, len(tail) - MAX_STATEMENT_CHARS))
@@ -144,7 +161,11 @@ def stated_answer(text: str, question: str = "") -> str | None:
         return _trimmed(bare)
     if _QUANTITY.fullmatch(last):
         return _trimmed(last)
-    ends = list(_IS.finditer(_last_sentence(last).rstrip(" .!")))
+    sentence = _last_sentence(last).rstrip(" .!")
+    counted = _THERE_ARE.search(sentence)
+    if counted:
+        return counted["value"]
+    ends = list(_IS.finditer(sentence))
     value = ends[-1]["value"].rpartition(" is ")[2] if ends else ""
     if re.search(r"\d", value) and not _WORD.search(_PERCENT.sub("", value)):
         return _trimmed(value)

@@ -41,7 +41,7 @@ _NO_VALUE_YET = re.compile(
 _SHORT_WORDS = (
     "m cm mm km nm dm in ft yd mi kg mg lb lbs oz mL ml L mph kmph kph hr hrs min mins sec secs "
     "rpm Hz kHz MHz GHz eV keV MeV GeV kW kWh kN kJ kPa Pa mol rad deg pm am m/s km/h ft/s g/mL "
-    "day men way cup ton gal"
+    "day men way cup ton gal USD EUR GBP JPY INR CNY CHF"
 )
 _SHORT = frozenset(_SHORT_WORDS.split())
 _NUMBER = (

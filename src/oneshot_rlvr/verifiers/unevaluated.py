@@ -6,6 +6,7 @@ perfect powers taken; what the gold itself leaves undone (`2^{2020}`) may stay. 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import sympy
@@ -15,6 +16,8 @@ from oneshot_rlvr.verifiers.layout import Named, Node, Relation, Sequence, Union
 from oneshot_rlvr.verifiers.numbers import plain_number
 
 MAX_NODES = 400
+_BARE_FRACTION = re.compile(r"\\[dt]?frac\s?(\d)\s?(\d)(?!\d)")
+_COUNTED = re.compile(r"\\(?:[dt]?binom|gcd|lcm|choose)(?![A-Za-z])")
 # Of numbers alone, these come to a number: log_2 8, |-3|, sin 30 degrees, a sum with its ends.
 _CARRIED_OUT = (sympy.Function, sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit)
 
@@ -29,9 +32,12 @@ def as_simple(said: Node | None, wanted: Node | None) -> bool:
 def undone(latex: str) -> frozenset[str]:
     """The kinds of arithmetic that an expression leaves undone."""
     core = values.core(latex)
+    core = _BARE_FRACTION.sub(r"\\frac{\1}{\2}", core)
     if plain_number(core) is not None:
         return frozenset({"fraction"} if _reducible(core) else ())
     value = expressions.expression(core)
+    if _COUNTED.search(core) and getattr(value, "is_number", False):
+        return frozenset({"function"})  # the grammar evaluates it
     if not isinstance(value, sympy.Basic):
         return frozenset()
     found: set[str] = set()

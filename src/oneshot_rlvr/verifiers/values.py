@@ -14,7 +14,7 @@ import sympy
 from oneshot_rlvr.verifiers import bases, expressions, proof
 from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.numbers import plain_number
-from oneshot_rlvr.verifiers.words import Words, is_word, plain_text
+from oneshot_rlvr.verifiers.words import Words, plain_text
 
 MAX_LIST = 64
 
@@ -129,7 +129,8 @@ def loose(latex: str) -> str:
     """As `canonical`, for texts that no grammar reads; without case where all letters are words."""
     told = re.sub(r"(?<=\d)\s+(?=\d)", "_", plain_text(latex))  # 1 2 is not 12
     bare = re.sub(r"[\s.]", "", told)
-    wordy = "\\" not in told and all(map(is_word, _LETTERS.findall(told)))
+    runs = _LETTERS.findall(told)
+    wordy = "\\" not in told and all(len(run) > 2 and not run.isupper() for run in runs)
     return bare.casefold() if wordy else bare
 
 
@@ -139,6 +140,14 @@ def is_constant(node: Any) -> bool:
         return not isinstance(node, Words)
     value = expressions.expression(core(node.latex))
     return value is None or not getattr(value, "free_symbols", set())
+
+
+def less(low: Any, high: Any) -> bool:
+    """Whether both nodes are real numbers and the first is the smaller one."""
+    if not (hasattr(low, "latex") and hasattr(high, "latex")):
+        return False
+    ends = [expressions.number(expressions.expression(end.latex)) for end in (low, high)]
+    return all(end is not None and not end.imag for end in ends) and ends[0].real < ends[1].real
 
 
 def multiple(wanted: list[str], said: list[str]) -> int | None:
@@ -160,7 +169,8 @@ def rounds_to(exact: str, rounded: str) -> bool:
     if value is None or value.imag:
         return False
     left = plain_number(exact)
-    if left is not None and left.decimal and not (number is not None and number.decimal):
+    if left is not None and left.decimal and (number is None or number.value.denominator > 1
+                                              and not number.decimal):
         return rounds_to(rounded, exact)  # 0.67 \\approx 2/3
     if number is None:
         other = expressions.number(expressions.expression(rounded))
