@@ -16,6 +16,7 @@ import argparse
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from oneshot_rlvr.types import Example
@@ -25,7 +26,7 @@ from oneshot_rlvr.verifiers.statements import stated_answer
 
 # `\boxed{20}$ percent.`: the suite's own reading takes what stands behind a box for its unit.
 _PER_CENT_BEHIND = re.compile(r"\}\$?\s?(?:%|percent|pct)\.?\s*$")
-SHORT = 100  # characters of a gold that is no worked solution: all its boxes are the gold
+CLOSE = 15  # characters between boxes of a gold that are one list, whatever stands there
 _SET_OFF = re.compile(r"\$\$.*?\$\$|\$[^$]*\$|\\\[.*?\\\]|\\\(.*?\\\)", re.DOTALL)
 
 
@@ -61,9 +62,9 @@ def gold_of(text: str) -> str:
     text = text.replace("\\\\boxed", "\\boxed").replace("\\\\text", "\\text")
     if text.startswith("\\boxed{") and last_box(text) is None:
         text += "}"  # cut short
-    several = [box.content for box in boxes(text)]
-    if len(several) > 1 and len(text) < SHORT:
-        return ", ".join(several)
+    found = boxes(text)
+    if len(found) > 1 and all(b.start - a.end <= CLOSE for a, b in pairwise(found)):
+        return ", ".join(box.content for box in found)
     box = last_box(text)
     if box is not None:
         return rf"{box} \%" if _PER_CENT_BEHIND.search(text) else box

@@ -7,10 +7,10 @@ in turns, each first as often as the other. A process grades the texts of a load
 (`Verifier.check`: read, decide, compare) in `--passes` passes and reports the fastest pass's CPU
 time, its children's included. As in a run, every pass asks the same questions (50 golds, or 50 sets
 of options) and gets new answers, so that what is kept of a gold helps and what is kept of an answer
-helps only where answers are few (letters of options); imports and tables are warm. A ratio below 1 means faster. CPU time
-hardly depends on what else runs, a ratio in turns less. With `--limit 1.0` it ends with 1 where the
-median of a load's ratios is above that. Two checkouts may give different verdicts (that is what the
-work on them is for): how many texts each takes for right stands beside.
+helps only where answers are few (letters of options); imports and tables are warm. A ratio below 1
+means faster. CPU time hardly depends on what else runs, a ratio in turns less. With `--limit 1.0`
+it ends with 1 where the median of a load's ratios is above that. Two checkouts may give different
+verdicts (that is what the work on them is for): how many texts each takes for right stands beside.
 """
 
 from __future__ import annotations
@@ -69,7 +69,15 @@ def expressions(rng: random.Random) -> Iterator[Row]:
 
 def numeric(rng: random.Random) -> Iterator[Row]:
     """Numbers with money, names, separators and words behind them; no conversion."""
-    spellings = ("%d", r"\$%d", "x = %d", r"%d \text{ apples}", "%d.0", r"\text{Total} = %d", "%d%%")
+    spellings = (
+        "%d",
+        r"\$%d",
+        "x = %d",
+        r"%d \text{ apples}",
+        "%d.0",
+        r"\text{Total} = %d",
+        "%d%%",
+    )
     for spelling in spellings * 60:
         gold = rng.choice(GOLDS)
         n = gold if rng.random() < 0.3 else rng.randrange(10**6)
@@ -86,7 +94,7 @@ def units(rng: random.Random) -> Iterator[Row]:
 def choices(rng: random.Random) -> Iterator[Row]:
     """Letters and texts of options, in boxes and in prose."""
     spellings = (
-        r"\boxed{%s}", "The answer is (%s).", r"\boxed{\text{(%s)}}", "Some thoughts.\nSo (%s) is correct",
+        r"\boxed{%s}", "The answer is (%s).", r"\boxed{\text{(%s)}}", "Well.\nSo (%s) is correct",
         "I think A or B could be.\n\nAnswer: %s",
     )  # fmt: skip
     for spelling in spellings * 60:
@@ -231,7 +239,8 @@ def main() -> int:
         new, old = pairs[-1]
         print(
             f"{load:12} new/old {median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}); "
-            f"new {microseconds:.1f} us a text; right: new {new['right']:.2f}, old {old['right']:.2f}",
+            f"new {microseconds:.1f} us a text; "
+            f"right: new {new['right']:.2f}, old {old['right']:.2f}",
             flush=True,
         )
         if median(ratios) > (args.limit or float("inf")):

@@ -46,7 +46,7 @@ def environment(request):
         (r"\gamma + 1", r"1 + \gamma", True),
         (r"\frac{3+4i}{5}", r"\frac{4}{5} i + \frac{3}{5}", True),
         (r"\binom{5}{2}", "10", True),
-        (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{bmatrix}1&2\\3&4\end{bmatrix}", True),
+        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{bmatrix}1&2\\3&4\end{bmatrix}", True),
         (r"\lfloor 2.5 \rfloor", "2", True),
         (r"\log_2 8", "3", True),
         (r"\sum_{k=1}^{4} k", "10", True),

@@ -451,7 +451,10 @@ def test_golds_that_state_no_number_are_refused(gold):
 
 def test_a_bare_gold_may_be_a_ratio_only_where_the_question_asks_for_one():
     kind = get_verifier("numeric")
-    for question, right in (("By what percentage did it grow?", True), ("How many are left?", False)):
+    for question, right in (
+        ("By what percentage did it grow?", True),
+        ("How many are left?", False),
+    ):
         asked = Example("x", question, "5", "numeric")
         assert kind.check(r"\boxed{5\%}", asked).correct is right
         assert kind.check(r"\boxed{5}", asked).correct

@@ -92,7 +92,7 @@ def test_thousands_are_one_number_where_a_space_parts_the_ends():
 )
 def test_a_gold_that_is_no_span_is_refused(gold, extra):
     asked = Example("a", "q", gold, "numeric", extra={"score": "overlap", **extra})
-    with pytest.raises(DataError, match="span|no unit"):
+    with pytest.raises(DataError, match=r"span|no unit"):
         kind.check_gold(asked)
 
 

@@ -15,7 +15,10 @@ _NAMES = {
     "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16,
 }  # fmt: skip
 _DIGITS = r"[0-9A-F](?:[0-9A-F ,]{0,80}[0-9A-F])?"
-_BASE = rf"(?:\d{{1,2}}|\{{\s?(?:{FONT}\s?\{{)?\s?(?:base[\s-]*\}}?\s?)?(?:\d{{1,2}}|[a-z]{{3,7}})\s?\}}?\s?\}})"
+_BASE = (
+    rf"(?:\d{{1,2}}|\{{\s?(?:{FONT}\s?\{{)?\s?(?:base[\s-]*\}}?\s?)?"
+    r"(?:\d{1,2}|[a-z]{3,7})\s?\}?\s?\})"
+)
 _NUMERAL = re.compile(
     rf"-?\s?(?:{FONT}\s?\{{\s?)?\(?\s?(?P<digits>{_DIGITS})\s?\)?\s?\}}?\s?_\s?(?P<base>{_BASE})"
     rf"|-?\s?(?P<said>{_DIGITS})\s?(?:{FONT}\s?\{{)?[\s(,]*(?:in )?base[\s-]*\}}?\s?"
@@ -23,7 +26,9 @@ _NUMERAL = re.compile(
 )
 _INSIDE = re.compile(r"(?<![\w.\\}])(\d{1,80})\s?_\s?(?:\{\s?(\d{1,2})\s?\}|(\d))(?![\d.])")
 
-_MARKED = re.compile(r"(?<![\w}])\d+\s?(?:_\s?(?:\{[^{}]*[^{}\s][^{}]*\}|\w)|['’′]|\^\s?\{?\s?\\prime)")
+_MARKED = re.compile(
+    r"(?<![\w}])\d+\s?(?:_\s?(?:\{[^{}]*[^{}\s][^{}]*\}|\w)|['’′]|\^\s?\{?\s?\\prime)"
+)
 
 
 def numeral(text: str) -> tuple[int | None, int] | None:

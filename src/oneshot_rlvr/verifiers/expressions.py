@@ -57,7 +57,9 @@ _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _GAMMA = re.compile(r"\\gamma(?![A-Za-z])(?:\s?_\s?(?:\{(\w{1,8})\}|(\w)))?(?!\s?\()")
 _SINGLE_ACCENT = re.compile(r"\\(dot|ddot|hat|bar|vec|tilde)\s+([A-Za-z])(?![A-Za-z])")
 # An angle by its three points, of which the one in the middle is its vertex.
-_ANGLE = re.compile(r"(?:\bm\s?)?\\(?:measured)?angle\s?(?:\{\s?([A-Z]{3})\s?\}|([A-Z]{3})(?![A-Za-z]))")
+_ANGLE = re.compile(
+    r"(?:\bm\s?)?\\(?:measured)?angle\s?(?:\{\s?([A-Z]{3})\s?\}|([A-Z]{3})(?![A-Za-z]))"
+)
 
 
 # One of the grammar's parsers (antlr 4.9.3) reads no percent sign, and the other not every one.

@@ -67,6 +67,9 @@ def _read(text: str, example: Example, lenient: bool) -> tuple[str, str | None]:
 
 def final_text(text: str, example: Example) -> str | None:
     """As `final_answer`, for kinds whose answer is a text: lenient ends with the whole text."""
+    if "extraction" not in example.extra and "answer_tags" not in example.extra:
+        answer = last_box(text)
+        return answer.strip() if answer is not None else None
     lenient = is_lenient(example)
     text, answer = _read(text, example, lenient)
     if answer is None and lenient:
@@ -76,6 +79,9 @@ def final_text(text: str, example: Example) -> str | None:
 
 def final_answer(text: str, example: Example) -> str | None:
     """The final answer that the text states, stripped; "" for an empty box; None for none."""
+    if "extraction" not in example.extra and "answer_tags" not in example.extra:
+        answer = last_box(text)
+        return answer.strip() if answer is not None else None
     lenient = is_lenient(example)
     text, answer = _read(text, example, lenient)
     if answer is None and lenient:

@@ -42,9 +42,7 @@ _TOKEN = re.compile(
 )
 _OPENING = frozenset({"(", "[", "{", "\\{", "\\langle"})
 _CLOSING = frozenset({")", "]", "}", "\\}", "\\rangle"})
-_LIST_TEXT = re.compile(
-    rf"{FONT}\s?\{{[\s,;~]*(?:,|;|and|or|AND|OR|&)[\s,;~]*\}}"
-)
+_LIST_TEXT = re.compile(rf"{FONT}\s?\{{[\s,;~]*(?:,|;|and|or|AND|OR|&)[\s,;~]*\}}")
 _LIST_TOKENS = frozenset({",", "\\lor", "\\vee", "\\quad", "\\qquad"})
 _RELATIONS = frozenset(
     {
@@ -62,9 +60,7 @@ _DECIMAL_COMMA = re.compile(r"([-+]?0),(\d{1,12})|([-+]?\d{4,}),(\d{1,2})")
 _WORD_BETWEEN = re.compile(
     r"(?<=[\s)\]}\d])(?:,\s?)?(?:and|or|OR|AND)(?=[\s(\[\\\d-])|(?<=\d)or(?=[A-Z]\()"
 )
-_COMMA_WORD = re.compile(
-    rf",\s*(?:\\quad|\\qquad|,|{FONT}\s?\{{\s*(?:and|or)\s*\}})\s*"
-)
+_COMMA_WORD = re.compile(rf",\s*(?:\\quad|\\qquad|,|{FONT}\s?\{{\s*(?:and|or)\s*\}})\s*")
 _COLUMN = re.compile(r"\\begin\s?\{([bpvBV]?matrix|array)\}\s?(?:\{[clr|\s]{1,20}\})?")
 _SET_BUILDER = re.compile(
     r"^\s*[A-Za-z](?:\\in\s?\\mathbb\s?\{?R\}?)?\s*(?:\\mid(?![A-Za-z])|\||:)\s*(.+)$"

@@ -10,14 +10,19 @@ import re
 from collections.abc import Sequence as Items
 
 from oneshot_rlvr.verifiers import values
+from oneshot_rlvr.verifiers.intervals import (
+    FLIPPED,
+    as_set,
+    conjoined,
+    interval_of,
+    is_name_node,
+    two_intervals,
+)
 from oneshot_rlvr.verifiers.layout import Named, Node, Relation, Sequence, Union, Value
-from oneshot_rlvr.verifiers.names import is_name, is_plain, says_operation, stem
+from oneshot_rlvr.verifiers.names import is_name, is_plain, stem
 from oneshot_rlvr.verifiers.words import Words
 
-_LESS, _MORE = {"<": ">", "\\le": "\\ge"}, {">": "<", "\\ge": "\\le"}
 _ORDERED = frozenset({"(", "<", "[", "matrix"})
-_FLIPPED = {**_LESS, **_MORE}
-_SIZE = re.compile(r"(?:\||\\lvert\s?)\s?([A-Za-z])\s?(?:\||\\rvert)")
 _AND = re.compile(r",\s*(?:and\s+)?|\s+and\s+|\s+&\s+")
 
 
@@ -36,7 +41,7 @@ class Matcher:
             if not (_letter(wanted) or _letter(said)):
                 return self._by("words", values.plain(wanted) == values.plain(said) != "")
             wanted, said = _as_value(wanted), _as_value(said)
-        wanted, said = _both(_zipped(wanted)), _both(_zipped(said))
+        wanted, said = conjoined(_zipped(wanted)), conjoined(_zipped(said))
         if isinstance(wanted, Named):
             wanted = wanted.value
         if isinstance(said, Named):
@@ -104,9 +109,9 @@ class Matcher:
         """A value (or set) against a statement about one."""
         if set(said.marks) <= {"=", "\\approx"}:
             return self._chain(wanted, said)
-        if isinstance(wanted, Union) and (outside := _outside(said)) is not None:
+        if isinstance(wanted, Union) and (outside := two_intervals(said)) is not None:
             return self.equal(wanted, outside)
-        interval = _interval(said)
+        interval = interval_of(said)
         if interval is not None and isinstance(wanted, (Sequence, Union)) and not _bare(wanted):
             return self._by("interval", self.equal(wanted, interval[1]))
         return self._by("relation", False)
@@ -114,12 +119,12 @@ class Matcher:
     def _chain(self, wanted: Node, said: Relation) -> bool:
         """`x = a = b`: every side a name or equal to the next; the last one (or, before an
         approximation, the exact one) is the answer."""
-        sides = [side for side in said.sides if not _is_name(side)]
+        sides = [side for side in said.sides if not is_name_node(side)]
         marks = [m for m, side in zip(said.marks, said.sides[1:], strict=True)]
         if not sides:
             sides, marks = [said.sides[-1]], []
         named = len(said.sides) - len(sides)
-        if any(_is_name(side) for side in said.sides[named:]) and len(sides) > 1:
+        if any(is_name_node(side) for side in said.sides[named:]) and len(sides) > 1:
             return self._by("left-side", False)
         joints = marks[named:] if named else marks
         for left, right, mark in zip(sides, sides[1:], joints, strict=False):
@@ -138,9 +143,9 @@ class Matcher:
             return self._equation(wanted, said)
         if isinstance(said, Relation):
             return self._by("relation", self._same_relation(wanted, said))
-        if isinstance(said, Union) and (outside := _outside(wanted)) is not None:
+        if isinstance(said, Union) and (outside := two_intervals(wanted)) is not None:
             return self.equal(outside, said)
-        interval = _interval(wanted)
+        interval = interval_of(wanted)
         if interval is not None and isinstance(said, (Sequence, Union)) and not _bare(said):
             return self._by("interval", self.equal(interval[1], said))
         last = wanted.sides[-1]
@@ -152,7 +157,7 @@ class Matcher:
 
     def _equation(self, wanted: Relation, said: Node) -> bool:
         first, last = wanted.sides[0], wanted.sides[-1]
-        named = _is_name(first)
+        named = is_name_node(first)
         if not isinstance(said, Relation):
             if not named:
                 return self._by("left-side", False)
@@ -170,7 +175,9 @@ class Matcher:
             return self._chain(last, said)
         if self._by("equation", self._same_relation(wanted, said)):
             return True
-        function = named and _is_name(said.sides[0]) and not _names_conflict(first, said.sides[0])
+        function = (
+            named and is_name_node(said.sides[0]) and not _names_conflict(first, said.sides[0])
+        )
         return self.equal(last, said.sides[-1]) if function else self._by("equation", False)
 
     def _same_relation(self, wanted: Relation, said: Relation) -> bool:
@@ -179,7 +186,7 @@ class Matcher:
             return False
         for sides, marks in (
             (said.sides, said.marks),
-            (said.sides[::-1], tuple(_FLIPPED.get(m, m) for m in said.marks[::-1])),
+            (said.sides[::-1], tuple(FLIPPED.get(m, m) for m in said.marks[::-1])),
         ):
             if marks == wanted.marks and self._in_order(wanted.sides, sides):
                 return True
@@ -192,7 +199,7 @@ class Matcher:
         )
         if wanted.marks[0] in ("=", "\\ne"):
             return wanted.marks == said.marks and sign in (1, -1)
-        flipped = _FLIPPED.get(said.marks[0])
+        flipped = FLIPPED.get(said.marks[0])
         return (sign == 1 and wanted.marks == said.marks) or (
             sign == -1 and flipped == wanted.marks[0]
         )
@@ -222,90 +229,8 @@ def _parts(node: Node) -> tuple[Node, ...]:
     if isinstance(node, Union):
         return node.parts
     if isinstance(node, Sequence) and not node.opening:
-        return tuple(_as_set(item) for item in node.items)
-    return (_as_set(node),)
-
-
-def _as_set(node: Node) -> Node:
-    interval = _interval(node) if isinstance(node, Relation) else None
-    return node if interval is None else interval[1]
-
-
-def _interval(node: Relation) -> tuple[str, Sequence] | None:
-    r"""`a < x \le b` as the name and the interval; None for any other relation."""
-    sides, marks = list(node.sides), list(node.marks)
-    if not all(m in _FLIPPED for m in marks):
-        return None
-    if all(m in _MORE for m in marks):
-        sides, marks = sides[::-1], [_FLIPPED[m] for m in marks[::-1]]
-    if not all(m in _LESS for m in marks):
-        return None
-    low, high = Value("-\\infty"), Value("\\infty")
-    name: Node
-    ends: tuple[Node, str, str, Node]
-    if len(sides) == 2 and (size := _SIZE.fullmatch(values.text(sides[0]))):
-        name, low = Value(size[1]), Value(f"-({values.text(sides[1])})")  # |x| < a
-        ends = (low, marks[0], marks[0], sides[1])
-    elif len(sides) == 2 and _is_name(sides[0]):
-        name, ends = sides[0], (low, "<", marks[0], sides[1])
-    elif len(sides) == 2 and _is_name(sides[1]):
-        name, ends = sides[1], (sides[0], marks[0], "<", high)
-    elif len(sides) == 3 and _is_name(sides[1]):
-        name, ends = sides[1], (sides[0], marks[0], marks[1], sides[2])
-    else:
-        return None
-    bounds = Sequence(_opening(ends[1]), _closing(ends[2]), (ends[0], ends[3]))
-    return values.text(name), bounds
-
-
-def _outside(node: Relation) -> Union | None:
-    r"""`x \ne a`, `|x| > a` and `a < |x| < b` as two intervals; None for any other relation."""
-    sides, marks = list(node.sides), list(node.marks)
-    low, high = Value("-\\infty"), Value("\\infty")
-    if marks == ["\\ne"] and _is_name(sides[0]):
-        return Union((Sequence("(", ")", (low, sides[1])), Sequence("(", ")", (sides[1], high))))
-    if all(mark in _MORE for mark in marks):
-        sides, marks = sides[::-1], [_MORE[mark] for mark in marks[::-1]]
-    if (
-        not all(mark in _LESS for mark in marks)
-        or len(sides) not in (2, 3)
-        or not _SIZE.fullmatch(values.text(sides[1]))
-    ):
-        return None
-    near, far = sides[0], sides[2] if len(sides) == 3 else high
-    inner, outer = marks[0], marks[1] if len(marks) == 2 else "<"
-    left, right = _opening(inner), _closing(outer)
-    mirrored = tuple(Value(f"-({values.text(end)})") for end in (far, near))
-    return Union(
-        (Sequence(_opening(outer), _closing(inner), mirrored), Sequence(left, right, (near, far)))
-    )
-
-
-def _opening(mark: str) -> str:
-    return "(" if mark == "<" else "["
-
-
-def _closing(mark: str) -> str:
-    return ")" if mark == "<" else "]"
-
-
-def _both(node: Node) -> Node:
-    """`x > 2, x < 5` as the interval (2, 5); other nodes, and a list of two unknowns, as they are."""
-    if not isinstance(node, Sequence) or node.opening or len(node.items) != 2:
-        return node
-    found = [_interval(item) for item in node.items if isinstance(item, Relation)]
-    if len(found) != 2 or None in found:
-        return node
-    (one, first), (other, second) = (pair for pair in found if pair is not None)
-    if one != other:
-        return node
-    if values.text(first.items[0]) == "-\\infty":
-        first, second = second, first
-    low, high = first.items[0], second.items[1]
-    unbounded = values.text(first.items[1]), values.text(second.items[0])
-    if unbounded != ("\\infty", "-\\infty") or not values.less(low, high):
-        return node
-    return Sequence(first.opening, second.closing, (low, high))
+        return tuple(as_set(item) for item in node.items)
+    return (as_set(node),)
 
 
 def _each(said: Words) -> list[str]:
@@ -322,7 +247,7 @@ def _zipped(node: Node) -> Node:
         not (isinstance(names, Sequence) and isinstance(said, Sequence))
         or len(names.items) != len(said.items)
         or len(names.items) < 2
-        or not _is_name(names)
+        or not is_name_node(names)
     ):
         return node
     items = zip(names.items, said.items, strict=True)
@@ -350,7 +275,7 @@ def _names(items: Items[Node]) -> list[str]:
     """The names of items that are `name = value`; [] unless the first one is."""
     found = []
     for item in items:
-        if isinstance(item, Relation) and set(item.marks) == {"="} and _is_name(item.sides[0]):
+        if isinstance(item, Relation) and set(item.marks) == {"="} and is_name_node(item.sides[0]):
             found.append(values.text(item.sides[0]))
     return found
 
@@ -359,7 +284,7 @@ def _values(items: Items[Node]) -> list[Node]:
     """Items without their names."""
     return [
         item.sides[-1]
-        if isinstance(item, Relation) and item.marks == ("=",) and _is_name(item.sides[0])
+        if isinstance(item, Relation) and item.marks == ("=",) and is_name_node(item.sides[0])
         else item
         for item in items
     ]
@@ -371,15 +296,6 @@ def _bare(node: Node) -> bool:
         and not node.opening
         and not all(isinstance(item, (Relation, Sequence)) for item in node.items)
     )
-
-
-def _is_name(node: Node) -> bool:
-    if isinstance(node, Sequence):
-        area = node.opening == "[" and len(node.items) == 1  # [ABC], the area of a triangle
-        return (node.opening == "(" or area) and all(_is_name(item) for item in node.items)
-    if isinstance(node, Words):
-        return not says_operation(node.text)
-    return isinstance(node, Value) and is_name(node.latex)
 
 
 def _plain_name(node: Node) -> bool:

@@ -49,8 +49,8 @@ _ANSWER_IS = re.compile(
 )
 _HASHES = re.compile(r"####[ \t]{0,4}")
 _CALLED_WRONG = re.compile(
-    r"(?:\b(?:wrong|incorrect|false|bad|tempting|worst|weakest|(?<!at )least|invalid|rejected|not|never|no|first|initial|"
-    r"previous)\b|n['’]t\b)[^.,;:!?\n]{0,30}$",
+    r"(?:\b(?:wrong|incorrect|false|bad|tempting|worst|weakest|(?<!at )least|invalid|rejected|not|"
+    r"never|no|first|initial|previous)\b|n['’]t\b)[^.,;:!?\n]{0,30}$",
     re.IGNORECASE,
 )
 

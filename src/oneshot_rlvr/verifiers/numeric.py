@@ -239,6 +239,10 @@ def _gold(text: str) -> Quantity | None:
 
 def _golds(example: Example) -> list[Quantity]:
     """The gold and the further right answers, each in the unit of the option or its own."""
+    if "unit" not in example.extra and "golds" not in example.extra:
+        gold = _gold(example.answer)
+        if gold is not None:
+            return [gold]
     unit = option(example, "unit", str, "").strip()
     further = option(example, "golds", (list, tuple), ())
     golds: list[Quantity] = []

@@ -103,7 +103,9 @@ _RULES: tuple[tuple[re.Pattern[str], str, tuple[str, ...]], ...] = tuple(
         (r"µ\s+(?=[A-Za-z])", "µ", "µ"),
     )
 )  # fmt: skip
-_SAME_SIGNS = str.maketrans("\u03bc\u2126\u212b\u2032\u2033０１２３４５６７８９．，％", "µΩÅ'\"0123456789.,%")
+_SAME_SIGNS = str.maketrans(
+    "\u03bc\u2126\u212b\u2032\u2033０１２３４５６７８９．，％", "µΩÅ'\"0123456789.,%"
+)
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _POWERS = re.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _VULGAR = {

@@ -24,6 +24,7 @@ from oneshot_rlvr.verifiers.unit_names import (
     is_unit,
 )
 
+REL_TOL = 1e-6  # forgives float noise only
 FLOAT_NOISE = Fraction(1, 10**9)  # of a converted value, which pint holds as a float
 
 
@@ -96,7 +97,9 @@ def _as_the_other_means(unit: Unit, other: Unit) -> Unit:
 
 def nearness(example: Example) -> Callable[[Fraction, Fraction | float], bool]:
     """Whether a value is the gold's, within the example's tolerance, the edge included."""
-    rel_tol = float(option(example, "rel_tol", (int, float), 1e-6))
+    if "rel_tol" not in example.extra and "abs_tol" not in example.extra:
+        return _within(REL_TOL, 0.0)
+    rel_tol = float(option(example, "rel_tol", (int, float), REL_TOL))
     abs_tol = float(option(example, "abs_tol", (int, float), 0.0))
     if not (0 <= rel_tol < math.inf and 0 <= abs_tol < math.inf):
         raise DataError(
@@ -118,7 +121,8 @@ def _within(rel_tol: float, abs_tol: float) -> Callable[[Fraction, Fraction | fl
         if value == gold:
             return True
         try:  # apart beyond what floats could be wrong about: most wrong answers
-            wanted, said = float(gold), float(value)
+            wanted = gold.numerator / gold.denominator
+            said = value if isinstance(value, float) else value.numerator / value.denominator
             apart = abs(wanted - said) - 1e-9 * (abs(wanted) + abs(said))
             if apart > abs_tol and apart > rel_tol * abs(wanted):
                 return False

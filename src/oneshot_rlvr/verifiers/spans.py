@@ -29,7 +29,9 @@ Ends = tuple[Quantity, ...]
 Number = Fraction | float
 _NAME = r"(?:[A-Za-z]\w{0,11}|\\[a-z]{2,8})"
 _NAMED = re.compile(rf"{_NAME}\s?(?:=|\\in(?![a-z])|∈|:)\s*(?=[\[(\d+-])")
-_BRACKETS = re.compile(r"(?:\\left)?\s?[\[(](?P<inside>[^\[\]()]+?)(?:\\right)?[\])]\s?(?P<unit>.*)")
+_BRACKETS = re.compile(
+    r"(?:\\left)?\s?[\[(](?P<inside>[^\[\]()]+?)(?:\\right)?[\])]\s?(?P<unit>.*)"
+)
 _BETWEEN = re.compile(
     rf"(?P<low>.+?)\s?(?:<=?|≤|\\leq?(?![a-z])|\\leqslant(?![a-z]))\s?{_NAME}\s?"
     r"(?:<=?|≤|\\leq?(?![a-z])|\\leqslant(?![a-z]))\s?(?P<high>.+)"
@@ -49,6 +51,8 @@ _SPACED_COMMA = re.compile(r",\s+|;")
 
 def asked(example: Example) -> bool:
     """Whether the example's numbers are spans. DataError for an option that makes no sense."""
+    if "score" not in example.extra:
+        return False
     way = option(example, "score", str, "")
     if way not in ("", "overlap"):
         raise DataError(f'example {example.id!r}: option score is {way!r}; wanted "overlap".')

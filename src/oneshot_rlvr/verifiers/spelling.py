@@ -45,8 +45,11 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             rf"^{_LABEL}{_SPACES}*(?=[-\d\\])(?!-|\\(?:[cd]ot|times|div|cup|cap|[bp]?mod|to|in|[lg]eq?|neq?)\b)",
             "",
         ),
-        (r"^(?:\\(?:approx|simeq|sim|therefore|implies|[Rr]ightarrow|Longrightarrow)(?![a-z])|=)\s*"
-         r"(?=[-\d\\.(\[])", ""),
+        (
+            r"^(?:\\(?:approx|simeq|sim|therefore|implies|[Rr]ightarrow|Longrightarrow)(?![a-z])|=)\s*"
+            r"(?=[-\d\\.(\[])",
+            "",
+        ),
         (r"_\s?\{\s*\}|\s*\\checkmark\s*$", ""),
         (r"\\degrees?(?![A-Za-z])", r"^\\circ "),
         (r"\\log\s?_\s?(?:e(?![A-Za-z])|\{\s?e\s?\})", r"\\ln "),

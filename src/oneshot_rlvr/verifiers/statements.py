@@ -22,7 +22,8 @@ _ANSWER_IS = re.compile(
 )
 # Before "answer is": called wrong, one that was given up, supposed, or said by somebody else.
 _CALLED_WRONG = re.compile(
-    r"\b(?:wrong|incorrect|false|mistaken|bad|invalid|rejected|tempting|worst|weakest|(?<!at )least|not|never)\b[^.!?,;:\n]{0,30}$"
+    r"\b(?:wrong|incorrect|false|mistaken|bad|invalid|rejected|tempting|worst|weakest|"
+    r"(?<!at )least|not|never)\b[^.!?,;:\n]{0,30}$"
     r"|n['’]t\b[^.!?,;:\n]{0,20}$|\b(?:first|initial|previous|old|original|earlier|former)\s+$"
     r"|\b(?:if|unless|whether|suppos\w+|assum\w+)\b(?:(?!\bthen\b)[^.!?,;:\n]){0,30}$"
     r"|\b(?:says|said|claims|claimed|thinks|thought|believes|believed|guesses|guessed|told)\b"
@@ -49,10 +50,14 @@ _NOT_THAT_BUT = re.compile(
     re.IGNORECASE,
 )
 # "5, not 6" states 5.
-_AND_NOT = re.compile(r",?\s+(?:and\s+|but\s+)?(?:not|rather than|instead of)\s+[^,;.\s]{1,20}$", re.I)
+_AND_NOT = re.compile(
+    r",?\s+(?:and\s+|but\s+)?(?:not|rather than|instead of)\s+[^,;.\s]{1,20}$", re.I
+)
 # A number and words that may be its unit, as a whole line.
 _QUANTITY = re.compile(r"[-+\u2212]?\$?\d[\d,.]*(?:\s[A-Za-z]{2,20}){1,3}\.?")
-NOT_BUT = re.compile(r"^not\s(?!only|just|merely)[^.]{1,60}?\bbut\s+(?:rather\s+|instead\s+)?", re.IGNORECASE)
+NOT_BUT = re.compile(
+    r"^not\s(?!only|just|merely)[^.]{1,60}?\bbut\s+(?:rather\s+|instead\s+)?", re.IGNORECASE
+)
 _SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?](?=\s+[A-Z(]|\s*$)")
 _CONNECTED = re.compile(r"^[^.]{0,80}?\b(?:is|are)\s+(?=[-+\u2212$\\(\[{\d])")
 _EXPRESSION = re.compile(r"[-+\u2212$\\({\[]?[\s\d.,+\-*/^(){}\[\]\\$%=:a-zA-Z\u2212]{0,200}")
@@ -61,7 +66,7 @@ _PERCENT = re.compile(r"\s*(?:percent|per\s?cent|percentage|pct)$")
 _RELATION = re.compile(
     r"[=<>\u2248\u2260\u2264\u2265]|\\(?:n?eq|ne|[lg]eq?|[lg]t|approx|equiv|in)(?![A-Za-z])"
 )
-_TOKEN = re.compile(r"\\[A-Za-z]+(?:\s?\{[^{}]{0,80}\})?|(?<![A-Za-z])[A-Za-z]{2,}")
+_TOKEN = re.compile(r"\\[A-Za-z]+(?:\s?\{[^{}]{0,80}\})?|(?<![A-Za-z0-9])[A-Za-z]{2,}")
 _MATHS_TEXT = "sin cos tan cot sec csc log ln exp sqrt pi and or mod infinity max min gcd"
 _MATHS_WORDS = frozenset(_MATHS_TEXT.split())
 # Mathematics set off from the prose at the end of a text, with at most "is the answer" behind it.

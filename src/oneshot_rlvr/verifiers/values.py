@@ -169,8 +169,11 @@ def rounds_to(exact: str, rounded: str) -> bool:
     if value is None or value.imag:
         return False
     left = plain_number(exact)
-    if left is not None and left.decimal and (number is None or number.value.denominator > 1
-                                              and not number.decimal):
+    if (
+        left is not None
+        and left.decimal
+        and (number is None or (number.value.denominator > 1 and not number.decimal))
+    ):
         return rounds_to(rounded, exact)  # 0.67 \\approx 2/3
     if number is None:
         other = expressions.number(expressions.expression(rounded))
