@@ -212,6 +212,7 @@ WRONG = [
     (r"x \ne 3", r"(-\infty,3)\cup(4,\infty)"),
     (r"(-\infty,-2)\cup(2,\infty)", r"|x| \ge 2"),
     ("(2,5)", "x>2, y<5"),
+    ("(2,5)", r"x>2 \text{ or } x<5"),
     ("(2,5)", r"x>2, x \le 5"),
     (r"(-\infty,2)\cup(5,\infty)", "x>2, x<5"),
     ("18", "18'"),

@@ -35,7 +35,7 @@ _FIGURINES = str.maketrans(
 )
 _PROMOTION = re.compile(r"(?<=[a-h][18])\s?(?:\(\s?=?([QRBNqrbn])\s?\)|[/=]\s?([QRBNqrbn])\b)")
 _MARKS = re.compile(
-    r"\be\.\s?p\.?|\b(?:check(?:mate)?|mate)\b|\\times(?![a-z])|\\(?=#)", re.IGNORECASE
+    r"\be\.\s?p\.?|\b(?:check(?:mate)?|mate)\b|\s*\\times(?![a-z])\s*|\\(?=#)", re.IGNORECASE
 )
 _LONG = re.compile(r"([KQRBN]?)([a-h][1-8])[-x:]([a-h][1-8])((?:=?[QRBNqrbn])?)")
 _FIELDS = 4  # of a FEN that a position needs: pieces, side to move, castling, en passant

@@ -103,7 +103,7 @@ def _gold_form(gold: str, fold: bool) -> str:
 def normalised(text: str, *, fold: bool = True) -> str:
     """The form in which two texts are compared."""
     text = bare(unicodedata.normalize("NFKC", text))
-    if "\\" in text:
+    if "\\" in text or "~" in text:
         for _ in range(3):  # a font in a font
             text = _FONT.sub(lambda m: m[1], text)
         text = _SPACE.sub(" ", text)

@@ -13,7 +13,6 @@ from oneshot_rlvr.verifiers import values
 from oneshot_rlvr.verifiers.intervals import (
     FLIPPED,
     as_set,
-    conjoined,
     interval_of,
     is_name_node,
     two_intervals,
@@ -41,7 +40,7 @@ class Matcher:
             if not (_letter(wanted) or _letter(said)):
                 return self._by("words", values.plain(wanted) == values.plain(said) != "")
             wanted, said = _as_value(wanted), _as_value(said)
-        wanted, said = conjoined(_zipped(wanted)), conjoined(_zipped(said))
+        wanted, said = _zipped(wanted), _zipped(said)
         if isinstance(wanted, Named):
             wanted = wanted.value
         if isinstance(said, Named):

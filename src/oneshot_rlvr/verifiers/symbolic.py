@@ -19,6 +19,7 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Reason, Verdict
 from oneshot_rlvr.verifiers import expressions, stated_units, unevaluated, values
 from oneshot_rlvr.verifiers.base import correct, shown, wrong
+from oneshot_rlvr.verifiers.intervals import conjoined
 from oneshot_rlvr.verifiers.layout import Node, Relation, Sequence, Union, Value, laid_out
 from oneshot_rlvr.verifiers.matching import Matcher
 from oneshot_rlvr.verifiers.spelling import respelled
@@ -26,6 +27,7 @@ from oneshot_rlvr.verifiers.words import Words, words
 
 _MEANINGFUL = re.compile(r"[^\W_]")  # a letter or a digit
 _OBJECTS = re.compile(r"\\(?:setminus|backslash|cap|cup|mathbb|begin)(?![A-Za-z])")
+_EITHER = re.compile(r"\bor\b|\\(?:lor|vee)(?![a-z])", re.IGNORECASE)
 _TWO_DECIMALS = re.compile(r"([-\u2212]?\d{1,6})[.,](\d\d)")
 _SETS_IN_WORDS = {
     **dict.fromkeys(("all real numbers", "all reals", "real numbers"), r"\mathbb{R}"),
@@ -83,6 +85,8 @@ def _same(
         if not isinstance(said, Value):
             return False, "stated-unit"
         said = Value(rf"({said.latex})\cdot\frac{{{factor.numerator}}}{{{factor.denominator}}}")
+    wanted = wanted if _EITHER.search(gold) else conjoined(wanted)
+    said = said if _EITHER.search(answer) else conjoined(said)
     matcher = Matcher(percent_asked)
     if matcher.equal(wanted, said):
         return True, matcher.rule

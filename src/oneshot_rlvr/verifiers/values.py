@@ -23,6 +23,7 @@ _PERCENT = re.compile(
 )
 _SPACING = re.compile(r"\s|\\[,;:!> ]|(?<=[A-Za-z])\.(?![A-Za-z]{3})")
 _ONE_IN_BRACES = re.compile(r"\{([^{}\\])\}")
+_HALF_DAY = re.compile(r"(?<=\d)\s*([ap])\.?\s?m\b\.?", re.IGNORECASE)
 _LETTERS = re.compile(r"[A-Za-z]+")
 _DECIMALS = re.compile(r"[-+]?\s?\d*\.?(\d*)")
 _APART = sympy.Float("1e-20")
@@ -128,6 +129,7 @@ def canonical(latex: str) -> str:
 def loose(latex: str) -> str:
     """As `canonical`, for texts that no grammar reads; without case where all letters are words."""
     told = re.sub(r"(?<=\d)\s+(?=\d)", "_", plain_text(latex))  # 1 2 is not 12
+    told = _HALF_DAY.sub(lambda m: f"{m[1].lower()}m", told)
     bare = re.sub(r"[\s.]", "", told)
     runs = _LETTERS.findall(told)
     wordy = "\\" not in told and all(len(run) > 2 and not run.isupper() for run in runs)
