@@ -28,6 +28,7 @@ STATED = [
     "x = 5, not 6",
     "If n is even then the answer is 5.",
     "I think the answer is 5.",
+    "After some thought the answer is 5.",
     "I believe that the answer is 5",
     "A common wrong answer is 6. The answer is 5.",
     "The answer is 5. A common wrong answer is 6.",

@@ -26,7 +26,8 @@ _CALLED_WRONG = re.compile(
     r"(?<!at )least|not|never)\b[^.!?,;:\n]{0,30}$"
     r"|n['’]t\b[^.!?,;:\n]{0,20}$|\b(?:first|initial|previous|old|original|earlier|former)\s+$"
     r"|\b(?:if|unless|whether|suppos\w+|assum\w+)\b(?:(?!\bthen\b)[^.!?,;:\n]){0,30}$"
-    r"|\b(?:says|said|claims|claimed|thinks|thought|believes|believed|guesses|guessed|told)\b"
+    r"|\b(?:says|said|claims|claimed|thinks|believes|believed|guesses|guessed|told|"
+    r"(?:i|we|you|s?he|they)\s+(?:first\s+|once\s+|initially\s+)?thought)\b"
     r"[^.!?,;:\n]{0,30}$",
     re.IGNORECASE,
 )

@@ -148,8 +148,10 @@ def less(low: Any, high: Any) -> bool:
     """Whether both nodes are real numbers and the first is the smaller one."""
     if not (hasattr(low, "latex") and hasattr(high, "latex")):
         return False
-    ends = [expressions.number(expressions.expression(end.latex)) for end in (low, high)]
-    return all(end is not None and not end.imag for end in ends) and ends[0].real < ends[1].real
+    left, right = (expressions.number(expressions.expression(end.latex)) for end in (low, high))
+    if left is None or right is None or left.imag or right.imag:
+        return False
+    return left.real < right.real
 
 
 def multiple(wanted: list[str], said: list[str]) -> int | None:
