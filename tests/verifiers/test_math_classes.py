@@ -6,6 +6,11 @@ from oneshot_rlvr.types import Example
 from oneshot_rlvr.verifiers import get_verifier
 
 RIGHT = [
+    (r"A \subset B", r"B \supset A"),
+    (r"x \ne y", r"y \ne x"),
+    (r"10\pi", "31.4159265"),
+    ("5", r"\text{(C) 5}"),
+    (r"\vec{a}\times\vec{b}", r"\vec a \times \vec b"),
     # names of values, coordinates by their names
     ("7", r"\lim_{x\to 0} f(x) = 7"),
     ("7", r"\max f = 7"),
@@ -196,6 +201,15 @@ RIGHT = [
     (r"10:00 \text{ PM}", r"10:00\text{ p.m.}"),
 ]
 WRONG = [
+    ("30", r"30\text{th}"),
+    ("30", r"30^{\text{th}}"),
+    ("y'=2x", "y=2x"),
+    (r"\vec a\cdot\vec b", r"\vec a\times\vec b"),
+    (r"\vec{a}\times\vec{b}", r"\vec{b}\times\vec{a}"),
+    (r"A \subset B", r"B \subset A"),
+    (r"p \to q", r"q \to p"),
+    (r"x \in A", r"x \notin A"),
+    (r"10\pi", "31.416"),
     ("7", r"\max(3,4) = 7"),
     ("7", r"\gcd(12,18) = 7"),
     ("7", r"\text{twice the number} = 7"),
@@ -223,7 +237,6 @@ WRONG = [
     ("2N", "2n"),
     ("G", "g"),
     ("K!", "k!"),
-    ("MM", "mm"),
     ("1,2", "1.2"),
     ("10", r"\sum_{k=1}^{3} k"),
     ("5.5", r"\frac{1}{2} + 5\%"),

@@ -28,6 +28,7 @@ math_verify.grader.TIMEOUT_WARNING_SHOWN = True
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
 RELATIVE_AGREEMENT = 1e-4
+ROUNDING = 5.0001e-7  # half of the sixth place
 
 # Units are taken off by trailing_units.py.
 _NORMALIZATION = replace(LatexExtractionConfig().normalization_config, units=False)
@@ -55,6 +56,8 @@ _OVER = re.compile(r"\{\s?([^{}]{1,60})\\over\s?([^{}]{1,60})\}")
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 # The grammar takes every \\gamma for the gamma function of what follows.
 _GAMMA = re.compile(r"\\gamma(?![A-Za-z])(?:\s?_\s?(?:\{(\w{1,8})\}|(\w)))?(?!\s?\()")
+_ARROWED = r"\\(?:vec|overrightarrow)\s?(?:\{\s?(\w{1,3})\s?\}|(\w))"
+_CROSS = re.compile(rf"{_ARROWED}\s*\\times\s*{_ARROWED}")  # no product in either order
 _SINGLE_ACCENT = re.compile(r"\\(dot|ddot|hat|bar|vec|tilde)\s+([A-Za-z])(?![A-Za-z])")
 # An angle by its three points, of which the one in the middle is its vertex.
 _ANGLE = re.compile(
@@ -102,6 +105,7 @@ def marked(latex: str) -> str:
     """A text in which marks that the grammar drops are parts of the names that they stand on."""
     text = _IMAGINARY_FONT.sub(lambda m: m[1] or "i", latex)
     text = _ANGLE.sub(_vertex, text)
+    text = _CROSS.sub(lambda m: f"C_{{cross{m[1] or m[2]}x{m[3] or m[4]}}}", text)
     text = _DIFFERENTIAL.sub("d", text)
     text = _FONT.sub(r"\1", text)
     text = _GAMMA.sub(lambda m: f"g_{{gam{m[1] or m[2] or ''}}}", text)
@@ -131,6 +135,10 @@ def equal(wanted: Any, said: Any) -> bool:
         return proved
     if getattr(wanted, "is_Symbol", False) or getattr(said, "is_Symbol", False):
         return bool(wanted == said)  # math-verify's rule for symbols folds their case
+    if any(isinstance(v, sympy.Basic) and v.has(sympy.Float) for v in (wanted, said)):
+        a, b = number(wanted), number(said)
+        if a is not None and b is not None and abs(a - b) <= ROUNDING and close(a, b):
+            return True  # which rounding both to six places may miss
     # verify() is True or False for anything that was parsed; its own errors are False.
     return bool(verify(wanted, said, timeout_seconds=None)) and _agree(wanted, said)
 

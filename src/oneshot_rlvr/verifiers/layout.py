@@ -48,7 +48,7 @@ _RELATIONS = frozenset(
     {
         "=", "<", ">", "\\le", "\\ge", "\\ne", "\\approx", "\\equiv", "\\sim", "\\propto", "\\to",
         "\\rightarrow", "\\Rightarrow", "\\implies", "\\mapsto", "\\subset", "\\subseteq",
-        "\\supset", "\\supseteq", "\\mid", "\\nmid", "\\ll", "\\gg", "\\not",
+        "\\supset", "\\supseteq", "\\notin", "\\mid", "\\nmid", "\\ll", "\\gg", "\\not",
     }
 )  # fmt: skip
 _MEMBER = frozenset({"\\in"})

@@ -21,6 +21,17 @@ from oneshot_rlvr.verifiers.layout import Named, Node, Relation, Sequence, Union
 from oneshot_rlvr.verifiers.names import is_name, is_plain, stem
 from oneshot_rlvr.verifiers.words import Words
 
+# What a relation is read from its right; others (p \\to q) cannot be.
+_BACKWARDS = {
+    **FLIPPED,
+    **{mark: mark for mark in ("=", "\\ne", "\\approx", "\\equiv", "\\sim", "\\propto")},
+    "\\subset": "\\supset",
+    "\\supset": "\\subset",
+    "\\subseteq": "\\supseteq",
+    "\\supseteq": "\\subseteq",
+    "\\ll": "\\gg",
+    "\\gg": "\\ll",
+}
 _ORDERED = frozenset({"(", "<", "[", "matrix"})
 _AND = re.compile(r",\s*(?:and\s+)?|\s+and\s+|\s+&\s+")
 
@@ -42,11 +53,11 @@ class Matcher:
             wanted, said = _as_value(wanted), _as_value(said)
         wanted, said = _zipped(wanted), _zipped(said)
         if isinstance(wanted, Named):
-            wanted = wanted.value
+            return self.equal(wanted.value, said)
         if isinstance(said, Named):
             if not (is_name(said.name) or said.name == ""):
                 return self._by("left-side", False)
-            said = said.value
+            return self.equal(wanted, said.value)
         if isinstance(wanted, Relation):
             return self._relation(wanted, said)
         if isinstance(said, Relation):
@@ -183,10 +194,8 @@ class Matcher:
         """The same sides and marks (also read backwards), or one a multiple of the other."""
         if len(wanted.sides) != len(said.sides):
             return False
-        for sides, marks in (
-            (said.sides, said.marks),
-            (said.sides[::-1], tuple(FLIPPED.get(m, m) for m in said.marks[::-1])),
-        ):
+        backwards = tuple(_BACKWARDS.get(m, "") for m in said.marks[::-1])
+        for sides, marks in ((said.sides, said.marks), (said.sides[::-1], backwards)):
             if marks == wanted.marks and self._in_order(wanted.sides, sides):
                 return True
         if len(wanted.marks) != 1 or not all(
@@ -305,6 +314,11 @@ def _names_conflict(wanted: Node, said: Node) -> bool:
     """Whether both sides name, and not the same: x and y, f(x) and g(x); y may stand for f(x)."""
     if _plain_name(wanted) and _plain_name(said):
         return True
+    primes = [
+        values.text(node).count("'") + values.text(node).count("prime") for node in (wanted, said)
+    ]
+    if primes[0] != primes[1]:
+        return True  # y' and y
     heads = [values.canonical(values.text(node)).partition("(") for node in (wanted, said)]
     return all(mark for _, mark, _ in heads) and heads[0][0] != heads[1][0]
 

@@ -40,6 +40,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             rf"{FONT}\s?\{{((?:[^{{}}A-Za-z]|\b(?:and|or)\b)*\d(?:[^{{}}A-Za-z]|\b(?:and|or)\b)*)\}}",
             r"\1",
         ),
+        (rf"^{FONT}\s?\{{\s?\(?[A-E]\)\s*([^{{}}A-Za-z]*\d[^{{}}A-Za-z]*)\}}", r"\1"),
         (r"^(?:\\text\s?\{)?\s?(?:[Tt]he )?(?:[Ff]inal )?[Aa]nswer(?: is|\s?[:=])\s?\}?\s?", ""),
         (
             rf"^{_LABEL}{_SPACES}*(?=[-\d\\])(?!-|\\(?:[cd]ot|times|div|cup|cap|[bp]?mod|to|in|[lg]eq?|neq?)\b)",

@@ -20,7 +20,7 @@ _OTHER_WORDS = (
     "neither both only factorial tenth tenths hundredth hundredths thousandth thousandths halves "
     "thirds fourths quarters fifths sixths sevenths eighths ninths twelfths dozens hundreds "
     "thousands millions billions maybe perhaps wrong incorrect false below above under greater "
-    "fewer away negative sin cos tan csc cot log ln exp sqrt max gcd lcm"
+    "fewer away negative th st nd rd sin cos tan csc cot log ln exp sqrt max gcd lcm"
 )
 _NOT_UNITS = frozenset(_OTHER_WORDS.split())
 _UNIT_LETTERS = frozenset("msghlLNJWVAKCF")  # inside \text{}; no e, i, d or T, which are not units
