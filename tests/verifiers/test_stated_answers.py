@@ -10,6 +10,8 @@ from oneshot_rlvr.verifiers import get_verifier
 
 STATED = [
     "The answer is 5.",
+    r"The interest is \boxed{200}, so 205 in all. Final Answer: The final answer is $5$. I hope so.",
+    r"\boxed{5} is the final answer.",
     "Answer: 5",
     "Answer - 5",
     "ANSWER: 5",
@@ -77,6 +79,8 @@ NOT_STATED = [
     "x = 5 is not a solution",
     "x = 5 is wrong",
     "Is it 5?",
+    r"I get \boxed{6}. The final answer is not 5.",
+    r"The final answer is 5. No, wait: \boxed{6}",
     "It cannot be 5",
     "5 tenths",
     "5 or so",
@@ -100,6 +104,6 @@ def test_what_is_denied_supposed_or_taken_back_is_not_stated(kind, text):
 
 
 @pytest.mark.parametrize("kind", ["numeric", "math_answer"])
-@pytest.mark.parametrize("text", [*STATED, *NOT_STATED])
+@pytest.mark.parametrize("text", [t for t in (*STATED, *NOT_STATED) if "boxed{5}" not in t])
 def test_nothing_is_stated_for_the_strict_reading(kind, text):
     assert not get_verifier(kind).check(text, Example("x", "", "5", kind)).correct

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example
-from oneshot_rlvr.verifiers.boxed import last_box
+from oneshot_rlvr.verifiers.boxed import boxes, last_box
 from oneshot_rlvr.verifiers.statements import announced_answer, stated_answer
 
 EXTRACTIONS = ("strict", "lenient")
@@ -65,6 +65,13 @@ def _read(text: str, example: Example, lenient: bool) -> tuple[str, str | None]:
     return inside, inside if box is None else box
 
 
+def _concluded_later(text: str) -> str | None:
+    """The answer that "the final answer is X" states behind the last box, which was a step then."""
+    found = boxes(text)
+    tail = text[found[-1].end :] if found else ""
+    return announced_answer(tail) if "final answer" in tail.lower() else None
+
+
 def final_text(text: str, example: Example) -> str | None:
     """As `final_answer`, for kinds whose answer is a text: lenient ends with the whole text."""
     if "extraction" not in example.extra and "answer_tags" not in example.extra:
@@ -72,6 +79,8 @@ def final_text(text: str, example: Example) -> str | None:
         return answer.strip() if answer is not None else None
     lenient = is_lenient(example)
     text, answer = _read(text, example, lenient)
+    if answer is not None and lenient:
+        answer = _concluded_later(text) or answer
     if answer is None and lenient:
         answer = announced_answer(text) or text
     return answer.strip() if answer is not None else None
@@ -84,6 +93,8 @@ def final_answer(text: str, example: Example) -> str | None:
         return answer.strip() if answer is not None else None
     lenient = is_lenient(example)
     text, answer = _read(text, example, lenient)
+    if answer is not None and lenient:
+        answer = _concluded_later(text) or answer
     if answer is None and lenient:
         answer = stated_answer(text, example.question)
     return answer.strip() if answer is not None else None
