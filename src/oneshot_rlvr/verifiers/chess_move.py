@@ -12,6 +12,7 @@ Needs the package `chess` (GPL-3, hence an optional extra, imported only here).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import chess
@@ -71,7 +72,7 @@ class ChessMove(Verifier):
 
     def compare(self, answer: str, example: Example) -> Verdict:
         board = _board(example)
-        best, mate_in = _best(board, example), _mate_in(example)
+        best, mate_in = _best(example), _mate_in(example)
         words = move_words(answer)
         if not words:
             return wrong(Reason.NO_ANSWER, answer, rule="no-move")
@@ -95,7 +96,7 @@ class ChessMove(Verifier):
     def check_gold(self, example: Example) -> None:
         """DataError for a bad position, a best move that is illegal, or a mate that is none."""
         board = _board(example)
-        best, mate_in = _best(board, example), _mate_in(example)
+        best, mate_in = _best(example), _mate_in(example)
         if not best and not mate_in:
             raise DataError(f"example {example.id!r}: chess_move needs a best move or mate_in.")
         if mate_in and not any(forces_mate(board, m, mate_in) for m in best or board.legal_moves):
@@ -172,26 +173,38 @@ def _board(example: Example) -> Any:
             'Add them, as in "... w KQkq -", with - for what is not possible.'
         )
     try:
-        board = chess.Board(fen)
+        return _position(fen).copy(stack=False)
     except ValueError as error:
         raise DataError(f"example {example.id!r}: option fen {shown(fen)}: {error}.") from None
+
+
+@lru_cache(maxsize=256)
+def _position(fen: str) -> Any:
+    """The board, which must not be moved on. ValueError for one without a move to make."""
+    board = chess.Board(fen)
     if not board.is_valid() or not any(board.legal_moves):
-        raise DataError(
-            f"example {example.id!r}: option fen {shown(fen)} is no position with a move to make."
-        )
+        raise ValueError("it is no position with a move to make")
     return board
 
 
-def _best(board: Any, example: Example) -> set[Any]:
+def _best(example: Example) -> frozenset[Any]:
     further = option(example, "golds", (list, tuple), ())
-    words = move_words(" ".join([example.answer, *map(str, further)]))
-    moves = {word: _move(board, word) for word in words}
+    try:
+        return _best_moves(
+            option(example, "fen", str, ""), " ".join([example.answer, *map(str, further)])
+        )
+    except ValueError as error:
+        raise DataError(f"example {example.id!r}: the gold move {error}.") from None
+
+
+@lru_cache(maxsize=1024)
+def _best_moves(fen: str, golds: str) -> frozenset[Any]:
+    board = chess.Board(fen)
+    moves = {word: _move(board, word) for word in move_words(golds)}
     for word, move in moves.items():
         if move is None or move not in board.legal_moves:
-            raise DataError(
-                f"example {example.id!r}: the gold move {shown(word)} is not legal in the position."
-            )
-    return set(moves.values())
+            raise ValueError(f"{shown(word)} is not legal in the position")
+    return frozenset(moves.values())
 
 
 def _mate_in(example: Example) -> int:

@@ -80,6 +80,8 @@ class ExactMatch(Verifier):
 
 
 def _way(example: Example) -> str:
+    if "score" not in example.extra:
+        return ""
     way: str = option(example, "score", str, "")
     if way not in ("", "edit", "overlap"):
         raise DataError(
@@ -90,6 +92,8 @@ def _way(example: Example) -> str:
 
 def _normalised(answer: str, example: Example) -> tuple[str, list[str]]:
     """The answer and the golds in the form in which they are compared."""
+    if not example.extra:
+        return normalised(answer), [_gold_form(example.answer, True)]
     fold = not option(example, "case_sensitive", bool, False)
     golds = [example.answer, *option(example, "golds", (list, tuple), ())]
     return normalised(answer, fold=fold), [_gold_form(str(gold), fold) for gold in golds]
@@ -105,7 +109,9 @@ def normalised(text: str, *, fold: bool = True) -> str:
     text = bare(unicodedata.normalize("NFKC", text))
     if "\\" in text or "~" in text:
         for _ in range(3):  # a font in a font
-            text = _FONT.sub(lambda m: m[1], text)
+            text, found = _FONT.subn(r"\1", text)
+            if not found:
+                break
         text = _SPACE.sub(" ", text)
     elif text.startswith("**") and text.endswith("**"):
         text = text[2:-2]

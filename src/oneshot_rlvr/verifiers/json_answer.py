@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -192,9 +192,20 @@ def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator
     import jsonschema
 
     if validator.is_type(value, "number") and not (
-        math.isfinite(value) and (Fraction(repr(value)) / Fraction(repr(step))).denominator == 1
+        math.isfinite(value) and _is_multiple(value, step)
     ):
         yield jsonschema.ValidationError(f"{value!r} is not a multiple of {step!r}")
+
+
+def _is_multiple(value: int | float, step: int | float) -> bool:
+    top, bottom = _ratio(value)
+    step_top, step_bottom = _ratio(step)
+    return top * step_bottom % (bottom * step_top) == 0
+
+
+def _ratio(number: int | float) -> tuple[int, int]:
+    """The decimal that is written, as a fraction."""
+    return Decimal(repr(number)).as_integer_ratio()
 
 
 @lru_cache(maxsize=64)
