@@ -10,7 +10,7 @@ from oneshot_rlvr.verifiers import get_verifier
 
 STATED = [
     "The answer is 5.",
-    r"The interest is \boxed{200}, so 205 in all. Final Answer: The final answer is $5$. I hope so.",
+    r"The interest is \boxed{200}, so 205. Final Answer: The final answer is $5$. I hope so.",
     r"\boxed{5} is the final answer.",
     "Answer: 5",
     "Answer - 5",

@@ -189,10 +189,9 @@ def _position(fen: str) -> Any:
 
 def _best(example: Example) -> frozenset[Any]:
     further = option(example, "golds", (list, tuple), ())
+    golds = " ".join([example.answer, *map(str, further)])
     try:
-        return _best_moves(
-            option(example, "fen", str, ""), " ".join([example.answer, *map(str, further)])
-        )
+        return _best_moves(option(example, "fen", str, ""), golds)
     except ValueError as error:
         raise DataError(f"example {example.id!r}: the gold move {error}.") from None
 
