@@ -414,7 +414,7 @@ KNIGHTS = "4k3/8/8/8/8/8/8/1N2KN2 w - - 0 1"
         (PROMOTE, "e8=Q", "e8=R", False),
         (PROMOTE, "e8=Q", "e8", False),
         (EN_PASSANT, "exd6", "exd6 e.p.", True),
-        (EN_PASSANT, "exd6", r"e5 \times d6", False),
+        (EN_PASSANT, "exd6", r"e5 \times d6", True),
         (EN_PASSANT, "exd6", "e5xd6", True),
         (EN_PASSANT, "exd6", "e×d6", True),
         (BACK_RANK, "Ra8#", "Ra8 mate", True),
