@@ -115,6 +115,5 @@ def normalised(text: str, *, fold: bool = True) -> str:
         text = _SPACE.sub(" ", text)
     elif text.startswith("**") and text.endswith("**"):
         text = text[2:-2]
-    text = " ".join(text.split())
-    text = text.rstrip(".").strip().strip(_QUOTES).strip()
+    text = " ".join(text.split()).rstrip(". ").strip(_QUOTES).strip()
     return text.casefold() if fold else text

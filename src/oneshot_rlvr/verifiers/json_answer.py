@@ -24,6 +24,7 @@ from oneshot_rlvr.verifiers.extraction import tagged
 from oneshot_rlvr.verifiers.fences import last_fence
 
 MAX_ANSWER_CHARS = 100_000
+MAX_SCHEMAS = 64  # that are kept compiled
 MATCHES = ("exact", "subset")
 _OPENING = re.compile(r"[\[{]")
 
@@ -181,19 +182,27 @@ def _validator(example: Example) -> Any:
             f"example {example.id!r}: option schema is {shown(str(schema))}; wanted a JSON Schema "
             "as a table."
         )
+    key = repr(schema)
     try:
-        return _compiled(json.dumps(schema, sort_keys=True))
+        if key not in _VALIDATORS:
+            if len(_VALIDATORS) >= MAX_SCHEMAS:
+                _VALIDATORS.clear()
+            _VALIDATORS[key] = _compiled(json.dumps(schema, sort_keys=True))
+        return _VALIDATORS[key]
     except ValueError as error:
         raise DataError(f"example {example.id!r}: the schema is not valid: {error}.") from None
 
 
+_VALIDATORS: dict[str, Any] = {}  # by the text of the schema
+
+
 def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator[Any]:
     """multipleOf, on the decimals that are written: 4.02 is a multiple of 0.01."""
-    import jsonschema
-
     if validator.is_type(value, "number") and not (
         math.isfinite(value) and _is_multiple(value, step)
     ):
+        import jsonschema
+
         yield jsonschema.ValidationError(f"{value!r} is not a multiple of {step!r}")
 
 
@@ -205,10 +214,11 @@ def _is_multiple(value: int | float, step: int | float) -> bool:
 
 def _ratio(number: int | float) -> tuple[int, int]:
     """The decimal that is written, as a fraction."""
+    if number == int(number):
+        return int(number), 1
     return Decimal(repr(number)).as_integer_ratio()
 
 
-@lru_cache(maxsize=64)
 def _compiled(schema: str) -> Any:
     import jsonschema
     import referencing
