@@ -106,13 +106,14 @@ def _gold_form(gold: str, fold: bool) -> str:
 
 def normalised(text: str, *, fold: bool = True) -> str:
     """The form in which two texts are compared."""
-    text = bare(unicodedata.normalize("NFKC", text))
+    text = bare(text if text.isascii() else unicodedata.normalize("NFKC", text))
     if "\\" in text or "~" in text:
         for _ in range(3):  # a font in a font
             text, found = _FONT.subn(r"\1", text)
             if not found:
                 break
-        text = _SPACE.sub(" ", text)
+        if "\\" in text or "~" in text:
+            text = _SPACE.sub(" ", text)
     elif text.startswith("**") and text.endswith("**"):
         text = text[2:-2]
     text = " ".join(text.split()).rstrip(". ").strip(_QUOTES).strip()
