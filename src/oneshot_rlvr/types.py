@@ -82,7 +82,11 @@ class Verdict:
                 f"a Verdict contradicts itself: correct is {self.correct} and the reason "
                 f'"{self.reason}". A right answer has the reason "correct", a wrong one another.'
             )
-        score = float(self.correct) if math.isnan(self.score) else float(self.score)
+        score = self.score
+        if score != score:  # nan
+            object.__setattr__(self, "score", 1.0 if self.correct else 0.0)
+            return
+        score = float(score)
         if not 0 <= score <= 1:
             raise ValueError(f"a verdict's score is {score}; wanted 0 to 1")
         object.__setattr__(self, "score", score)

@@ -67,6 +67,18 @@ def test_the_examples_of_a_page_are_accepted_and_rejected_as_it_says(
     assert not untold, f"docs/verifiers/{kind}.md has no row for the options {untold}"
 
 
+def test_the_rows_of_the_overview_get_the_verdicts_that_it_tells(capsys, tmp_path):
+    page = (PAGES / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```jsonl\n(.*?)\n```", page, re.DOTALL)
+    rows = [json.loads(line) for block in blocks for line in block.splitlines()]
+    assert len(rows) >= 5
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert main(["verify", "--file", str(path), "--json", "--timeout", "20"]) == 0
+    verdicts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [v["reason"] for v in verdicts] == [row.get("reason", "correct") for row in rows]
+
+
 def test_the_scores_on_the_page_of_rewards_are_those_that_verify_gives(capsys, tmp_path):
     page = (PAGES.parent / "rewards.md").read_text("utf-8")
     rows = [

@@ -88,9 +88,10 @@ ALL_AT_ONCE = {
 
 HELPERS = {
     "base", "bases", "boxed", "chains", "concluding", "expressions", "extraction", "fences",
-    "grammar", "layout", "matching", "names", "numbers", "open_problems", "proof", "quantity",
-    "scoring", "spelling", "stated_units", "statements", "symbolic", "trailing_units",
-    "unevaluated", "unit_names", "units", "values", "words",
+    "fonts", "grammar", "intervals", "layout", "matching", "names", "numbers", "open_problems",
+    "proof", "quantity", "readings", "scoring", "spans", "spelling", "stated_units",
+    "statements", "symbolic", "trailing_units", "unevaluated", "unit_names", "units", "values",
+    "words",
 }  # fmt: skip
 """Files of the room that are no kind: what several kinds are made of."""
 

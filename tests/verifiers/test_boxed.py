@@ -41,11 +41,21 @@ def test_what_is_no_complete_box_is_none(text):
         r"\boxed{1}\boxed{2}",
         r"\(\boxed{1}\), and \(\boxed{2}\)",
         r"\boxed{7}. \boxed{1} \text{ and } \boxed{2}",
+        r"\boxed{1} or \boxed{2}",
+        r"\boxed{1} \text{ or } \boxed{2}",
+        r"\boxed{1} \text{ for part (a) and } \boxed{2}",
     ],
 )
 def test_boxes_joined_only_by_separators_are_one_list(text):
     assert last_boxes(text) == ("1", "2")
     assert last_box(text) == "1, 2"
+
+
+def test_boxes_of_several_unknowns_keep_their_names():
+    assert last_box(r"$x = \boxed{4}$ and $y = \boxed{7}$") == "x = 4, y = 7"
+    assert last_box(r"x_1=\boxed{4}, x_2=\boxed{7}") == "x_1 = 4, x_2 = 7"
+    assert last_box(r"x = \boxed{4}, x = \boxed{7}") == "4, 7"  # one unknown, two values
+    assert last_box(r"x = \boxed{4}, y = \boxed{7}, x + y = \boxed{11}") == "11"
 
 
 def test_boxes_with_prose_between_are_no_list():

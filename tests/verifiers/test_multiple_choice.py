@@ -58,6 +58,20 @@ NO_CONCLUSION = [
     "Not Rome",
     "Anything but Rome",
     "B is a letter of the alphabet",
+    "The worst answer is B",
+    "The least likely answer is B",
+    "The weakest option is B",
+    "Some would say B",
+    "Many people choose B",
+    "B: false",
+    "B (wrong)",
+    "B - incorrect",
+    "B ✗",
+    "A, not B",
+    "A rather than B",
+    "Not B, not C: A",
+    "The answer is not B but A",
+    "The answer is not only A but B",
     "It could be B or not",
 ]
 
@@ -83,6 +97,9 @@ AMBIGUOUS = [
     "(A) or (B)",
     "A and B are right",
     "Either (A) or (B).",
+    "The correct option is B: Paris",
+    "Therefore, the correct option is (B) Paris.",
+    "So it is (B) Paris",
 ]
 
 
@@ -140,6 +157,25 @@ CONCLUSIONS = [
     "A wrong answer is C. The answer is B.",
     "The answer is B. A wrong answer is C.",
     "It's not A, so the answer is B.",
+    "It's B",
+    "Surely B.",
+    "Definitely (B).",
+    "B it is",
+    "B ✓",
+    "B, not C",
+    "B rather than C",
+    "A, C and D are wrong, so B",
+    "Not A, not C, not D: B",
+    "The answer is not A but B",
+    "Answer - B",
+    "So, Rome.",
+    "It is Rome.",
+    "I would choose Rome",
+    "Therefore, the correct option is (B) Rome.",
+    "The correct option is B: Rome",
+    r"\boxed{\bf B}",
+    r"\boxed{\textsf{B}}",
+    r"\boxed{B?}",
 ]
 
 

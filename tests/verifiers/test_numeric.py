@@ -113,7 +113,6 @@ BEHIND_A_NUMBER = [
     ("3m", True),
     ("3mL", True),
     ("3 units", True),
-    ("3\\%", True),
     ("3 °C", True),
     ("3 square meters", True),
     ("3 meters squared", True),
@@ -173,6 +172,22 @@ BEHIND_A_NUMBER = [
     ("3^2", False),
     ("3(x)", False),
     ("3 per 6 people", False),
+    ("3 twenties", False),
+    ("3 fives", False),
+    ("3 y", False),
+    ("3y", False),
+    ("3%", False),
+    ("3 percent", False),
+    ("3 ppm", False),
+    # These place what is counted; below zero, less and past make another number.
+    ("3 hours ago", True),
+    ("3 days later", True),
+    ("3 km away", True),
+    ("3 feet tall", True),
+    ("3 minutes late", True),
+    ("3 less", False),
+    ("3 past two", False),
+    ("3 degrees below zero", False),
 ]
 
 
@@ -341,6 +356,10 @@ UNITS = [
     ("5 ft 3 in", "15 ft^2", False),
     ("5 lb 4 oz", "5.25 lb", True),
     ("5 dollars and 30 cents", r"\$5.30", True),
+    ("5 ft 3 in", "5'3''", True),
+    ("5 ft 3 in", "5′3″", True),
+    ("1.5 h", "1h30m", True),
+    ("90 m", "1h30m", False),
     ("5", "5 kg and 6 kg", False),
     ("5 h", "5 min 3 h", False),
 ]  # fmt: skip
@@ -357,6 +376,15 @@ NUMBERS = [
     ("0.005", "5×10⁻³", True),
     ("1000", "10^3", True),
     ("0.5", "½", True),
+    ("42", "４２", True),
+    ("42", r"\textcolor{red}{42}", True),
+    ("42", r"\underline{42}", True),
+    ("42", r"\fbox{42}", True),
+    ("42", "{42}", True),
+    ("42", "42,", True),
+    ("42", r"\texttt{42}", True),
+    ("$1", "¢100", True),
+    ("7.35 pH", "pH 7.35", True),
     ("2.5", "2½", True),
     ("0.75", r"\frac34", True),
     ("-5", "negative 5", True),
@@ -419,3 +447,22 @@ def test_units_of_the_table_may_be_asked_for(unit):
 def test_golds_that_state_no_number_are_refused(gold):
     with pytest.raises(DataError, match="not a number"):
         get_verifier("numeric").check_gold(Example("x", "q", gold, "numeric"))
+
+
+def test_a_bare_gold_may_be_a_ratio_only_where_the_question_asks_for_one():
+    kind = get_verifier("numeric")
+    for question, right in (
+        ("By what percentage did it grow?", True),
+        ("How many are left?", False),
+    ):
+        asked = Example("x", question, "5", "numeric")
+        assert kind.check(r"\boxed{5\%}", asked).correct is right
+        assert kind.check(r"\boxed{5}", asked).correct
+        assert not kind.check(r"\boxed{0.05}", asked).correct
+
+
+@pytest.mark.parametrize("gold", ["5 hours", "5 h"])
+def test_words_that_place_what_is_counted_do_not_change_its_unit(gold):
+    for said in ("5 hours ago", "5 hours later", "5 hours long", "300 minutes earlier"):
+        assert check(gold, said).correct, said
+    assert not check(gold, "5 minutes ago").correct

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import re
 
-_FONT = r"\\(?:text|textbf|mathrm|mathbf|mbox|texttt)"
+from oneshot_rlvr.verifiers.fonts import FONT
+
 _NAMES = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
     "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16,
 }  # fmt: skip
 _DIGITS = r"[0-9A-F](?:[0-9A-F ,]{0,80}[0-9A-F])?"
-_BASE = rf"(?:\d{{1,2}}|\{{\s?(?:{_FONT}\s?\{{)?\s?(?:\d{{1,2}}|[a-z]{{3,7}})\s?\}}?\s?\}})"
+_BASE = (
+    rf"(?:\d{{1,2}}|\{{\s?(?:{FONT}\s?\{{)?\s?(?:base[\s-]*\}}?\s?)?"
+    r"(?:\d{1,2}|[a-z]{3,7})\s?\}?\s?\})"
+)
 _NUMERAL = re.compile(
-    rf"-?\s?(?:{_FONT}\s?\{{\s?)?\(?\s?(?P<digits>{_DIGITS})\s?\)?\s?\}}?\s?_\s?(?P<base>{_BASE})"
-    rf"|-?\s?(?P<said>{_DIGITS})\s?(?:{_FONT}\s?\{{)?[\s(,]*(?:in )?base[\s-]*\}}?\s?"
+    rf"-?\s?(?:{FONT}\s?\{{\s?)?\(?\s?(?P<digits>{_DIGITS})\s?\)?\s?\}}?\s?_\s?(?P<base>{_BASE})"
+    rf"|-?\s?(?P<said>{_DIGITS})\s?(?:{FONT}\s?\{{)?[\s(,]*(?:in )?base[\s-]*\}}?\s?"
     r"(?P<named>\d{1,2}|[a-z]{3,7})[\s)}]*"
 )
 _INSIDE = re.compile(r"(?<![\w.\\}])(\d{1,80})\s?_\s?(?:\{\s?(\d{1,2})\s?\}|(\d))(?![\d.])")
+
+_MARKED = re.compile(
+    r"(?<![\w}])\d+\s?(?:_\s?(?:\{[^{}]*[^{}\s][^{}]*\}|\w)|['’′]|\^\s?\{?\s?\\prime)"
+)
 
 
 def numeral(text: str) -> tuple[int | None, int] | None:
@@ -29,9 +37,7 @@ def numeral(text: str) -> tuple[int | None, int] | None:
     if match is None:
         return None
     digits = (match["digits"] or match["said"]).replace(" ", "").replace(",", "")
-    name = re.sub(
-        r"[^0-9a-z]|text|mathrm|mathbf|mbox|bf|tt(?=\{)", "", match["base"] or match["named"]
-    )
+    name = re.sub(rf"{FONT}|base|[^0-9a-z]", "", match["base"] or match["named"])
     base = int(name) if name.isdigit() else _NAMES.get(name, 0)
     if not 2 <= base <= 36 or (not any(d.isdigit() for d in digits) and len(digits) < 2):
         return None
@@ -43,17 +49,18 @@ def numeral(text: str) -> tuple[int | None, int] | None:
 
 
 def evaluated(text: str) -> str | None:
-    """A text whose numerals with a base are their values; None where a digit exceeds its base."""
+    """A text whose numerals with a base are their values; None where a digit exceeds its base, or
+    a number bears another index or a prime, which the grammar would drop."""
     bad = False
 
     def value(match: re.Match[str]) -> str:
         nonlocal bad
         base = int(match[2] or match[3])
         try:
-            return str(int(match[1], base)) if base >= 2 else match[0]
+            return str(int(match[1], base))
         except ValueError:
             bad = True
             return match[0]
 
     told = _INSIDE.sub(value, text)
-    return None if bad else told
+    return None if bad or _MARKED.search(told) else told

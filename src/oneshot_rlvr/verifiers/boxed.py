@@ -13,11 +13,15 @@ from dataclasses import dataclass
 MAX_JOINT_CHARS = 80
 _OPENING = "\\boxed"
 _TOKEN = re.compile(r"(\\boxed\s{0,8}\{)|\\(?:.|$)|([{}])", re.DOTALL)
-# What may stand between boxes that are one list answer: spaces, commas, "and", \quad and the marks
-# that open and close inline mathematics.
+# What may stand between boxes that are one list answer: spaces, commas, "and", "or", \quad and the
+# marks that open and close inline mathematics; in \text{} also "for part (a) and".
 _JOINT = re.compile(
-    r"(?:\s|,|;|\$|\\[()\[\],;:! ]|~|\band\b|\\q?quad\b|\\text\s?\{\s{0,8}(?:and|,)?\s{0,8}\})*"
+    r"(?:\s|,|;|\$|\\[()\[\],;:! ]|~|\b(?:and|or)\b|\\q?quad\b|\\(?:vee|lor)\b"
+    r"|\\text\s?\{\s{0,8}(?:for (?:part|case|problem|question) \(?\w{1,3}\)?\s{0,8})?,?\s{0,8}"
+    r"(?:and|or|,)?\s{0,8}\})*"
 )
+# `x = \boxed{1}, y = \boxed{2}`
+_NAME = re.compile(r"(?<![\w}^+\-*/])([A-Za-z](?:_\s?(?:\{\w{1,4}\}|\w))?)\s{0,4}=\s{0,4}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +57,42 @@ def boxes(text: str) -> list[Box]:
 def last_boxes(text: str) -> tuple[str, ...]:
     r"""Contents of the final run of boxes: `\boxed{1} and \boxed{2}` is one list answer.
 
-    A run that repeats one and the same content is that content once.
+    A run that repeats one and the same content is that content once; one that gives several
+    unknowns their values keeps the names: `x = \boxed{1}, y = \boxed{2}`.
     """
     found = boxes(text)
+    if len(found) == 1:
+        return (_unwrapped(found[0].content),)
     while len(found) > 1 and not found[-1].content.strip():
         found.pop()  # an empty box after a good one states nothing new
     if not found:
         return ()
     run = [found[-1]]
     for box in reversed(found[:-1]):
-        gap = run[-1].start - box.end
-        if gap > MAX_JOINT_CHARS or not _JOINT.fullmatch(text, box.end, run[-1].start):
+        named = _NAME.search(text, box.end, run[-1].start)
+        end = named.start() if named else run[-1].start
+        if end - box.end > MAX_JOINT_CHARS or not _JOINT.fullmatch(text, box.end, end):
             break
         run.append(box)
     contents = [_unwrapped(box.content) for box in reversed(run)]
+    names = [_NAME.search(text, max(0, box.start - 40), box.start) for box in reversed(run)]
+    unknowns = [name[1] for name in names if name]
+    if len(set(unknowns)) == len(contents) > 1:
+        return tuple(f"{n} = {content}" for n, content in zip(unknowns, contents, strict=True))
     return (contents[0],) if len(set(contents)) == 1 else tuple(contents)
 
 
 def last_box(text: str) -> str | None:
     """What the final run of boxes holds, comma-joined; None without a complete box."""
     contents = last_boxes(text)
-    return ", ".join(contents) if contents else None
+    return (contents[0] if len(contents) == 1 else ", ".join(contents)) if contents else None
 
 
 def _unwrapped(content: str) -> str:
     """A box whose whole content is a box is that inner box."""
     content = content.strip()
+    if _OPENING not in content:
+        return content
     for _ in range(8):  # deeper nests are left as they are
         inner = boxes(content)
         if not (len(inner) == 1 and inner[0].start == 0 and inner[0].end == len(content)):

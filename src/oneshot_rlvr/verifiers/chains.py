@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.unit_names import is_unit, read_unit
 
 MAX_PARTS = 8
@@ -25,9 +26,11 @@ _OTHER_RELATION = re.compile(
     r"[<>≤≥≠≢≡∈≪≫∼∝]|!=|=>|=<|/=|\\(?:n?eq?|neq|leq?|geq?|leqslant|geqslant|lt|gt|ll|gg|equiv|in|"
     r"notin|ne|not|cong|propto|to|mapsto|rightarrow|Rightarrow|implies|iff|pm|mp|mid)(?![a-zA-Z])|±"
 )
+# A character with which every relation and every label begins.
+_RELATING = re.compile(r"[\\<>=!/:≤≥≠≢≡∈≪≫∼∝±≈≃]")
 _WRAPPED = re.compile(
-    r"\\(?:text|mathrm|mathbf|mathit|textbf|textit|textrm|mathcal|mathbb|operatorname|mbox|bar|hat|"
-    r"vec|overline|tilde|widehat|dot|ddot|boldsymbol|bm)\s?\{([^{}]*)\}"
+    rf"(?:{FONT}|\\(?:mathcal|mathbb|bar|hat|"
+    r"vec|overline|tilde|widehat|dot|ddot|boldsymbol|bm))\s?\{([^{}]*)\}"
 )
 _GREEK = re.compile(
     r"\\(?:var)?(?:alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|pi|rho|"
@@ -64,6 +67,8 @@ class Chain:
 
 def read_chain(text: str) -> Chain | None:
     """What the text states. None where it states no value: see the module."""
+    if not _RELATING.search(text):
+        return Chain(text.strip())
     if _OTHER_RELATION.search(text) and _other_relation(text):
         return None
     parts = _parts(text)
@@ -163,7 +168,7 @@ _ARITHMETIC = re.compile(
 _SPELLED = (
     (re.compile(r"\\[dtc]?frac\s?\{([^{}]*)\}\s?\{([^{}]*)\}"), r"((\1)/(\2))"),
     (re.compile(r"\\sqrt\s?\{([^{}]*)\}"), r"((\1)^.5)"),
-    (re.compile(r"\\(?:text|mathrm|mbox|operatorname)\s?\{([^{}]*)\}"), r" \1 "),
+    (re.compile(rf"{FONT}\s?\{{([^{{}}]*)\}}"), r" \1 "),
     (re.compile(r"\\(?:times|cdot)(?![a-z])|[·⋅×]"), "*"),
     (re.compile(r"\\div(?![a-z])|÷"), "/"),
     (re.compile(r"\^\s?\{([^{}]*)\}"), r"^(\1)"),

@@ -12,6 +12,7 @@ Needs the package `chess` (GPL-3, hence an optional extra, imported only here).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import chess
@@ -20,11 +21,12 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, shown, wrong
 from oneshot_rlvr.verifiers.extraction import final_answer
+from oneshot_rlvr.verifiers.fonts import FONT
 
 MAX_ANSWER_CHARS = 100
 MAX_MATE = 4  # moves; a proof visits some 30 ** (2 n - 1) positions at worst
 _NUMBER = re.compile(r"\b[0-9]{1,3}\s?\.(?:\s?\.\.|\u2026)?\s*")
-_LATEX = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s?\{([^{}]*)\}")
+_LATEX = re.compile(rf"{FONT}\s?\{{([^{{}}]*)\}}")
 _CASTLING = re.compile(r"\b[0o]-[0o](-[0o])?\b", re.IGNORECASE)
 # Figurines of both colours; a pawn's has no letter.
 _FIGURINES = str.maketrans(
@@ -34,7 +36,7 @@ _FIGURINES = str.maketrans(
 )
 _PROMOTION = re.compile(r"(?<=[a-h][18])\s?(?:\(\s?=?([QRBNqrbn])\s?\)|[/=]\s?([QRBNqrbn])\b)")
 _MARKS = re.compile(
-    r"\be\.\s?p\.?|\b(?:check(?:mate)?|mate)\b|\\times(?![a-z])|\\(?=#)", re.IGNORECASE
+    r"\be\.\s?p\.?|\b(?:check(?:mate)?|mate)\b|\s*\\times(?![a-z])\s*|\\(?=#)", re.IGNORECASE
 )
 _LONG = re.compile(r"([KQRBN]?)([a-h][1-8])[-x:]([a-h][1-8])((?:=?[QRBNqrbn])?)")
 _FIELDS = 4  # of a FEN that a position needs: pieces, side to move, castling, en passant
@@ -70,7 +72,7 @@ class ChessMove(Verifier):
 
     def compare(self, answer: str, example: Example) -> Verdict:
         board = _board(example)
-        best, mate_in = _best(board, example), _mate_in(example)
+        best, mate_in = _best(example), _mate_in(example)
         words = move_words(answer)
         if not words:
             return wrong(Reason.NO_ANSWER, answer, rule="no-move")
@@ -94,7 +96,7 @@ class ChessMove(Verifier):
     def check_gold(self, example: Example) -> None:
         """DataError for a bad position, a best move that is illegal, or a mate that is none."""
         board = _board(example)
-        best, mate_in = _best(board, example), _mate_in(example)
+        best, mate_in = _best(example), _mate_in(example)
         if not best and not mate_in:
             raise DataError(f"example {example.id!r}: chess_move needs a best move or mate_in.")
         if mate_in and not any(forces_mate(board, m, mate_in) for m in best or board.legal_moves):
@@ -171,26 +173,37 @@ def _board(example: Example) -> Any:
             'Add them, as in "... w KQkq -", with - for what is not possible.'
         )
     try:
-        board = chess.Board(fen)
+        return _position(fen).copy(stack=False)
     except ValueError as error:
         raise DataError(f"example {example.id!r}: option fen {shown(fen)}: {error}.") from None
+
+
+@lru_cache(maxsize=256)
+def _position(fen: str) -> Any:
+    """The board, which must not be moved on. ValueError for one without a move to make."""
+    board = chess.Board(fen)
     if not board.is_valid() or not any(board.legal_moves):
-        raise DataError(
-            f"example {example.id!r}: option fen {shown(fen)} is no position with a move to make."
-        )
+        raise ValueError("it is no position with a move to make")
     return board
 
 
-def _best(board: Any, example: Example) -> set[Any]:
+def _best(example: Example) -> frozenset[Any]:
     further = option(example, "golds", (list, tuple), ())
-    words = move_words(" ".join([example.answer, *map(str, further)]))
-    moves = {word: _move(board, word) for word in words}
+    golds = " ".join([example.answer, *map(str, further)])
+    try:
+        return _best_moves(option(example, "fen", str, ""), golds)
+    except ValueError as error:
+        raise DataError(f"example {example.id!r}: the gold move {error}.") from None
+
+
+@lru_cache(maxsize=1024)
+def _best_moves(fen: str, golds: str) -> frozenset[Any]:
+    board = chess.Board(fen)
+    moves = {word: _move(board, word) for word in move_words(golds)}
     for word, move in moves.items():
         if move is None or move not in board.legal_moves:
-            raise DataError(
-                f"example {example.id!r}: the gold move {shown(word)} is not legal in the position."
-            )
-    return set(moves.values())
+            raise ValueError(f"{shown(word)} is not legal in the position")
+    return frozenset(moves.values())
 
 
 def _mate_in(example: Example) -> int:

@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, wrong
 from oneshot_rlvr.verifiers.extraction import final_text
+from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.numbers import bare
 from oneshot_rlvr.verifiers.scoring import edit_similarity, items_of, overlap
 
 MAX_CHARS = 10_000
-_FONT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|it|rm|sf|tt)|mbox|emph|operatorname)"
-    r"\s?\{([^{}]*)\}"
-)
+_FONT = re.compile(rf"{FONT}\s?\{{([^{{}}]*)\}}")
 _SPACE = re.compile(r"\\[ ,;:!]|\\q?quad(?![a-z])|~")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 
@@ -72,15 +71,17 @@ class ExactMatch(Verifier):
     def partial(self, answer: str, example: Example) -> float:
         """By the option `score`; the nearest gold counts."""
         way = _way(example)
+        if not way:
+            return 0.0
         said, golds = _normalised(answer, example)
         if way == "edit":
             return max(edit_similarity(said, gold) for gold in golds)
-        if way == "overlap":
-            return max(overlap(items_of(said), items_of(gold)) for gold in golds)
-        return 0.0
+        return max(overlap(items_of(said), items_of(gold)) for gold in golds)
 
 
 def _way(example: Example) -> str:
+    if "score" not in example.extra:
+        return ""
     way: str = option(example, "score", str, "")
     if way not in ("", "edit", "overlap"):
         raise DataError(
@@ -91,20 +92,29 @@ def _way(example: Example) -> str:
 
 def _normalised(answer: str, example: Example) -> tuple[str, list[str]]:
     """The answer and the golds in the form in which they are compared."""
+    if not example.extra:
+        return normalised(answer), [_gold_form(example.answer, True)]
     fold = not option(example, "case_sensitive", bool, False)
     golds = [example.answer, *option(example, "golds", (list, tuple), ())]
-    return normalised(answer, fold=fold), [normalised(str(gold), fold=fold) for gold in golds]
+    return normalised(answer, fold=fold), [_gold_form(str(gold), fold) for gold in golds]
+
+
+@lru_cache(maxsize=4096)
+def _gold_form(gold: str, fold: bool) -> str:
+    return normalised(gold, fold=fold)
 
 
 def normalised(text: str, *, fold: bool = True) -> str:
     """The form in which two texts are compared."""
-    text = bare(unicodedata.normalize("NFKC", text))
-    if "\\" in text:
+    text = bare(text if text.isascii() else unicodedata.normalize("NFKC", text))
+    if "\\" in text or "~" in text:
         for _ in range(3):  # a font in a font
-            text = _FONT.sub(lambda m: m[1], text)
-        text = _SPACE.sub(" ", text)
+            text, found = _FONT.subn(r"\1", text)
+            if not found:
+                break
+        if "\\" in text or "~" in text:
+            text = _SPACE.sub(" ", text)
     elif text.startswith("**") and text.endswith("**"):
         text = text[2:-2]
-    text = " ".join(text.split())
-    text = text.rstrip(".").strip().strip(_QUOTES).strip()
+    text = " ".join(text.split()).rstrip(". ").strip(_QUOTES).strip()
     return text.casefold() if fold else text

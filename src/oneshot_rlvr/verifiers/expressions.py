@@ -28,6 +28,7 @@ math_verify.grader.TIMEOUT_WARNING_SHOWN = True
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
 RELATIVE_AGREEMENT = 1e-4
+ROUNDING = 5.0001e-7  # half of the sixth place
 
 # Units are taken off by trailing_units.py.
 _NORMALIZATION = replace(LatexExtractionConfig().normalization_config, units=False)
@@ -55,8 +56,18 @@ _OVER = re.compile(r"\{\s?([^{}]{1,60})\\over\s?([^{}]{1,60})\}")
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 # The grammar takes every \\gamma for the gamma function of what follows.
 _GAMMA = re.compile(r"\\gamma(?![A-Za-z])(?:\s?_\s?(?:\{(\w{1,8})\}|(\w)))?(?!\s?\()")
+_ARROWED = r"\\(?:vec|overrightarrow)\s?(?:\{\s?(\w{1,3})\s?\}|(\w))"
+_CROSS = re.compile(rf"{_ARROWED}\s*\\times\s*{_ARROWED}")  # no product in either order
 _SINGLE_ACCENT = re.compile(r"\\(dot|ddot|hat|bar|vec|tilde)\s+([A-Za-z])(?![A-Za-z])")
-_CAPITALS = re.compile(r"(?<![A-Za-z\\_{])([A-Z]{2,4})(?![A-Za-z(])")
+# An angle by its three points, of which the one in the middle is its vertex.
+_ANGLE = re.compile(
+    r"(?:\bm\s?)?\\(?:measured)?angle\s?(?:\{\s?([A-Z]{3})\s?\}|([A-Z]{3})(?![A-Za-z]))"
+)
+
+
+# One of the grammar's parsers (antlr 4.9.3) reads no percent sign, and the other not every one.
+_FROM = re.compile(r"\\(?:sum|prod)\s?(?:\\limits\s?)?_\s?\{[^{}]*\}")  # the = of \sum_{k=1}
+_PERCENTAGE = re.compile(r"(?<![\w.}])(\d{1,30}(?:\.\d{1,30})?)\s?\\?%")
 
 
 @lru_cache(maxsize=512)
@@ -66,8 +77,8 @@ def expression(latex: str) -> Any | None:
     The whole: math-verify's own `parse` falls back on any number inside an answer that it cannot
     read, and hands it to sympy's `parse_expr`, which evaluates; the grammar used here does not.
     """
-    body = bases.evaluated(marked(latex))
-    if body is None or "=" in body:
+    body = bases.evaluated(marked(_PERCENTAGE.sub(r"\\frac{\1}{100}", latex)))
+    if body is None or "=" in _FROM.sub("", body):
         return None
     degrees = bool(_TRIGONOMETRIC.search(body)) and "\\circ" in body
     try:
@@ -93,6 +104,8 @@ def _with_imaginary(value: Any) -> Any:
 def marked(latex: str) -> str:
     """A text in which marks that the grammar drops are parts of the names that they stand on."""
     text = _IMAGINARY_FONT.sub(lambda m: m[1] or "i", latex)
+    text = _ANGLE.sub(_vertex, text)
+    text = _CROSS.sub(lambda m: f"C_{{cross{m[1] or m[2]}x{m[3] or m[4]}}}", text)
     text = _DIFFERENTIAL.sub("d", text)
     text = _FONT.sub(r"\1", text)
     text = _GAMMA.sub(lambda m: f"g_{{gam{m[1] or m[2] or ''}}}", text)
@@ -100,6 +113,11 @@ def marked(latex: str) -> str:
     text = _INVERSE.sub(lambda m: f"{m[1]}_{{{m[2] or ''}inv}}", text)
     text = _TRANSPOSE.sub("^{T_{o}}", text)
     return _PRIMES.sub(_primed, text)
+
+
+def _vertex(match: re.Match[str]) -> str:
+    points = match[1] or match[2]
+    return f"A_{{ang{min(points, points[::-1])}}}"
 
 
 def _primed(match: re.Match[str]) -> str:
@@ -117,6 +135,10 @@ def equal(wanted: Any, said: Any) -> bool:
         return proved
     if getattr(wanted, "is_Symbol", False) or getattr(said, "is_Symbol", False):
         return bool(wanted == said)  # math-verify's rule for symbols folds their case
+    if any(isinstance(v, sympy.Basic) and v.has(sympy.Float) for v in (wanted, said)):
+        a, b = number(wanted), number(said)
+        if a is not None and b is not None and abs(a - b) <= ROUNDING and close(a, b):
+            return True  # which rounding both to six places may miss
     # verify() is True or False for anything that was parsed; its own errors are False.
     return bool(verify(wanted, said, timeout_seconds=None)) and _agree(wanted, said)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example
-from oneshot_rlvr.verifiers.boxed import last_box
+from oneshot_rlvr.verifiers.boxed import boxes, last_box
 from oneshot_rlvr.verifiers.statements import announced_answer, stated_answer
 
 EXTRACTIONS = ("strict", "lenient")
@@ -54,21 +54,33 @@ def in_tags(text: str, example: Example) -> str:
     return f"{_OPEN}{text}{_CLOSE}" if text and has_tags(example) else text
 
 
-def _within_tags(text: str, example: Example) -> tuple[str, str | None]:
-    """The text to read on, and an answer that its tags already state."""
-    inside = tagged(text, example) if has_tags(example) else None
+def _read(text: str, example: Example, lenient: bool) -> tuple[str, str | None]:
+    """The text to read on, and the answer that its box or its tags already state."""
+    if not has_tags(example):
+        return text, last_box(text)
+    inside = tagged(text, example)
     if inside is None:
-        return text, None
+        return text, last_box(text) if lenient else None
     box = last_box(inside)
     return inside, inside if box is None else box
 
 
+def _concluded_later(text: str) -> str | None:
+    """The answer that "the final answer is X" states behind the last box, which was a step then."""
+    found = boxes(text)
+    tail = text[found[-1].end :] if found else ""
+    return announced_answer(tail) if "final answer" in tail.lower() else None
+
+
 def final_text(text: str, example: Example) -> str | None:
     """As `final_answer`, for kinds whose answer is a text: lenient ends with the whole text."""
-    lenient = is_lenient(example)
-    text, answer = _within_tags(text, example)
-    if answer is None and (lenient or not has_tags(example)):
+    if "extraction" not in example.extra and "answer_tags" not in example.extra:
         answer = last_box(text)
+        return answer.strip() if answer is not None else None
+    lenient = is_lenient(example)
+    text, answer = _read(text, example, lenient)
+    if answer is not None and lenient:
+        answer = _concluded_later(text) or answer
     if answer is None and lenient:
         answer = announced_answer(text) or text
     return answer.strip() if answer is not None else None
@@ -76,10 +88,13 @@ def final_text(text: str, example: Example) -> str | None:
 
 def final_answer(text: str, example: Example) -> str | None:
     """The final answer that the text states, stripped; "" for an empty box; None for none."""
-    lenient = is_lenient(example)
-    text, answer = _within_tags(text, example)
-    if answer is None and (lenient or not has_tags(example)):
+    if "extraction" not in example.extra and "answer_tags" not in example.extra:
         answer = last_box(text)
+        return answer.strip() if answer is not None else None
+    lenient = is_lenient(example)
+    text, answer = _read(text, example, lenient)
+    if answer is not None and lenient:
+        answer = _concluded_later(text) or answer
     if answer is None and lenient:
         answer = stated_answer(text, example.question)
     return answer.strip() if answer is not None else None

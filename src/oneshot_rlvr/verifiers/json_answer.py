@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +24,7 @@ from oneshot_rlvr.verifiers.extraction import tagged
 from oneshot_rlvr.verifiers.fences import last_fence
 
 MAX_ANSWER_CHARS = 100_000
+MAX_SCHEMAS = 64  # that are kept compiled
 MATCHES = ("exact", "subset")
 _OPENING = re.compile(r"[\[{]")
 
@@ -144,6 +145,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
+_parsed_gold = lru_cache(maxsize=256)(read_json)  # nothing changes what it returns
+
+
 def _gold(example: Example) -> Any:
     if not example.answer.strip():
         if example.extra.get("schema") is None:
@@ -153,7 +157,7 @@ def _gold(example: Example) -> Any:
             )
         return _ANYTHING
     try:
-        return read_json(example.answer)
+        return _parsed_gold(example.answer)
     except ValueError as error:
         raise DataError(
             f"example {example.id!r}: the gold {shown(example.answer)} is not JSON: {error}."
@@ -178,23 +182,43 @@ def _validator(example: Example) -> Any:
             f"example {example.id!r}: option schema is {shown(str(schema))}; wanted a JSON Schema "
             "as a table."
         )
+    key = repr(schema)
     try:
-        return _compiled(json.dumps(schema, sort_keys=True))
+        if key not in _VALIDATORS:
+            if len(_VALIDATORS) >= MAX_SCHEMAS:
+                _VALIDATORS.clear()
+            _VALIDATORS[key] = _compiled(json.dumps(schema, sort_keys=True))
+        return _VALIDATORS[key]
     except ValueError as error:
         raise DataError(f"example {example.id!r}: the schema is not valid: {error}.") from None
 
 
+_VALIDATORS: dict[str, Any] = {}  # by the text of the schema
+
+
 def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator[Any]:
     """multipleOf, on the decimals that are written: 4.02 is a multiple of 0.01."""
-    import jsonschema
-
     if validator.is_type(value, "number") and not (
-        math.isfinite(value) and (Fraction(repr(value)) / Fraction(repr(step))).denominator == 1
+        math.isfinite(value) and _is_multiple(value, step)
     ):
+        import jsonschema
+
         yield jsonschema.ValidationError(f"{value!r} is not a multiple of {step!r}")
 
 
-@lru_cache(maxsize=64)
+def _is_multiple(value: int | float, step: int | float) -> bool:
+    top, bottom = _ratio(value)
+    step_top, step_bottom = _ratio(step)
+    return top * step_bottom % (bottom * step_top) == 0
+
+
+def _ratio(number: int | float) -> tuple[int, int]:
+    """The decimal that is written, as a fraction."""
+    if number == int(number):
+        return int(number), 1
+    return Decimal(repr(number)).as_integer_ratio()
+
+
 def _compiled(schema: str) -> Any:
     import jsonschema
     import referencing

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.trailing_units import without_units
 from oneshot_rlvr.verifiers.words import Words, words
 
@@ -26,46 +27,46 @@ _SPELLED = (
     (re.compile(r"\\rbrace(?![A-Za-z])"), r"\\}"),
     (re.compile(r"\\lbrack(?![A-Za-z])"), "["),
     (re.compile(r"\\rbrack(?![A-Za-z])"), "]"),
-    (re.compile(r"\\(?:leq|leqslant|leqq|le)(?![A-Za-z])|<=|=<"), r"\\le "),
-    (re.compile(r"\\(?:geq|geqslant|geqq|ge)(?![A-Za-z])|>=|>\s=|<\s=|=>(?!=)"), r"\\ge "),
+    (re.compile(r"\\(?:leq|leqslant|leqq|le)(?![A-Za-z])|<=|=<|<\s="), r"\\le "),
+    (re.compile(r"\\(?:geq|geqslant|geqq|ge)(?![A-Za-z])|>=|>\s=|=>(?!=)"), r"\\ge "),
     (re.compile(r"\\(?:neq|ne|not\s?=)(?![A-Za-z])|!=|\\not\s?="), r"\\ne "),
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\(?:simeq|thickapprox|approxeq|cong(?![A-Za-z]))(?![A-Za-z])|~="), r"\\approx "),
     (re.compile(r"\\(?:space|enspace|thinspace|,|;|:|!|>|\s)(?![A-Za-z])"), " "),
 )
-# `< =` is an "at most" typed with a space; the table above must not read it as \ge.
-_SPACED_LE = re.compile(r"<\s=")
 _TOKEN = re.compile(
-    r"\\begin\s?\{[a-zA-Z*]{1,20}\}|\\end\s?\{[a-zA-Z*]{1,20}\}|\\(?:text|textbf|mathrm|mbox|textit)"
-    r"\s?\{[^{}]*\}|\\[lr]angle(?![A-Za-z])|\\[A-Za-z]+|\\.|[\[\](){}]|.",
+    rf"\\begin\s?\{{[a-zA-Z*]{{1,20}}\}}|\\end\s?\{{[a-zA-Z*]{{1,20}}\}}|{FONT}\s?\{{[^{{}}]*\}}"
+    r"|\\[lr]angle(?![A-Za-z])|\\[A-Za-z]+|\\.|[\[\](){}]|.",
     re.DOTALL,
 )
 _OPENING = frozenset({"(", "[", "{", "\\{", "\\langle"})
 _CLOSING = frozenset({")", "]", "}", "\\}", "\\rangle"})
-_LIST_TEXT = re.compile(
-    r"\\(?:text|textbf|mathrm|mbox|textit)\s?\{[\s,;~]*(?:,|;|and|or|AND|OR|&)[\s,;~]*\}"
-)
+_LIST_TEXT = re.compile(rf"{FONT}\s?\{{[\s,;~]*(?:,|;|and|or|AND|OR|&)[\s,;~]*\}}")
 _LIST_TOKENS = frozenset({",", "\\lor", "\\vee", "\\quad", "\\qquad"})
 _RELATIONS = frozenset(
     {
         "=", "<", ">", "\\le", "\\ge", "\\ne", "\\approx", "\\equiv", "\\sim", "\\propto", "\\to",
         "\\rightarrow", "\\Rightarrow", "\\implies", "\\mapsto", "\\subset", "\\subseteq",
-        "\\supset", "\\supseteq", "\\mid", "\\nmid", "\\ll", "\\gg", "\\not",
+        "\\supset", "\\supseteq", "\\notin", "\\mid", "\\nmid", "\\ll", "\\gg", "\\not",
     }
 )  # fmt: skip
 _MEMBER = frozenset({"\\in"})
 _UNION = frozenset({"\\cup"})
 _THOUSANDS = re.compile(r"[-+]?\s?\\?\$?\s?(?!0)\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-# 0,5 and 1000,99 are no lists: a comma that cannot part thousands, before decimals.
+# 0,5 and 1000,99 are no lists: a comma that cannot part thousands, before decimals. 1,22 may be a
+# list or not: symbolic.py compares it as both.
 _DECIMAL_COMMA = re.compile(r"([-+]?0),(\d{1,12})|([-+]?\d{4,}),(\d{1,2})")
-_WORD_BETWEEN = re.compile(r"(?<=[\s)\]}\d])(?:,\s?)?(?:and|or|OR|AND)(?=[\s(\[\\\d-])")
-_COMMA_WORD = re.compile(
-    r",\s*(?:\\quad|\\qquad|,|\\(?:text|mbox|mathrm)\s?\{\s*(?:and|or)\s*\})\s*"
+_WORD_BETWEEN = re.compile(
+    r"(?<=[\s)\]}\d])(?:,\s?)?(?:and|or|OR|AND)(?=[\s(\[\\\d-])|(?<=\d)or(?=[A-Z]\()"
 )
+_COMMA_WORD = re.compile(rf",\s*(?:\\quad|\\qquad|,|{FONT}\s?\{{\s*(?:and|or)\s*\}})\s*")
 _COLUMN = re.compile(r"\\begin\s?\{([bpvBV]?matrix|array)\}\s?(?:\{[clr|\s]{1,20}\})?")
 _SET_BUILDER = re.compile(
     r"^\s*[A-Za-z](?:\\in\s?\\mathbb\s?\{?R\}?)?\s*(?:\\mid(?![A-Za-z])|\||:)\s*(.+)$"
+)
+_RANGE = re.compile(
+    r"\s*(?:\\text\s?\{[a-z\s,]*\}\s?)?([a-z])\s?\\in\s?\\(?:mathbb|mathbf|Bbb)\s?\{?[ZN]\}?(?:[_^]\S{1,3})?\s*"
 )
 _UNIT_VECTOR = re.compile(
     r"\\(?:mathbf|hat|vec|boldsymbol|bm|widehat)\s?\{?\s?\\?([ijk])(?:math)?\s?\}?(?:\s?\})?(?![A-Za-z])"
@@ -118,7 +119,6 @@ Node = Value | Words | Relation | Named | Sequence | Union
 def laid_out(text: str) -> Node | None:
     """The layout of a respelled answer; None for an empty one."""
     text = _VISUAL.sub("", text)
-    text = _SPACED_LE.sub(r"\\le ", text)
     for pattern, replacement in _SPELLED:
         text = pattern.sub(replacement, text)
     return _node(text, 0)
@@ -144,11 +144,22 @@ def _node(text: str, depth: int) -> Node | None:
     items, _ = split(_COMMA_WORD.sub(",", _WORD_BETWEEN.sub(",", text)), _LIST_TOKENS, _LIST_TEXT)
     items = [item for item in items if item.strip()]
     if len(items) > 1:
+        items = _without_ranges(items)
+    if len(items) > 1:
         return _sequence("", "", items, depth)
     if not items:
         return None
     text = items[0].strip() if items[0].strip() != text else text
     return _statement(text, depth)
+
+
+def _without_ranges(items: list[str]) -> list[str]:
+    r"""Items but `k \in \mathbb{Z}`, which says what the k of another one may be."""
+    ranges = [_RANGE.fullmatch(item) for item in items]
+    others = [item for item, found in zip(items, ranges, strict=True) if found is None]
+    letters = [found[1] for found in ranges if found]
+    used = all(any(letter in item for item in others) for letter in letters)
+    return others if others and used else items
 
 
 def _statement(text: str, depth: int) -> Node | None:

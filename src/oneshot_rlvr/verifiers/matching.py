@@ -6,16 +6,34 @@ words, as `oneshot verify --explain` does). Single expressions are compared in v
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence as Items
 
 from oneshot_rlvr.verifiers import values
+from oneshot_rlvr.verifiers.intervals import (
+    FLIPPED,
+    as_set,
+    interval_of,
+    is_name_node,
+    two_intervals,
+)
 from oneshot_rlvr.verifiers.layout import Named, Node, Relation, Sequence, Union, Value
 from oneshot_rlvr.verifiers.names import is_name, is_plain, stem
 from oneshot_rlvr.verifiers.words import Words
 
-_LESS, _MORE = {"<": ">", "\\le": "\\ge"}, {">": "<", "\\ge": "\\le"}
+# What a relation is read from its right; others (p \\to q) cannot be.
+_BACKWARDS = {
+    **FLIPPED,
+    **{mark: mark for mark in ("=", "\\ne", "\\approx", "\\equiv", "\\sim", "\\propto")},
+    "\\subset": "\\supset",
+    "\\supset": "\\subset",
+    "\\subseteq": "\\supseteq",
+    "\\supseteq": "\\subseteq",
+    "\\ll": "\\gg",
+    "\\gg": "\\ll",
+}
 _ORDERED = frozenset({"(", "<", "[", "matrix"})
-_FLIPPED = {**_LESS, **_MORE}
+_AND = re.compile(r",\s*(?:and\s+)?|\s+and\s+|\s+&\s+")
 
 
 class Matcher:
@@ -29,16 +47,17 @@ class Matcher:
         """Whether `said` answers `wanted`."""
         if isinstance(wanted, Words) or isinstance(said, Words):
             if isinstance(wanted, Words) and isinstance(said, Words):
-                return self._by("words", wanted == said)
+                return self._by("words", _each(wanted) == _each(said))
             if not (_letter(wanted) or _letter(said)):
                 return self._by("words", values.plain(wanted) == values.plain(said) != "")
             wanted, said = _as_value(wanted), _as_value(said)
+        wanted, said = _zipped(wanted), _zipped(said)
         if isinstance(wanted, Named):
-            wanted = wanted.value
+            return self.equal(wanted.value, said)
         if isinstance(said, Named):
             if not (is_name(said.name) or said.name == ""):
                 return self._by("left-side", False)
-            said = said.value
+            return self.equal(wanted, said.value)
         if isinstance(wanted, Relation):
             return self._relation(wanted, said)
         if isinstance(said, Relation):
@@ -65,7 +84,7 @@ class Matcher:
         if not _brackets_agree(left, right):
             return self._by("brackets", False)
         if left.opening in _ORDERED or right.opening in _ORDERED or self._names_differ(left, right):
-            return self._by("order", self._in_order(_values(left.items), _values(right.items)))
+            return self._by("order", self._in_order(*_arranged(left.items, right.items)))
         return self._by("list", self._any_order(left.items, right.items))
 
     def _names_differ(self, left: Sequence, right: Sequence) -> bool:
@@ -100,7 +119,9 @@ class Matcher:
         """A value (or set) against a statement about one."""
         if set(said.marks) <= {"=", "\\approx"}:
             return self._chain(wanted, said)
-        interval = _interval(said)
+        if isinstance(wanted, Union) and (outside := two_intervals(said)) is not None:
+            return self.equal(wanted, outside)
+        interval = interval_of(said)
         if interval is not None and isinstance(wanted, (Sequence, Union)) and not _bare(wanted):
             return self._by("interval", self.equal(wanted, interval[1]))
         return self._by("relation", False)
@@ -108,12 +129,12 @@ class Matcher:
     def _chain(self, wanted: Node, said: Relation) -> bool:
         """`x = a = b`: every side a name or equal to the next; the last one (or, before an
         approximation, the exact one) is the answer."""
-        sides = [side for side in said.sides if not _is_name(side)]
+        sides = [side for side in said.sides if not is_name_node(side)]
         marks = [m for m, side in zip(said.marks, said.sides[1:], strict=True)]
         if not sides:
             sides, marks = [said.sides[-1]], []
         named = len(said.sides) - len(sides)
-        if any(_is_name(side) for side in said.sides[named:]) and len(sides) > 1:
+        if any(is_name_node(side) for side in said.sides[named:]) and len(sides) > 1:
             return self._by("left-side", False)
         joints = marks[named:] if named else marks
         for left, right, mark in zip(sides, sides[1:], joints, strict=False):
@@ -132,7 +153,9 @@ class Matcher:
             return self._equation(wanted, said)
         if isinstance(said, Relation):
             return self._by("relation", self._same_relation(wanted, said))
-        interval = _interval(wanted)
+        if isinstance(said, Union) and (outside := two_intervals(wanted)) is not None:
+            return self.equal(outside, said)
+        interval = interval_of(wanted)
         if interval is not None and isinstance(said, (Sequence, Union)) and not _bare(said):
             return self._by("interval", self.equal(interval[1], said))
         last = wanted.sides[-1]
@@ -144,7 +167,7 @@ class Matcher:
 
     def _equation(self, wanted: Relation, said: Node) -> bool:
         first, last = wanted.sides[0], wanted.sides[-1]
-        named = _is_name(first)
+        named = is_name_node(first)
         if not isinstance(said, Relation):
             if not named:
                 return self._by("left-side", False)
@@ -162,17 +185,17 @@ class Matcher:
             return self._chain(last, said)
         if self._by("equation", self._same_relation(wanted, said)):
             return True
-        function = named and _is_name(said.sides[0]) and not _names_conflict(first, said.sides[0])
+        function = (
+            named and is_name_node(said.sides[0]) and not _names_conflict(first, said.sides[0])
+        )
         return self.equal(last, said.sides[-1]) if function else self._by("equation", False)
 
     def _same_relation(self, wanted: Relation, said: Relation) -> bool:
         """The same sides and marks (also read backwards), or one a multiple of the other."""
         if len(wanted.sides) != len(said.sides):
             return False
-        for sides, marks in (
-            (said.sides, said.marks),
-            (said.sides[::-1], tuple(_FLIPPED.get(m, m) for m in said.marks[::-1])),
-        ):
+        backwards = tuple(_BACKWARDS.get(m, "") for m in said.marks[::-1])
+        for sides, marks in ((said.sides, said.marks), (said.sides[::-1], backwards)):
             if marks == wanted.marks and self._in_order(wanted.sides, sides):
                 return True
         if len(wanted.marks) != 1 or not all(
@@ -184,7 +207,7 @@ class Matcher:
         )
         if wanted.marks[0] in ("=", "\\ne"):
             return wanted.marks == said.marks and sign in (1, -1)
-        flipped = _FLIPPED.get(said.marks[0])
+        flipped = FLIPPED.get(said.marks[0])
         return (sign == 1 and wanted.marks == said.marks) or (
             sign == -1 and flipped == wanted.marks[0]
         )
@@ -214,44 +237,53 @@ def _parts(node: Node) -> tuple[Node, ...]:
     if isinstance(node, Union):
         return node.parts
     if isinstance(node, Sequence) and not node.opening:
-        return tuple(_as_set(item) for item in node.items)
-    return (_as_set(node),)
+        return tuple(as_set(item) for item in node.items)
+    return (as_set(node),)
 
 
-def _as_set(node: Node) -> Node:
-    interval = _interval(node) if isinstance(node, Relation) else None
-    return node if interval is None else interval[1]
+def _each(said: Words) -> list[str]:
+    """What words name, in no order: "Ann and Bob" are Bob and Ann."""
+    return sorted(_AND.split(said.text))
 
 
-def _interval(node: Relation) -> tuple[str, Sequence] | None:
-    r"""`a < x \le b` as the name and the interval; None for any other relation."""
-    sides, marks = list(node.sides), list(node.marks)
-    if not all(m in _FLIPPED for m in marks):
-        return None
-    if all(m in _MORE for m in marks):
-        sides, marks = sides[::-1], [_FLIPPED[m] for m in marks[::-1]]
-    if not all(m in _LESS for m in marks):
-        return None
-    low, high = Value("-\\infty"), Value("\\infty")
-    name: Node
-    ends: tuple[Node, str, str, Node]
-    if len(sides) == 2 and _is_name(sides[0]):
-        name, ends = sides[0], (low, "<", marks[0], sides[1])
-    elif len(sides) == 2 and _is_name(sides[1]):
-        name, ends = sides[1], (sides[0], marks[0], "<", high)
-    elif len(sides) == 3 and _is_name(sides[1]):
-        name, ends = sides[1], (sides[0], marks[0], marks[1], sides[2])
-    else:
-        return None
-    opening, closing = ("(" if ends[1] == "<" else "["), (")" if ends[2] == "<" else "]")
-    return values.text(name), Sequence(opening, closing, (ends[0], ends[3]))
+def _zipped(node: Node) -> Node:
+    """`(y, x) = (1, 2)` as (y = 1, x = 2); other nodes as they are."""
+    if not isinstance(node, Relation) or node.marks != ("=",):
+        return node
+    names, said = node.sides
+    if (
+        not (isinstance(names, Sequence) and isinstance(said, Sequence))
+        or len(names.items) != len(said.items)
+        or len(names.items) < 2
+        or not is_name_node(names)
+    ):
+        return node
+    items = zip(names.items, said.items, strict=True)
+    return Sequence(said.opening, said.closing, tuple(Relation(pair, ("=",)) for pair in items))
+
+
+def _arranged(wanted: Items[Node], said: Items[Node]) -> tuple[Items[Node], Items[Node]]:
+    """The values of both in one order: by their names where both have them, coordinates by x, y
+    and z where one has them, else as they stand."""
+    left, right = _names(wanted), _names(said)
+    if len(left) == len(wanted) == len(right) == len(said) and set(left) == set(right):
+        by_name = dict(zip(right, _values(said), strict=True))
+        return _values(wanted), [by_name[name] for name in left]
+    return _by_coordinate(wanted, left), _by_coordinate(said, right)
+
+
+def _by_coordinate(items: Items[Node], names: Items[str]) -> Items[Node]:
+    found = _values(items)
+    if len(set(names)) != len(items) or not set(names) <= {"x", "y", "z"}:
+        return found
+    return [value for _, value in sorted(zip(names, found, strict=True), key=lambda pair: pair[0])]
 
 
 def _names(items: Items[Node]) -> list[str]:
     """The names of items that are `name = value`; [] unless the first one is."""
     found = []
     for item in items:
-        if isinstance(item, Relation) and set(item.marks) == {"="} and _is_name(item.sides[0]):
+        if isinstance(item, Relation) and set(item.marks) == {"="} and is_name_node(item.sides[0]):
             found.append(values.text(item.sides[0]))
     return found
 
@@ -260,7 +292,7 @@ def _values(items: Items[Node]) -> list[Node]:
     """Items without their names."""
     return [
         item.sides[-1]
-        if isinstance(item, Relation) and item.marks == ("=",) and _is_name(item.sides[0])
+        if isinstance(item, Relation) and item.marks == ("=",) and is_name_node(item.sides[0])
         else item
         for item in items
     ]
@@ -274,13 +306,6 @@ def _bare(node: Node) -> bool:
     )
 
 
-def _is_name(node: Node) -> bool:
-    if isinstance(node, Sequence):
-        area = node.opening == "[" and len(node.items) == 1  # [ABC], the area of a triangle
-        return (node.opening == "(" or area) and all(_is_name(item) for item in node.items)
-    return isinstance(node, Words) or (isinstance(node, Value) and is_name(node.latex))
-
-
 def _plain_name(node: Node) -> bool:
     return isinstance(node, (Words, Value)) and is_plain(values.text(node))
 
@@ -289,6 +314,11 @@ def _names_conflict(wanted: Node, said: Node) -> bool:
     """Whether both sides name, and not the same: x and y, f(x) and g(x); y may stand for f(x)."""
     if _plain_name(wanted) and _plain_name(said):
         return True
+    primes = [
+        values.text(node).count("'") + values.text(node).count("prime") for node in (wanted, said)
+    ]
+    if primes[0] != primes[1]:
+        return True  # y' and y
     heads = [values.canonical(values.text(node)).partition("(") for node in (wanted, said)]
     return all(mark for _, mark, _ in heads) and heads[0][0] != heads[1][0]
 

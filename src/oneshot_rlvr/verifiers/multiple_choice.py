@@ -14,9 +14,12 @@ substring. `extra["choices"]` is a list of texts, a mapping letter -> text, or {
 
 from __future__ import annotations
 
+import heapq
 import re
 import string
 from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
@@ -32,20 +35,22 @@ from oneshot_rlvr.verifiers.concluding import (
 )
 from oneshot_rlvr.verifiers.exact_match import normalised
 from oneshot_rlvr.verifiers.extraction import has_tags, is_lenient, tagged
+from oneshot_rlvr.verifiers.statements import announcements
 
 MAX_STATEMENT_CHARS = 2000
 ECHO_CHARS = 20  # a text of so many that begins the question is an echo of it, cut short
 _TAIL_CHARS = 8000
-_DEFAULT_LABELS = tuple("ABCDE")
+_LETTERS_ALONE = MappingProxyType(dict.fromkeys("ABCDE", ""))
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+)?")
 _ANSWER_IS = re.compile(
-    r"\banswers?\b\s{0,2}\**\s{0,2}(?:is|are|was|:|=)[ \t]{0,2}:?[ \t]{0,2}\**[ \t]{0,4}"
-    r"|####[ \t]{0,4}",
+    r"\banswers?\b\s{0,2}\**\s{0,2}(?:is|are|was|:|=|[-–—](?=\s))[ \t]{0,2}:?[ \t]{0,2}"
+    r"\**[ \t]{0,4}",
     re.IGNORECASE,
 )
+_HASHES = re.compile(r"####[ \t]{0,4}")
 _CALLED_WRONG = re.compile(
-    r"(?:\b(?:wrong|incorrect|false|bad|tempting|worst|invalid|rejected|not|never|no|first|initial|"
-    r"previous)\b|n['’]t\b)[^.,;:!?\n]{0,30}$",
+    r"(?:\b(?:wrong|incorrect|false|bad|tempting|worst|weakest|(?<!at )least|invalid|rejected|not|"
+    r"never|no|first|initial|previous)\b|n['’]t\b)[^.,;:!?\n]{0,30}$",
     re.IGNORECASE,
 )
 
@@ -69,11 +74,12 @@ class MultipleChoice(Verifier):
     rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
-        inside = tagged(text, example)
+        tags = has_tags(example)
+        inside = tagged(text, example) if tags else text
         if inside is None:
             return wrong(Reason.NO_ANSWER, rule="no-answer")
         statement = last_box(inside)
-        if has_tags(example):
+        if tags:
             statement = statement or inside
         elif statement is None and (is_lenient(example) or "extraction" not in example.extra):
             choices = choices_of(example)
@@ -114,22 +120,19 @@ class MultipleChoice(Verifier):
         return wrong(Reason.MISMATCH, label, rule="option")
 
 
-def choices_of(example: Example) -> dict[str, str]:
+def choices_of(example: Example) -> Mapping[str, str]:
     """Label -> option text ("" where only labels are known), labels upper case."""
     raw = example.extra.get("choices")
     if raw is None:
-        return dict.fromkeys(_DEFAULT_LABELS, "")
-    pairs: list[tuple[object, object]] = []
-    if isinstance(raw, Mapping) and set(raw) >= {"label", "text"}:
-        labels, texts = list(raw["label"]), list(raw["text"])
-        if len(labels) == len(texts):
-            pairs = list(zip(labels, texts, strict=True))
+        return _LETTERS_ALONE
+    choices = None
+    if isinstance(raw, (list, tuple)):
+        choices = _lettered(tuple(map(str, raw)))
+    elif isinstance(raw, Mapping) and "label" in raw and "text" in raw:
+        choices = _labelled(tuple(map(str, raw["label"])), tuple(map(str, raw["text"])))
     elif isinstance(raw, Mapping):
-        pairs = list(raw.items())
-    elif isinstance(raw, (list, tuple)):
-        pairs = list(zip(string.ascii_uppercase, raw, strict=False))
-    choices = {str(label).strip().upper(): str(text) for label, text in pairs}
-    if len(choices) < 2 or len(choices) != len(pairs):
+        choices = _labelled(tuple(map(str, raw)), tuple(map(str, raw.values())))
+    if choices is None:
         raise DataError(
             f"example {example.id!r}: option choices is {raw!r:.80}; wanted at least two options "
             'with distinct labels, as a list of texts or a mapping {"A": text}.'
@@ -137,27 +140,46 @@ def choices_of(example: Example) -> dict[str, str]:
     return choices
 
 
+@lru_cache(maxsize=4096)
+def _lettered(texts: tuple[str, ...]) -> Mapping[str, str] | None:
+    return _labelled(tuple(string.ascii_uppercase[: len(texts)]), texts[:26])
+
+
+@lru_cache(maxsize=4096)
+def _labelled(labels: tuple[str, ...], texts: tuple[str, ...]) -> Mapping[str, str] | None:
+    """Label -> text; None where a label is missing or not the only one of its name."""
+    choices = {label.strip().upper(): text for label, text in zip(labels, texts, strict=False)}
+    whole = len(labels) == len(texts) == len(choices) >= 2
+    return MappingProxyType(choices) if whole else None
+
+
 def _ends_a_list(text: str, choices: Mapping[str, str]) -> bool:
     """Whether the last line is an option and the line before it the option before that one."""
-    lines = [line for line in text[-_TAIL_CHARS:].splitlines() if line.strip()]
-    options = [
-        _option_of_line(plain_statement(_BULLET.sub("", line)), choices) for line in lines[-2:]
-    ]
-    labels = list(choices)
-    return (
-        len(options) == 2
-        and None not in options
-        and labels.index(str(options[1])) == labels.index(str(options[0])) + 1
-    )
+    last = None  # the option that the last line is
+    for line in reversed(text[-_TAIL_CHARS:].splitlines()):
+        if not line.strip():
+            continue
+        option = _option_of_line(plain_statement(_BULLET.sub("", line)), choices)
+        if option is None or last is not None:
+            labels = list(choices)
+            return None not in (option, last) and (
+                labels.index(str(last)) == labels.index(str(option)) + 1
+            )
+        last = option
+    return False
 
 
 def _option_of_line(line: str, choices: Mapping[str, str]) -> str | None:
-    by_text = [k for k, text in choices.items() if text and normalised(text) == normalised(line)]
-    return by_text[0] if by_text else listed_label(line, choices)
+    by_text = of_text(line, choices)
+    if by_text:
+        return next(label for label in choices if label in by_text)
+    return listed_label(line, choices)
 
 
 def _is_echo(text: str, question: str) -> bool:
     """Whether the whole text is the question, or its beginning."""
+    if text.lstrip()[:1] != question.lstrip()[:1]:
+        return False
     said = " ".join(text.split())
     return len(said) >= ECHO_CHARS and " ".join(question.split()).startswith(said)
 
@@ -174,7 +196,10 @@ def label_of(gold: str, choices: Mapping[str, str]) -> str | None:
 def _announced(text: str) -> str | None:
     """What follows the last "the answer is" that is not called wrong, to the end of its line."""
     tail = text[-_TAIL_CHARS:]
-    for match in reversed(list(_ANSWER_IS.finditer(tail))):
+    hashes = announcements(tail, _HASHES, "####")
+    for match in heapq.merge(
+        announcements(tail, _ANSWER_IS, "answer"), hashes, key=re.Match.start, reverse=True
+    ):
         start = max(0, match.start() - 60)
         if not _CALLED_WRONG.search(tail, start, match.start()):
             line, _, below = tail[match.end() :].lstrip("*").partition("\n")
@@ -186,10 +211,12 @@ def _announced(text: str) -> str | None:
 
 def _first_line(text: str, choices: Mapping[str, str]) -> str | None:
     """The first line, where it is nothing but an option and no other line is one."""
-    lines = [plain_statement(_BULLET.sub("", line)) for line in text[:_TAIL_CHARS].splitlines()]
-    lines = [line for line in lines if line]
-    options = [line for line in lines if _is_option(line, choices)]
-    return lines[0] if options and options == lines[:1] else None
+    raw = text[:_TAIL_CHARS].splitlines()
+    lines = filter(None, (plain_statement(_BULLET.sub("", line)) for line in raw))
+    first = next(lines, None)
+    if first is None or not _is_option(first, choices):
+        return None
+    return None if any(_is_option(line, choices) for line in lines) else first
 
 
 def _is_option(line: str, choices: Mapping[str, str]) -> bool:

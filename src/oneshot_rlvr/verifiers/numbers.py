@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 MAX_DIGITS = 40  # of an integer; nothing longer is a plain answer
 _INTEGER = rf"(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})"
@@ -29,6 +30,7 @@ class PlainNumber:
     decimal: bool
 
 
+@lru_cache(maxsize=4096)
 def plain_number(text: str) -> PlainNumber | None:
     """The number that the whole text (outer spaces and dollar signs apart) spells, or None."""
     match = _PLAIN.fullmatch(bare(text))
@@ -49,6 +51,8 @@ def plain_number(text: str) -> PlainNumber | None:
 def bare(text: str) -> str:
     r"""Without outer spaces and one pair of `$ $` or `\( \)`."""
     text = text.strip()
+    if text[:1] not in ("$", "\\"):
+        return text
     for left, right in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
         if text.startswith(left) and text.endswith(right) and len(text) > len(left) + len(right):
             return text[len(left) : -len(right)].strip()

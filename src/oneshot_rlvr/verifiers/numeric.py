@@ -13,7 +13,6 @@ must name the value or come to it (chains.py). A blood pressure is two numbers, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,24 +20,17 @@ from functools import lru_cache
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
+from oneshot_rlvr.verifiers import spans
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, shown, wrong
 from oneshot_rlvr.verifiers.chains import read_chain
 from oneshot_rlvr.verifiers.extraction import final_answer
 from oneshot_rlvr.verifiers.numbers import bare
 from oneshot_rlvr.verifiers.quantity import Quantity, quantity
+from oneshot_rlvr.verifiers.readings import FLOAT_NOISE, asks_for_a_ratio, nearness, readings
 from oneshot_rlvr.verifiers.scoring import bands_of
-from oneshot_rlvr.verifiers.unit_names import (
-    CURRENCIES,
-    DOLLARS,
-    NO_UNIT,
-    OF_HUNDRED_CENTS,
-    Unit,
-    is_unit,
-    read_unit,
-)
+from oneshot_rlvr.verifiers.unit_names import NO_UNIT, read_unit
 
 MAX_ANSWER_CHARS = 300
-FLOAT_NOISE = Fraction(1, 10**9)  # of a converted value, which pint holds as a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +56,18 @@ RULES = {
     "conversion": "Converted to the gold's unit by pint, then compared within the tolerance.",
     "unit": "Its unit cannot be converted to the gold's, or what follows the number is no unit.",
     "pressure": "A blood pressure: both of its numbers are compared.",
+    "span": "Every end is compared with the gold's (score = overlap).",
+    "no-span": "It states no span of two numbers, the lower first, and no box of four.",
 }
 
 
 class Numeric(Verifier):
-    """Options: answer_tags, extraction, rel_tol, abs_tol, unit, golds (further right answers)."""
+    """Options: answer_tags, extraction, rel_tol, abs_tol, unit, golds (further right answers),
+    bands, score ("overlap": golds are spans)."""
 
     name = "numeric"
     options = frozenset(
-        {"answer_tags", "extraction", "rel_tol", "abs_tol", "unit", "golds", "bands"}
+        {"answer_tags", "extraction", "rel_tol", "abs_tol", "unit", "golds", "bands", "score"}
     )
     rules = RULES
 
@@ -85,11 +80,13 @@ class Numeric(Verifier):
         return answer
 
     def quick(self, answer: str, example: Example) -> Verdict | None:
+        if spans.asked(example):
+            return spans.quick(answer, example)
         golds = _golds(example)
         said = _read(answer)
         if said is None:
             return wrong(Reason.UNPARSEABLE, answer, rule="unreadable")
-        near = _near(example)
+        near = nearness(example)
         certain, rule = True, "number"
         for gold in golds:
             if gold.lower is None and said.last.lower and not said.last.words and not gold.words:
@@ -101,7 +98,7 @@ class Numeric(Verifier):
                 if _same_pressure(said, gold, near):
                     return correct(answer, rule=rule)
                 continue
-            values = _readings(said, gold)
+            values = self._readings(said, gold, example)
             rule = "number" if values or values is None else "unit"
             if values is None:
                 certain = False
@@ -110,6 +107,11 @@ class Numeric(Verifier):
                     return None
                 return correct(answer, rule="number")
         return wrong(Reason.MISMATCH, answer, rule=rule) if certain else None
+
+    @staticmethod
+    def _readings(said: _Said, gold: Quantity, example: Example) -> list[Fraction] | None:
+        asked = said.last.unit.is_ratio and asks_for_a_ratio(example.question)
+        return readings(said.last, gold, said.earlier, ratio_asked=asked)
 
     def warm(self) -> None:
         from oneshot_rlvr.verifiers import units
@@ -120,11 +122,13 @@ class Numeric(Verifier):
         quick = self.quick(answer, example)
         if quick is not None:
             return quick
+        if spans.asked(example):
+            return spans.compare(answer, example)
         from oneshot_rlvr.verifiers import units
 
         said = _read(answer)
         assert said is not None  # or quick would have told
-        near, rule = _near(example), "unit"
+        near, rule = nearness(example), "unit"
         for other in said.same:
             converted = units.convert(other.value, other.unit, said.last.unit)
             if converted is None or not _rounds_to(Fraction(converted), said.last):
@@ -132,7 +136,7 @@ class Numeric(Verifier):
         for gold in _golds(example):
             if said.last.lower is not None or gold.lower is not None:
                 continue
-            values = _readings(said, gold)
+            values = self._readings(said, gold, example)
             if values is not None and any(near(gold.value, value) for value in values):
                 return correct(answer, rule="number")
             if gold.unit == NO_UNIT:
@@ -148,7 +152,10 @@ class Numeric(Verifier):
         return wrong(Reason.MISMATCH, answer, rule=rule)
 
     def partial(self, answer: str, example: Example) -> float:
-        """By the option `bands`: the score of the narrowest relative error that holds."""
+        """By the option `bands`: the score of the narrowest relative error that holds; by `score`:
+        how far the span covers the gold's."""
+        if spans.asked(example):
+            return spans.score(answer, example)
         bands = bands_of(example)
         for rel_tol, score in bands:
             wider = {**example.extra, "rel_tol": max(rel_tol, example.extra.get("rel_tol") or 0.0)}
@@ -232,6 +239,10 @@ def _gold(text: str) -> Quantity | None:
 
 def _golds(example: Example) -> list[Quantity]:
     """The gold and the further right answers, each in the unit of the option or its own."""
+    if "unit" not in example.extra and "golds" not in example.extra:
+        gold = _gold(example.answer)
+        if gold is not None:
+            return [gold]
     unit = option(example, "unit", str, "").strip()
     further = option(example, "golds", (list, tuple), ())
     golds: list[Quantity] = []
@@ -249,87 +260,3 @@ def _golds(example: Example) -> list[Quantity]:
             gold = replace(gold, unit=read)
         golds.append(gold)
     return golds
-
-
-def _readings(said: _Said, gold: Quantity) -> list[Fraction] | None:
-    """Values that the answer may have in the gold's unit; None where a conversion must tell."""
-    values = list(said.values())
-    if said.last.unit is gold.unit is NO_UNIT and not said.last.bracketed:
-        return values
-    mine, wanted = _as_the_other_means(said.last.unit, gold.unit), gold.unit
-    if said.last.bracketed and (gold.unit.factors and gold.unit.factors[0][0] in CURRENCIES):
-        values = [-value for value in values]  # (5), where the gold is money
-    if mine.factors == wanted.factors and (mine.factors or mine.scale == wanted.scale):
-        if mine.scale == wanted.scale:
-            return values
-        return [value * mine.scale / wanted.scale for value in values]
-    if mine == NO_UNIT:
-        return values + ([v / wanted.scale for v in values] if wanted.is_ratio else [])
-    if mine.is_ratio and (wanted == NO_UNIT or wanted.is_ratio):
-        scaled = [value * mine.scale / wanted.scale for value in values]
-        return scaled + (values if wanted == NO_UNIT else [])
-    if wanted == NO_UNIT:
-        known = is_unit(mine, said.last.words, said.last.attached)
-        return None if known is None else values if known else []
-    return None
-
-
-def _as_the_other_means(unit: Unit, other: Unit) -> Unit:
-    """Money named loosely, in the currency of the other side: $, cents, pounds."""
-    theirs = {name for name, _ in other.factors}
-    money = sorted(theirs & CURRENCIES)
-    if len(money) != 1:
-        if "cent" in theirs and {n for n, _ in unit.factors} & OF_HUNDRED_CENTS:
-            scale, factors = unit.scale, []
-            for name, power in unit.factors:
-                if name in OF_HUNDRED_CENTS:
-                    name, scale = "cent", scale * Fraction(100) ** power
-                factors.append((name, power))
-            return Unit(scale, tuple(sorted(factors)))
-        return unit
-    scale, factors = unit.scale, []
-    for name, power in unit.factors:
-        if name == "cent" and money[0] in OF_HUNDRED_CENTS:
-            name, scale = money[0], scale / Fraction(100) ** power
-        elif name == "pound" and money[0] == "GBP":
-            name = "GBP"
-        elif (name == "dollar" and money[0] in DOLLARS) or (
-            name in DOLLARS and money[0] == "dollar"
-        ):
-            name = money[0]
-        factors.append((name, power))
-    return Unit(scale, tuple(sorted(factors)))
-
-
-def _near(example: Example) -> Callable[[Fraction, Fraction | float], bool]:
-    """Whether a value is the gold's, within the example's tolerance, the edge included."""
-    rel_tol = float(option(example, "rel_tol", (int, float), 1e-6))
-    abs_tol = float(option(example, "abs_tol", (int, float), 0.0))
-    if not (0 <= rel_tol < math.inf and 0 <= abs_tol < math.inf):
-        raise DataError(
-            f"example {example.id!r}: rel_tol is {rel_tol} and abs_tol {abs_tol}; "
-            "both must be 0 or more."
-        )
-    return _within(rel_tol, abs_tol)
-
-
-@lru_cache(maxsize=256)
-def _within(rel_tol: float, abs_tol: float) -> Callable[[Fraction, Fraction | float], bool]:
-    """The tolerance is the decimal that is written: 2.6 is within 0.1 of 2.5.
-
-    A converted value, a float, is given a float's noise as well.
-    """
-    relative, absolute = Fraction(repr(rel_tol)), Fraction(repr(abs_tol))
-
-    def near(gold: Fraction, value: Fraction | float) -> bool:
-        if value == gold:
-            return True
-        tolerance = max(absolute, relative * abs(gold))
-        if isinstance(value, float):
-            if not math.isfinite(value):
-                return False
-            value = Fraction(value)
-            tolerance += FLOAT_NOISE * max(abs(gold), tolerance)
-        return abs(value - gold) <= tolerance
-
-    return near

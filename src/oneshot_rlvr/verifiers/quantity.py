@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
+from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.unit_names import NO_UNIT, Unit, read_unit, says_more
 
 MAX_EXPONENT = 400  # floats end at 308
 _SEPARATORS = re.compile(r"[,\u00a0\u202f ]")
-_SIGNS = r"US\$|A\$|C\$|[$€£¥₹]"
+_SIGNS = r"US\$|A\$|C\$|[$€£¥₹¢]"
 _CODES = "USD|EUR|GBP|JPY|INR|CHF|AUD|CAD|CNY|HKD|NZD|SGD|KRW|BRL|MXN"
 _INDIAN = r"[0-9]{1,2}(?:,[0-9]{2}){1,6},[0-9]{3}"
 _GROUPED = rf"[0-9]{{1,3}}(?:[,\u00a0\u202f ][0-9]{{3}})+|{_INDIAN}"
@@ -70,37 +71,41 @@ _ACCOUNTING = re.compile(
     rf"(?P<left>(?:{_SIGNS}|(?:{_CODES})\s)?)\s?\((?P<inside>[^()]{{1,60}})\)\s?(?P<right>[^()]*)"
 )
 _MARK_OF_MONEY = re.compile(rf"{_SIGNS}|{_CODES}|[0-9],[0-9]|%")
-_LATEX = (
-    (re.compile(r"\\(?:SI|qty)\s?\{([^{}]*)\}\s?\{([^{}]*)\}|\\num\s?\{([^{}]*)\}"), r"\1\3 \2"),
-    (re.compile(r"\\[dtc]?frac\s?\{([0-9., ]{1,60})\}\s?\{([0-9., ]{1,60})\}"), r" \1/\2"),
-    (re.compile(r"\\[dtc]?frac\s?([0-9])\s?([0-9])(?![0-9])"), r" \1/\2"),
-    (re.compile(r"\\(?:mu|micro|textmu)(?![a-z])"), "µ"),
-    (re.compile(r"\\(?:Omega|ohm)(?![a-z])"), "Ω"),
-    (re.compile(r"\\(?:AA|angstrom)(?![a-z])|\\mathring\s?\{A\}"), "Å"),
-    (re.compile(r"\\(?:euro|texteuro)(?![a-z])(?:\{\})?"), "€"),
-    (re.compile(r"\\(?:pounds|textsterling)(?![a-z])(?:\{\})?"), "£"),
-    (re.compile(r"\\ell(?![a-z])"), "L"),
-    (re.compile(r"\^\s?\{?\s?\\circ(?![a-z])\s?\}?"), "°"),
-    (re.compile(r"\\(?:degrees?|textdegree|celsius)(?![a-z])"), "°"),
-    (re.compile(r"\^\s?\{\s?([-+]?[0-9]{1,4})\s?\}"), r"^\1"),
-    (re.compile(r"\\(?:text|mathrm|textbf|mathbf|textrm|textit|mathit|mbox|rm|operatorname)"
-                r"\s?\{([^{}]*)\}"), r" \1"),
-    (re.compile(r"\{\s?\\(?:rm|bf|it)\s+([^{}\\]*)\}"), r" \1"),
-    (re.compile(r"\\[dtc]?frac\s?\{\s*([^{}\\]{1,40})\}\s?\{\s*([^{}\\]{1,40})\}"), r" \1/(\2)"),
-    (re.compile(r"\\(?:times|cdot)(?![a-z])|[·⋅∙×](?=\s?[0-9])"), "*"),
-    (re.compile(r"\{,\}|(?<=[0-9])\\[,!:; ](?=[0-9]{3})"), ","),
-    (re.compile(r"\\([%$])"), r"\1"),
-    (re.compile(r"\\[,!:; ]|(?<!^)~|\\(?:left|right|q?quad|displaystyle)(?![a-z])"), " "),
-    (re.compile("[\u2212\u2013](?=\\s?[0-9$€£¥₹.])"), "-"),
-    (re.compile(r"°\s+(?=[CFK]\b)"), "°"),
-    (re.compile(r"µ\s+(?=[A-Za-z])"), "µ"),
+# A pattern, what stands for it, and texts without one of which it has nothing to do.
+_RULES: tuple[tuple[re.Pattern[str], str, tuple[str, ...]], ...] = tuple(
+    (re.compile(pattern), replacement, tuple(needed.split()))
+    for pattern, replacement, needed in (
+        (r"\\(?:text)?color\s?\{[A-Za-z]{1,20}\}\s?\{([^{}]*)\}", r"\1", "color"),
+        (r"\\(?:underline|fbox|bm|boldsymbol)\s?\{([^{}]*)\}", r"\1", r"line \fbox \bm \bold"),
+        (r"\\(?:SI|qty)\s?\{([^{}]*)\}\s?\{([^{}]*)\}|\\num\s?\{([^{}]*)\}", r"\1\3 \2",
+         r"\SI \qty \num"),
+        (r"\\[dtc]?frac\s?\{([0-9., ]{1,60})\}\s?\{([0-9., ]{1,60})\}", r" \1/\2", "frac"),
+        (r"\\[dtc]?frac\s?([0-9])\s?([0-9])(?![0-9])", r" \1/\2", "frac"),
+        (r"\\(?:mu|micro|textmu)(?![a-z])", "µ", r"\mu \micro \textmu"),
+        (r"\\(?:Omega|ohm)(?![a-z])", "Ω", r"\Omega \ohm"),
+        (r"\\(?:AA|angstrom)(?![a-z])|\\mathring\s?\{A\}", "Å", r"\AA \angstrom \mathring"),
+        (r"\\(?:euro|texteuro)(?![a-z])(?:\{\})?", "€", "euro"),
+        (r"\\(?:pounds|textsterling)(?![a-z])(?:\{\})?", "£", "pounds sterling"),
+        (r"\\ell(?![a-z])", "L", r"\ell"),
+        (r"\^\s?\{?\s?\\circ(?![a-z])\s?\}?", "°", r"\circ"),
+        (r"\\(?:degrees?|textdegree|celsius)(?![a-z])", "°", "degree celsius"),
+        (r"\^\s?\{\s?([-+]?[0-9]{1,4})\s?\}", r"^\1", "^"),
+        (rf"(?:{FONT}|\\rm)\s?\{{([^{{}}]*)\}}", r" \1",
+         r"\text \math \mbox \hbox \emph \rm \operatorname"),
+        (r"\{\s?\\(?:rm|bf|it)\s+([^{}\\]*)\}", r" \1", r"\rm \bf \it"),
+        (r"\\[dtc]?frac\s?\{\s*([^{}\\]{1,40})\}\s?\{\s*([^{}\\]{1,40})\}", r" \1/(\2)", "frac"),
+        (r"\\(?:times|cdot)(?![a-z])|[·⋅∙×](?=\s?[0-9])", "*", r"\times \cdot · ⋅ ∙ ×"),
+        (r"\{,\}|(?<=[0-9])\\[,!:; ](?=[0-9]{3})", ",", r"\ ,"),
+        (r"\\([%$])", r"\1", r"\% \$"),
+        (r"\\[,!:; ]|(?<!^)~|\\(?:left|right|q?quad|displaystyle)(?![a-z])", " ", r"\ ~"),
+        ("[\u2212\u2013](?=\\s?[0-9$€£¥₹.])", "-", "\u2212 \u2013"),
+        (r"°\s+(?=[CFK]\b)", "°", "°"),
+        (r"µ\s+(?=[A-Za-z])", "µ", "µ"),
+    )
 )  # fmt: skip
-# With whether a rule needs a backslash to have anything to do.
-_RULES = tuple(
-    (p, r, p.pattern.startswith("\\\\") and p.pattern.isascii() and "~" not in p.pattern)
-    for p, r in _LATEX
+_SAME_SIGNS = str.maketrans(
+    "\u03bc\u2126\u212b\u2032\u2033０１２３４５６７８９．，％", "µΩÅ'\"0123456789.,%"
 )
-_SAME_SIGNS = str.maketrans("\u03bc\u2126\u212b", "µΩÅ")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _POWERS = re.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _VULGAR = {
@@ -110,6 +115,7 @@ _VULGAR = {
 # Compound quantities: families of units, each with its size in the family's smallest.
 _FAMILIES: tuple[dict[str, int], ...] = (
     {"week": 604800, "day": 86400, "h": 3600, "min": 60, "s": 1},
+    {"h": 60, "m": 1},  # 1h30m
     {"year": 12, "month": 1},
     {"mile": 63360, "mi": 63360, "yard": 36, "yd": 36, "foot": 12, "inch": 1},
     {"m": 100, "cm": 1},
@@ -124,7 +130,7 @@ _MARKS: tuple[dict[str, int], ...] = (
     {"°": 3600, "deg": 3600, "'": 60, '"': 1},
 )
 _PIECE = re.compile(
-    r"\s*(?:,|and\b|&)?\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([A-Za-z]{1,8}\b\.?|[°'\"])"
+    r"\s*(?:,|and\b|&)?\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([A-Za-z]{1,8}(?![A-Za-z])\.?|[°'\"])"
 )
 
 
@@ -154,12 +160,18 @@ class Quantity:
 
 def quantity(text: str) -> Quantity | None:
     """The number and unit that a whole text spells, or None."""
-    plain = plain_text(text)
+    plain = plain_text(text).rstrip(",;\\ ")
+    if plain.startswith("{") and plain.endswith("}"):
+        plain = plain[1:-1].strip()
     if plain.startswith("$") and plain.endswith("$") and len(plain) > 2:
         plain = plain[1:-1].strip()
     if plain.isdigit() and plain.isascii():
         return Quantity(Fraction(int(plain)), NO_UNIT, decimals=0) if len(plain) < 61 else None
     plain = _MINUS.sub("-", _ABOUT.sub("", plain))
+    if "'" in plain or '"' in plain:
+        plain = plain.replace("''", '"').replace('\\"', '"')
+    elif plain.startswith("pH "):
+        plain = f"{plain[3:]} pH"
     if not plain.endswith(".."):
         plain = plain.removesuffix(".").strip()
     if _MORE_THAN_ONE.search(plain):
@@ -185,9 +197,11 @@ def plain_text(latex: str) -> str:
         for sign, spelled in _VULGAR.items():
             plain = plain.replace(sign, f" {spelled}")
     if "\\" in plain or "{" in plain or "~" in plain or not plain.isascii():
-        for pattern, replacement, in_latex in _RULES:
-            if not in_latex or "\\" in plain:
-                plain = pattern.sub(replacement, plain)
+        for pattern, replacement, needed in _RULES:
+            for part in needed:
+                if part in plain:
+                    plain = pattern.sub(replacement, plain)
+                    break
     return " ".join(plain.split())
 
 

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from fractions import Fraction
 
+from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.trailing_units import without_units
 
 _SYMBOLS = str.maketrans(
@@ -25,8 +26,7 @@ _SYMBOLS = str.maketrans(
     }
 )  # fmt: skip
 _SPACES = r"(?:\s|~|\\[,;:!> ]|\\q?quad(?![A-Za-z])|\\(?:displaystyle|textstyle)(?![A-Za-z]))"
-_FONT = r"\\(?:text(?:bf|it|rm)?|math(?:bf|it|rm)|mbox)"
-_LABEL = rf"(?:{_FONT}\s?\{{\s?\([A-E]\)\s?\}}|\([A-E]\))"
+_LABEL = rf"(?:{FONT}\s?\{{\s?\([A-E]\)\s?\}}|\([A-E]\))"
 _OPERATOR = r"\\(?:[cd]ot|times|div|cup|cap|[bp]?mod|to|in|[lg]eq?|neq?)(?![A-Za-z])"
 _NAMES = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infty"
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -37,16 +37,24 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\(?:text)?color\s?\{[A-Za-z]{1,20}\}\s?\{([^{}]{0,200})\}", r"\1"),
         (r"\\(?:underline|fbox|bm|boldsymbol)\s?\{([^{}]{0,200})\}", r"\1"),
         (
-            r"\\(?:text(?:bf|it|rm)?|math(?:bf|it|rm)|mbox)\s?\{([^{}A-Za-z]*\d[^{}A-Za-z]*)\}",
+            rf"{FONT}\s?\{{((?:[^{{}}A-Za-z]|\b(?:and|or)\b)*\d(?:[^{{}}A-Za-z]|\b(?:and|or)\b)*)\}}",
             r"\1",
         ),
+        (rf"^{FONT}\s?\{{\s?\(?[A-E]\)\s*([^{{}}A-Za-z]*\d[^{{}}A-Za-z]*)\}}", r"\1"),
         (r"^(?:\\text\s?\{)?\s?(?:[Tt]he )?(?:[Ff]inal )?[Aa]nswer(?: is|\s?[:=])\s?\}?\s?", ""),
         (
             rf"^{_LABEL}{_SPACES}*(?=[-\d\\])(?!-|\\(?:[cd]ot|times|div|cup|cap|[bp]?mod|to|in|[lg]eq?|neq?)\b)",
             "",
         ),
-        (r"^(?:\\approx|\\simeq|=)\s*(?=[-\d\\.])", ""),
+        (
+            r"^(?:\\(?:approx|simeq|sim|therefore|implies|[Rr]ightarrow|Longrightarrow)(?![a-z])|=)\s*"
+            r"(?=[-\d\\.(\[])",
+            "",
+        ),
+        (r"_\s?\{\s*\}|\s*\\checkmark\s*$", ""),
         (r"\\degrees?(?![A-Za-z])", r"^\\circ "),
+        (r"\\log\s?_\s?(?:e(?![A-Za-z])|\{\s?e\s?\})", r"\\ln "),
+        (r"\\[dt]?binom\s?([A-Za-z0-9])\s?([A-Za-z0-9])", r"\\binom{\1}{\2}"),
         (r"\\varnothing", r"\\emptyset"),
         # 3.14... is a number cut short; other dots leave something unsaid (see `respelled`).
         (r"(?<=\d)(\.\d{1,40})\s?(?:\.\.\.|…|\\[lc]?dots(?![a-z]))\s?$", r"\1"),
@@ -96,16 +104,16 @@ _BEFORE_UNITS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\(?:nicefrac|sfrac|cfrac|tfrac|dfrac|xfrac|flatfrac)(?![A-Za-z])", r"\\frac"),
         (r"\\frac\s+(\d)\s*(?:(\d)(?!\d)|(?=\{))", r"\\frac{\1}\2"),
         (r"\\frac(\s?\{[^{}]*\})\s?(\d)", r"\\frac\1{\2}"),
-        (r"(?:\\(?:text|mathrm|mbox)\s?\{\s?)?\b(?:per\s?cent|percentage|pct)\b\s?\}?", r"\\%"),
+        (rf"(?:{FONT}\s?\{{\s?)?\b(?:per\s?cent|percentage|pct)\b\s?\}}?", r"\\%"),
         # A number with its unit inside one \text{}.
-        (r"\\(?:text(?:bf|it|rm)?|mathrm|mbox)\s?\{\s?([-+]?\$?\d[\d.,/]*)(\s[A-Za-z][^{}]*|\s?%)\}",
+        (rf"{FONT}\s?\{{\s?([-+]?\$?\d[\d.,/]*)(\s[A-Za-z][^{{}}]*|\s?%)\}}",
          r"\1\\text{\2}"),
     )
 )  # fmt: skip
 _VULGAR = re.compile(r"(\d)?\s?([\u00bc-\u00be\u2150-\u215e])")
 _SUPERSCRIPTS = re.compile("[\u2070\u00b9\u2074-\u2079\u207b]+")
 _DEEPER = re.compile(r"^[^{]*\}")  # closes before it opens
-_DOLLAR = re.compile(r"(?<!\\)\$")
+_DOLLAR = re.compile(r"(?<!\\)\$|[€£¥₹](?=\s?\d)|(?<=\d)\s?[€£¥₹]")
 _END = re.compile(r"(?<!\\)(?:(?<!\.)\.|[,;])\s?$")
 _DOTS = re.compile(r"\.\.\.|…|\\[lc]?dots(?![a-z])")
 # 0.1\overline{6}

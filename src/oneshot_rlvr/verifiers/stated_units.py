@@ -10,14 +10,22 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from oneshot_rlvr.verifiers.fonts import FONT
+
 _DEGREE = r"(?:\^\s?(?:\\circ|\{\s?\\circ\s?\})|°|\\degrees?(?![A-Za-z]))"
 _SCALE = re.compile(
-    rf"{_DEGREE}\s?(?:\\[,;: ]|~)?\s?(?:\\(?:text|mathrm|mbox|rm)\s?\{{?\s?)?([CF])(?![A-Za-z])"
+    rf"{_DEGREE}\s?(?:\\[,;: ]|~)?\s?(?:(?:{FONT}|\\rm)\s?\{{?\s?)?([CF])(?![A-Za-z])"
 )
 _ANGLE = re.compile(rf"{_DEGREE}\s*\$?\s*$")
 _RADIANS = re.compile(r"\brad(?:ians?)?\b")
-_HALF_DAY = re.compile(r"\d\s?(?:\\(?:text|mathrm|mbox)\s?\{)?[\s~]*([apAP])\.?\s?[mM]\b")
+_HALF_DAY = re.compile(rf"\d\s?(?:{FONT}\s?\{{)?[\s~]*([apAP])\.?\s?[mM]\b")
 _DOLLARS = re.compile(r"\\\$|^\s*\$\s?\d[\d.,]*\s*$|\bdollars?\b|\bUSD\b")
+_OTHER_MONEY = (
+    ("euros", re.compile(r"€|\beuros?\b|\bEUR\b")),
+    ("sterling", re.compile(r"£|\bGBP\b")),
+    ("yen", re.compile(r"¥|\byen\b|\bJPY\b")),
+    ("rupees", re.compile(r"₹|\brupees?\b|\bINR\b")),
+)
 _CENTS = re.compile(r"\bcents?\b|¢|\\cent(?![a-z])")
 
 
@@ -42,7 +50,8 @@ def _kind(text: str) -> str | None:
         return half[1].lower()
     if _ANGLE.search(text):
         return "degrees"
-    for kind, pattern in (("radians", _RADIANS), ("cents", _CENTS), ("dollars", _DOLLARS)):
+    kinds = (("radians", _RADIANS), ("cents", _CENTS), ("dollars", _DOLLARS), *_OTHER_MONEY)
+    for kind, pattern in kinds:
         if pattern.search(text):
             return kind
     return None

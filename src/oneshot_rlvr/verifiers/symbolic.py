@@ -19,6 +19,7 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Reason, Verdict
 from oneshot_rlvr.verifiers import expressions, stated_units, unevaluated, values
 from oneshot_rlvr.verifiers.base import correct, shown, wrong
+from oneshot_rlvr.verifiers.intervals import conjoined
 from oneshot_rlvr.verifiers.layout import Node, Relation, Sequence, Union, Value, laid_out
 from oneshot_rlvr.verifiers.matching import Matcher
 from oneshot_rlvr.verifiers.spelling import respelled
@@ -26,6 +27,12 @@ from oneshot_rlvr.verifiers.words import Words, words
 
 _MEANINGFUL = re.compile(r"[^\W_]")  # a letter or a digit
 _OBJECTS = re.compile(r"\\(?:setminus|backslash|cap|cup|mathbb|begin)(?![A-Za-z])")
+_EITHER = re.compile(r"\bor\b|\\(?:lor|vee)(?![a-z])", re.IGNORECASE)
+_TWO_DECIMALS = re.compile(r"([-\u2212]?\d{1,6})[.,](\d\d)")
+_SETS_IN_WORDS = {
+    **dict.fromkeys(("all real numbers", "all reals", "real numbers"), r"\mathbb{R}"),
+    **dict.fromkeys(("no solution", "empty set"), r"\emptyset"),
+}
 _OR = re.compile(r"\\text\s?\{\s?OR\s?\}")
 
 
@@ -69,6 +76,8 @@ def _same(
         return True, "same-text"
     if wanted is None or said is None:
         return False, "unreadable"
+    if _with_point(gold) == _with_point(answer) != "":
+        return True, "number"
     factor = stated_units.factor(gold, answer)
     if factor is None:
         return False, "stated-unit"
@@ -76,6 +85,8 @@ def _same(
         if not isinstance(said, Value):
             return False, "stated-unit"
         said = Value(rf"({said.latex})\cdot\frac{{{factor.numerator}}}{{{factor.denominator}}}")
+    wanted = wanted if _EITHER.search(gold) else conjoined(wanted)
+    said = said if _EITHER.search(answer) else conjoined(said)
     matcher = Matcher(percent_asked)
     if matcher.equal(wanted, said):
         return True, matcher.rule
@@ -84,14 +95,24 @@ def _same(
     return False, matcher.rule
 
 
+def _with_point(text: str) -> str:
+    """1.22 and 1,22, a number with two decimals, with a point; "" for anything else.
+
+    Alone 1,22 may be a list, and is read as one; beside 1.22 it is that number.
+    """
+    match = _TWO_DECIMALS.fullmatch(text.strip().strip("$").strip())
+    return ".".join(match.groups()) if match else ""
+
+
 def _same_objects(gold: str, answer: str) -> bool:
     r"""Sets and matrices that are said in different ways, as sympy has them.
 
     `\mathbb{R} \setminus \{2\}` is a union, and a sum of matrices is a matrix.
     """
+    gold, answer = _set_text(gold), _set_text(answer)
     if not (_OBJECTS.search(gold) or _OBJECTS.search(answer)):
         return False
-    wanted, said = (expressions.expression(_set_text(text)) for text in (gold, answer))
+    wanted, said = expressions.expression(gold), expressions.expression(answer)
     for kind in (sympy.Set, (sympy.MatrixBase, sympy.MatrixExpr)):
         if isinstance(wanted, kind) and isinstance(said, kind):
             finite = isinstance(wanted, sympy.FiniteSet) or isinstance(said, sympy.FiniteSet)
@@ -100,7 +121,8 @@ def _same_objects(gold: str, answer: str) -> bool:
 
 
 def _set_text(text: str) -> str:
-    body = respelled(text) or ""
+    said = words(text)
+    body = (_SETS_IN_WORDS.get(said.text) if said else respelled(text)) or ""
     return re.sub(r"^\s*\\?[A-Za-z]\s*\\in(?![A-Za-z])", "", body).replace(
         r"\backslash", r"\setminus"
     )
@@ -111,7 +133,8 @@ def _read(text: str) -> Node | None:
     """The layout of a text, or None for one that must not be read."""
     said = words(text)
     if said is not None:
-        return said
+        named = _SETS_IN_WORDS.get(said.text)
+        return laid_out(named) if named else said
     body = respelled(text)
     return laid_out(body) if body else None
 

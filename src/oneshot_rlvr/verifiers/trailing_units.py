@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 
+from oneshot_rlvr.verifiers.fonts import FONT
+
 _OTHER_WORDS = (
     "or and to plus minus times not than if but except more less least most over mod base dozen "
     "hundred thousand million billion trillion percent pct half quarter third squared cubed choose "
@@ -18,17 +20,17 @@ _OTHER_WORDS = (
     "neither both only factorial tenth tenths hundredth hundredths thousandth thousandths halves "
     "thirds fourths quarters fifths sixths sevenths eighths ninths twelfths dozens hundreds "
     "thousands millions billions maybe perhaps wrong incorrect false below above under greater "
-    "fewer away negative sin cos tan csc cot log ln exp sqrt max gcd lcm"
+    "fewer away negative th st nd rd sin cos tan csc cot log ln exp sqrt max gcd lcm"
 )
 _NOT_UNITS = frozenset(_OTHER_WORDS.split())
 _UNIT_LETTERS = frozenset("msghlLNJWVAKCF")  # inside \text{}; no e, i, d or T, which are not units
-_WRAPPER = r"\\(?:text|textrm|textbf|textit|mathrm|mathit|mathbf|mbox|rm|operatorname)"
+_WRAPPER = rf"(?:{FONT}|\\rm)"
 _POWER = r"(?:\s?\^\s?(?:\d|\{\s?-?\d\s?\}))?"
 _ONE = rf"{_WRAPPER}\s?\{{[^{{}}\\\d]{{1,60}}(?:\^\{{?-?\d\}}?)?\}}{_POWER}"
 # \text{ cm}^2, \mathrm{~m} / \mathrm{s}, \text{ m} \cdot \text{s}^{-1}, \frac{\text{m}}{\text{s}}
 _WRAPPED = re.compile(
     rf"(?:(?:{_ONE}|\\[dt]?frac\{{{_ONE}\}}\{{{_ONE}\}})(?:\s|~|\\[,;:! ]|/|\\cdot(?![a-z]))*)+"
-    r"(?=$|[,;=)\]]|\\\}|\\right|\\(?:text|mbox)\s?\{\s*(?:and|or)\s*\})"
+    rf"(?=$|[,;=)\]]|\\\}}|\\right|{FONT}\s?\{{\s*(?:and|or)\s*\}})"
 )
 _INSIDE = re.compile(rf"{_WRAPPER}\s?\{{([^{{}}]*)\}}")
 # Behind one of these the words are no unit of a value but the value itself, or a part of its name.
@@ -39,7 +41,7 @@ _NO_VALUE_YET = re.compile(
 _SHORT_WORDS = (
     "m cm mm km nm dm in ft yd mi kg mg lb lbs oz mL ml L mph kmph kph hr hrs min mins sec secs "
     "rpm Hz kHz MHz GHz eV keV MeV GeV kW kWh kN kJ kPa Pa mol rad deg pm am m/s km/h ft/s g/mL "
-    "day men way cup ton gal"
+    "day men way cup ton gal USD EUR GBP JPY INR CNY CHF"
 )
 _SHORT = frozenset(_SHORT_WORDS.split())
 _NUMBER = (

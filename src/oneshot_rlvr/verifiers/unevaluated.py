@@ -6,6 +6,7 @@ perfect powers taken; what the gold itself leaves undone (`2^{2020}`) may stay. 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import sympy
@@ -15,6 +16,10 @@ from oneshot_rlvr.verifiers.layout import Named, Node, Relation, Sequence, Union
 from oneshot_rlvr.verifiers.numbers import plain_number
 
 MAX_NODES = 400
+_BARE_FRACTION = re.compile(r"\\[dt]?frac\s?(\d)\s?(\d)(?!\d)")
+_COUNTED = re.compile(r"\\(?:[dt]?binom|gcd|lcm|choose)(?![A-Za-z])")
+# Of numbers alone, these come to a number: log_2 8, |-3|, sin 30 degrees, a sum with its ends.
+_CARRIED_OUT = (sympy.Function, sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit)
 
 
 def as_simple(said: Node | None, wanted: Node | None) -> bool:
@@ -27,9 +32,12 @@ def as_simple(said: Node | None, wanted: Node | None) -> bool:
 def undone(latex: str) -> frozenset[str]:
     """The kinds of arithmetic that an expression leaves undone."""
     core = values.core(latex)
+    core = _BARE_FRACTION.sub(r"\\frac{\1}{\2}", core)
     if plain_number(core) is not None:
         return frozenset({"fraction"} if _reducible(core) else ())
     value = expressions.expression(core)
+    if _COUNTED.search(core) and getattr(value, "is_number", False):
+        return frozenset({"function"})  # the grammar evaluates it
     if not isinstance(value, sympy.Basic):
         return frozenset()
     found: set[str] = set()
@@ -49,12 +57,17 @@ def _kind(node: Any) -> str | None:
     if node.is_Mul:
         whole = [n for n in numbers if n != -1]
         inverse = [a for a in node.args if a.is_Pow and a.exp == -1 and a.base.is_Rational]
+        if len(whole) == len(inverse) == 1 and whole[0].is_Integer and inverse[0].base.is_Integer:
+            bottom = abs(inverse[0].base)
+            return "fraction" if bottom == 1 or sympy.igcd(whole[0], bottom) > 1 else None
         return "product" if len(whole) + len(inverse) > 1 and len(whole) > 0 else None
     if node.is_Pow and node.base.is_Rational and node.exp.is_Rational:
         if node.exp.is_Integer:
             return "power" if node.exp != -1 else None
-        return "root" if (node.base**node.exp).is_Rational else None
-    return "factorial" if isinstance(node, sympy.factorial) and numbers else None
+        return "root" if node.exp > 0 and not (node.base**node.exp).is_Pow else None
+    if isinstance(node, sympy.factorial) and numbers:
+        return "factorial"
+    return "function" if isinstance(node, _CARRIED_OUT) and not node.free_symbols else None
 
 
 def _reducible(text: str) -> bool:

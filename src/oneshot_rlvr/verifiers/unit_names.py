@@ -124,8 +124,10 @@ _PHRASES = tuple(
     )
 )  # fmt: skip
 # Behind a unit these say nothing of it: "12 years old", "5 grams of fat", "18 dollars in total".
+# "5 hours ago" is 5 hours, and where from is the question's; "5 below zero" is another number.
 _FILLERS = re.compile(
-    r"(?:\s+|^)(?:old|left|remaining|altogether|overall|apiece|total|in\s+(?:total|all)|of\s+.*)$",
+    r"(?:\s+|^)(?:old|ago|later|earlier|early|late|away|apart|long|tall|high|wide|deep|thick|older|"
+    r"younger|taller|longer|left|remaining|altogether|overall|apiece|total|in\s+(?:total|all)|of\s+.*)$",
     re.IGNORECASE,
 )
 # Words behind a number that make another number of it, or say that it is not one.
@@ -139,6 +141,7 @@ _OTHER_WORDS = re.compile(
     r"forty|fifty|sixty|seventy|eighty|ninety|negative|positive|bases?|binary|octal|decimal|"
     r"hex(?:adecimal)?|mod(?:ulo)?|powers?|exponents?|choose|cube$|wrong|incorrect|"
     r"false|infinity|infinite|log|ln|exp|sin|cos|tan|cot|sec(?=\s*\()|"
+    r"twos|threes|fours|fives|sixes|sevens|eights|nines|(?:twen|thir|for|fif|six|seven|eigh|nine)ties|"
     r"twelfths?|\w+teenths?|\w+tieths?|tenthousandths?|\w*illi(?:on|ard)(?:th)?s?|myriads?|"
     r"googols?)\b"
     r"|^(?:squared|cubed)\b",
@@ -286,6 +289,8 @@ def is_unit(unit: Unit, text: str, attached: bool) -> bool | None:
     """
     if _A_NUMBER_OF.search(text) or (attached and _CHOOSES.fullmatch(text)):
         return False  # "5 per 6 people" is no 5
+    if len(text) == 1 and text not in _LETTERS:
+        return False  # 5 y: years only where the gold says so
     answers = [_is_known(name, attached) for name, _ in unit.factors]
     if False in answers:
         return False

@@ -12,17 +12,19 @@ from typing import Any
 import sympy
 
 from oneshot_rlvr.verifiers import bases, expressions, proof
+from oneshot_rlvr.verifiers.fonts import FONT
 from oneshot_rlvr.verifiers.numbers import plain_number
 from oneshot_rlvr.verifiers.words import Words, plain_text
 
 MAX_LIST = 64
 
 _PERCENT = re.compile(
-    r"\s*(?:\\?%|\\(?:text|mathrm|mbox)\s?\{\s?(?:\\?%|per\s?cent|percentage|pct)\s?\}|per\s?cent|percentage|pct)\s*$"
+    rf"\s*(?:\\?%|{FONT}\s?\{{\s?(?:\\?%|per\s?cent|percentage|pct)\s?\}}|per\s?cent|percentage|pct)\s*$"
 )
 _SPACING = re.compile(r"\s|\\[,;:!> ]|(?<=[A-Za-z])\.(?![A-Za-z]{3})")
 _ONE_IN_BRACES = re.compile(r"\{([^{}\\])\}")
-_LONE_LETTER = re.compile(r"(?<![A-Za-z.])[A-Za-z](?![A-Za-z.])")
+_HALF_DAY = re.compile(r"(?<=\d)\s*([ap])\.?\s?m\b\.?", re.IGNORECASE)
+_LETTERS = re.compile(r"[A-Za-z]+")
 _DECIMALS = re.compile(r"[-+]?\s?\d*\.?(\d*)")
 _APART = sympy.Float("1e-20")
 
@@ -49,7 +51,7 @@ def equal(wanted: str, said: str, percent_asked: bool = False) -> tuple[bool, st
     left, right = bases.numeral(wanted), bases.numeral(said)
     if left is not None or right is not None:
         return _same_numeral(left, right, wanted, said), "base"
-    percent_wanted, percent_said = _PERCENT.search(wanted), _PERCENT.search(said)
+    percent_wanted, percent_said = is_percentage(wanted), is_percentage(said)
     if percent_wanted or percent_said:
         core_wanted, core_said = _PERCENT.sub("", wanted), _PERCENT.sub("", said)
         if percent_wanted and percent_said:
@@ -87,9 +89,26 @@ def _same(wanted: str, said: str) -> bool:
     return expressions.equal(left, right)
 
 
+def is_percentage(latex: str) -> bool:
+    r"""Whether a whole value is a percentage; `\frac{1}{2} + 5\%` is a sum that ends in one."""
+    return _PERCENT.search(latex) is not None and not (
+        any(place > 0 for place in _top_level_signs(latex))
+    )
+
+
+def _top_level_signs(latex: str) -> list[int]:
+    """Where a + or - stands outside all brackets."""
+    depth, found = 0, []
+    for place, character in enumerate(latex.strip()):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and character in "+-":
+            found.append(place)
+    return found
+
+
 def core(latex: str) -> str:
-    """A value without its percent sign."""
-    return _PERCENT.sub("", latex)
+    """A value without its percent sign, where it is one percentage."""
+    return _PERCENT.sub("", latex) if is_percentage(latex) else latex
 
 
 def _hundredth(core: str) -> str:
@@ -108,18 +127,31 @@ def canonical(latex: str) -> str:
 
 
 def loose(latex: str) -> str:
-    """As `canonical`, for texts that no grammar reads; without case where no single letter is."""
+    """As `canonical`, for texts that no grammar reads; without case where all letters are words."""
     told = re.sub(r"(?<=\d)\s+(?=\d)", "_", plain_text(latex))  # 1 2 is not 12
+    told = _HALF_DAY.sub(lambda m: f"{m[1].lower()}m", told)
     bare = re.sub(r"[\s.]", "", told)
-    return bare if "\\" in told or _LONE_LETTER.search(told) else bare.casefold()
+    runs = _LETTERS.findall(told)
+    wordy = "\\" not in told and all(len(run) > 2 and not run.isupper() for run in runs)
+    return bare.casefold() if wordy else bare
 
 
 def is_constant(node: Any) -> bool:
     """Whether a node is a value without symbols."""
     if isinstance(node, Words) or not hasattr(node, "latex"):
         return not isinstance(node, Words)
-    value = expressions.expression(_PERCENT.sub("", node.latex))
+    value = expressions.expression(core(node.latex))
     return value is None or not getattr(value, "free_symbols", set())
+
+
+def less(low: Any, high: Any) -> bool:
+    """Whether both nodes are real numbers and the first is the smaller one."""
+    if not (hasattr(low, "latex") and hasattr(high, "latex")):
+        return False
+    left, right = (expressions.number(expressions.expression(end.latex)) for end in (low, high))
+    if left is None or right is None or left.imag or right.imag:
+        return False
+    return left.real < right.real
 
 
 def multiple(wanted: list[str], said: list[str]) -> int | None:
@@ -140,10 +172,18 @@ def rounds_to(exact: str, rounded: str) -> bool:
     value = expressions.number(expressions.expression(exact))
     if value is None or value.imag:
         return False
+    left = plain_number(exact)
+    if (
+        left is not None
+        and left.decimal
+        and (number is None or (number.value.denominator > 1 and not number.decimal))
+    ):
+        return rounds_to(rounded, exact)  # 0.67 \\approx 2/3
     if number is None:
         other = expressions.number(expressions.expression(rounded))
         return other is not None and expressions.close(value, other)
     shown = len(match[1] or "") if (match := _DECIMALS.fullmatch(rounded.strip())) else 0
     unit = Fraction(1, 10**shown)
-    distance = abs(Fraction(value.real) - number.value)
-    return distance <= unit / 2 * Fraction(1000001, 1000000) or (shown > 0 and distance < unit)
+    distance = Fraction(value.real) - number.value
+    cut = distance if number.value >= 0 else -distance  # what cutting took off, towards zero
+    return abs(distance) <= unit / 2 * Fraction(1000001, 1000000) or (shown > 0 and 0 <= cut < unit)

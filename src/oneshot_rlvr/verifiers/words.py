@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_WRAPPER = r"\\(?:text(?:bf|it|rm|normal|sf)?|math(?:rm|bf|it|sf)|mbox|operatorname)"
-_WRAPPED = re.compile(rf"{_WRAPPER}\s?\{{([^{{}}]*)\}}")
+from oneshot_rlvr.verifiers.fonts import FONT
+
+_WRAPPED = re.compile(rf"{FONT}\s?\{{([^{{}}]*)\}}")
 _WORDS = re.compile(r"[^\W\d_]+(?:[\s,'’/-]+[^\W\d_]+)*")
+_SEGMENT = re.compile(r"\\overline\s?\{\s?([A-Z]{2})\s?\}")
 _LETTER_IN_PARENTHESES = re.compile(r"\(([A-Za-z])\)")
 _ARTICLE = re.compile(r"^(?:an?|the)\s(?=[^\W\d_]{2})", re.IGNORECASE)
 _SHORT_TEXT = "no on so us go do if in is it or of to we he me my by be am an as up "
@@ -43,6 +45,8 @@ class Words:
 
 def words(text: str) -> Words | None:
     """The words that a text is, or None where it is (or may be) mathematics."""
+    if "\\overline" in text:
+        text = _SEGMENT.sub(r"\1", text)
     plain = plain_text(text)
     letter = _LETTER_IN_PARENTHESES.fullmatch(plain)
     if letter:
