@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oneshot_rlvr import hub
 from oneshot_rlvr.errors import DataError, MissingDependencyError
 from oneshot_rlvr.examples.generated import PREFIX, fields_of
 from oneshot_rlvr.registry import Registry
@@ -199,6 +200,8 @@ def read_hub(name: str, split: str) -> list[Row]:
             f'"{name}" is a data set of the hub, and reading it needs the datasets library. '
             'Install it with: pip install "oneshot-rlvr[hub]", or give a local file.'
         ) from error
+    if not Path(name).exists():
+        hub.look()
     repository, _, configuration = (name, "", "") if Path(name).exists() else name.partition(":")
     try:
         table = datasets.load_dataset(repository, configuration or None, split=split)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from oneshot_rlvr import hub
 from oneshot_rlvr.config import ModelConfig
 from oneshot_rlvr.errors import ModelError, RecordsError
 from oneshot_rlvr.policy.ends import end_ids
@@ -235,6 +236,7 @@ def _source(path: str) -> str:
             f'model.path "{path}" does not exist; give an existing directory, a hub name such as '
             '"Qwen/Qwen2.5-Math-1.5B", or "tiny".'
         )
+    hub.look()
     return path
 
 
