@@ -2,11 +2,15 @@
 
 One request an answer, many at a time. What may pass (a timeout, 429, 5xx, a broken or senseless
 reply) is tried again with growing pauses, or after what `Retry-After` asks; what stays is a counted
-failure, never a wrong answer. A request that is refused (400, 422) is asked once; what no request
+failure, never a wrong answer. A request that is refused (400, 422) is not asked again; what no request
 can mend (401, 403, 404, no server, all of them refused) ends it with one error.
 
 A redirect is followed within the same origin only: neither key nor questions go where nobody sent
-them. What a server tells is checked before it is believed. Every answer has a key of all that it
+them. What a server tells is checked before it is believed.
+
+Servers fill what a request leaves open from the model's generation_config.json: a top_p, a top_k, a
+repetition penalty, under which "greedy" is not greedy. So neutral values are sent, and left out,
+the extensions of the protocol first, where a server refuses them; every reply says what was sent. Every answer has a key of all that it
 depends on: the model, the messages, the sampling, its number; journal.py keeps it under that.
 Torch-free; the standard library's HTTP only.
 """
@@ -18,6 +22,7 @@ import email.utils
 import hashlib
 import http.client
 import json
+import logging
 import os
 import random
 import threading
@@ -25,20 +30,33 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oneshot_rlvr.errors import ConfigError, EndpointError
 from oneshot_rlvr.evaluation.journal import Reply, counted
 from oneshot_rlvr.records.files import clean_text
 
+log = logging.getLogger(__name__)
+
 FATAL = (401, 403, 404, 405)
 PASSING = (408, 409, 425, 429)  # and every 5xx
 MOST_BYTES = 32 << 20  # of a reply: no answer is longer
 MOST_PAUSE_SECONDS = 60.0
 SHOWN = 200  # characters of a server's own words in our errors
+
+EXTENSIONS: Mapping[str, Any] = {
+    "top_k": -1,  # of vLLM, SGLang and llama.cpp, as the next two; -1 means all tokens
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "repeat_penalty": 1.0,  # llama.cpp's name of it
+}
+STANDARD: Mapping[str, Any] = {"top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+NEUTRAL: tuple[Mapping[str, Any], ...] = ({**STANDARD, **EXTENSIONS}, STANDARD, {})
+"""Values that change nothing, tried in this order until a server takes them."""
+UNTAKEN = ("http_400", "http_422")  # how a server says that it does not know a field
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +84,10 @@ class Request:
     messages: tuple[dict[str, str], ...] = ()
     text: str | None = None
 
-    def body(self, model: str) -> dict[str, Any]:
-        """What is sent."""
+    def body(self, model: str, neutral: Mapping[str, Any] = NEUTRAL[0]) -> dict[str, Any]:
+        """What is sent, with those values for what the request leaves open."""
         shared = {
+            **neutral,
             "model": model,
             "temperature": self.temperature,
             "max_tokens": self.max_new_tokens,
@@ -79,7 +98,10 @@ class Request:
         return {**shared, "messages": list(self.messages)}
 
     def key(self, model: str) -> str:
-        """Names the answer: equal exactly when everything that it depends on is."""
+        """Names the answer: equal exactly when everything that it depends on is.
+
+        What a server refused is in it too: it was asked for, and the answer says what it got.
+        """
         told = json.dumps([self.body(model), self.sample], sort_keys=True)
         return hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
@@ -149,14 +171,20 @@ def refused(reason: str) -> bool:
     return status.isdecimal() and int(status) < 500 and int(status) not in PASSING
 
 
-def ask(endpoint: Endpoint, request: Request, stop: threading.Event) -> Reply:
+class Taken:
+    """Which of NEUTRAL a server takes: `level`, once it is `proven` by an answer. Shared by the
+    threads that ask."""
+
+    def __init__(self) -> None:
+        self.level, self.proven = 0, False
+
+
+def ask(endpoint: Endpoint, request: Request, stop: threading.Event, taken: Taken) -> Reply:
     """One answer, with retries. EndpointError for what no retry can mend."""
     generator = random.Random(request.key(endpoint.model))
-    path = "completions" if request.text is not None else "chat/completions"
-    body = json.dumps(request.body(endpoint.model)).encode("utf-8")
     for attempt in range(endpoint.retries + 1):
         try:
-            return _read(_send(endpoint, path, body, endpoint.timeout_seconds), request)
+            return _as_taken(endpoint, request, taken)
         except Failed as failed:
             if not failed.passing and failed.reason.startswith("fatal"):
                 raise EndpointError(_cannot(endpoint, failed)) from failed
@@ -167,6 +195,34 @@ def ask(endpoint: Endpoint, request: Request, stop: threading.Event) -> Reply:
     raise AssertionError("the last attempt returned")
 
 
+def _as_taken(endpoint: Endpoint, request: Request, taken: Taken) -> Reply:
+    """One attempt; before the first answer, also without the values that the server refuses.
+
+    A request that is refused with none of them is refused for itself: the first refusal is raised.
+    """
+    path = "completions" if request.text is not None else "chat/completions"
+    refusal: Failed | None = None
+    for level in range(taken.level, len(NEUTRAL)):
+        body = json.dumps(request.body(endpoint.model, NEUTRAL[level])).encode("utf-8")
+        try:
+            reply = _read(_send(endpoint, path, body, endpoint.timeout_seconds), request)
+        except Failed as failed:
+            if taken.proven or failed.reason not in UNTAKEN:
+                raise
+            refusal = refusal or failed
+            continue
+        if level > taken.level and refusal is not None:
+            left = ", ".join(name for name in NEUTRAL[taken.level] if name not in NEUTRAL[level])
+            log.warning(
+                "%s does not take %s (%s); what it fills in for them is not known here.",
+                *(endpoint.url, left, refusal.said),
+            )
+        taken.level, taken.proven = max(taken.level, level), True
+        return replace(reply, neutral=level)
+    assert refusal is not None  # every level was refused
+    raise refusal
+
+
 def ask_all(
     endpoint: Endpoint, requests: Sequence[Request]
 ) -> Iterator[list[tuple[Request, Reply]]]:
@@ -174,11 +230,12 @@ def ask_all(
     stop = threading.Event()
     waiting = iter(requests)
     running: dict[Future[Reply], Request] = {}
+    taken = Taken()
     pool = ThreadPoolExecutor(endpoint.concurrency, thread_name_prefix="endpoint")
     try:
         while True:
             for request in waiting:
-                running[pool.submit(ask, endpoint, request, stop)] = request
+                running[pool.submit(ask, endpoint, request, stop, taken)] = request
                 if len(running) >= endpoint.concurrency:
                     break
             if not running:

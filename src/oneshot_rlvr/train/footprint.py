@@ -9,12 +9,14 @@ measured peaks is told in docs/training.md (`benchmarks/footprint.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import OneshotError
+from oneshot_rlvr.policy.gguf import is_gguf
 from oneshot_rlvr.policy.load import _dtype, _source, device_of
 from oneshot_rlvr.rollouts.capacity import budget_bytes
 
@@ -145,9 +147,11 @@ def read_shape(recipe: Recipe) -> tuple[Shape, str]:
 
     options: dict[str, Any] = {"revision": recipe.model.revision}
     trusted = recipe.model.trust_remote_code
-    config = AutoConfig.from_pretrained(
-        _source(recipe.model.path), trust_remote_code=trusted, **options
-    )
+    source = _source(recipe.model.path)
+    if is_gguf(source):
+        options["gguf_file"] = Path(source).name
+        source = str(Path(source).parent)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=trusted, **options)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
     device = device_of(recipe.model.device)
