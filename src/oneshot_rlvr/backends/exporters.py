@@ -43,7 +43,7 @@ EXPORTERS = Registry(
 
 def refuse_gguf(path: str, trainer: str) -> None:
     """ConfigError for a `model.path` that only this package loads."""
-    if path.lower().endswith(".gguf"):
+    if path == "smollm2" or path.lower().endswith(".gguf"):
         raise ConfigError(
             f'model.path is "{path}", and {trainer} loads directories only; write it out first: '
             f"oneshot import {path} -o DIR, then model.path = DIR."

@@ -8,9 +8,8 @@ can mend (401, 403, 404, no server, all of them refused) ends it with one error.
 A redirect is followed within the same origin only: neither key nor questions go where nobody sent
 them. What a server tells is checked before it is believed.
 
-Servers fill what a request leaves open from the model's generation_config.json: a top_p, a top_k, a
-repetition penalty, under which "greedy" is not greedy. So neutral values are sent, and left out,
-the extensions of the protocol first, where a server refuses them; every reply says what was sent. Every answer has a key of all that it
+What a request leaves open is sent as values that change nothing (neutral.py), as far as a server
+takes them; every reply says what was sent. Every answer has a key of all that it
 depends on: the model, the messages, the sampling, its number; journal.py keeps it under that.
 Torch-free; the standard library's HTTP only.
 """
@@ -37,6 +36,7 @@ from typing import Any
 
 from oneshot_rlvr.errors import ConfigError, EndpointError
 from oneshot_rlvr.evaluation.journal import Reply, counted
+from oneshot_rlvr.evaluation.neutral import NEUTRAL, UNTAKEN, Taken
 from oneshot_rlvr.records.files import clean_text
 
 log = logging.getLogger(__name__)
@@ -46,17 +46,6 @@ PASSING = (408, 409, 425, 429)  # and every 5xx
 MOST_BYTES = 32 << 20  # of a reply: no answer is longer
 MOST_PAUSE_SECONDS = 60.0
 SHOWN = 200  # characters of a server's own words in our errors
-
-EXTENSIONS: Mapping[str, Any] = {
-    "top_k": -1,  # of vLLM, SGLang and llama.cpp, as the next two; -1 means all tokens
-    "min_p": 0.0,
-    "repetition_penalty": 1.0,
-    "repeat_penalty": 1.0,  # llama.cpp's name of it
-}
-STANDARD: Mapping[str, Any] = {"top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-NEUTRAL: tuple[Mapping[str, Any], ...] = ({**STANDARD, **EXTENSIONS}, STANDARD, {})
-"""Values that change nothing, tried in this order until a server takes them."""
-UNTAKEN = ("http_400", "http_422")  # how a server says that it does not know a field
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +160,6 @@ def refused(reason: str) -> bool:
     return status.isdecimal() and int(status) < 500 and int(status) not in PASSING
 
 
-class Taken:
-    """Which of NEUTRAL a server takes: `level`, once it is `proven` by an answer. Shared by the
-    threads that ask."""
-
-    def __init__(self) -> None:
-        self.level, self.proven = 0, False
-
-
 def ask(endpoint: Endpoint, request: Request, stop: threading.Event, taken: Taken) -> Reply:
     """One answer, with retries. EndpointError for what no retry can mend."""
     generator = random.Random(request.key(endpoint.model))
@@ -207,17 +188,16 @@ def _as_taken(endpoint: Endpoint, request: Request, taken: Taken) -> Reply:
         try:
             reply = _read(_send(endpoint, path, body, endpoint.timeout_seconds), request)
         except Failed as failed:
-            if taken.proven or failed.reason not in UNTAKEN:
+            if failed.reason not in UNTAKEN or taken.settles(level):
                 raise
             refusal = refusal or failed
             continue
-        if level > taken.level and refusal is not None:
-            left = ", ".join(name for name in NEUTRAL[taken.level] if name not in NEUTRAL[level])
+        if taken.answered(level) and refusal is not None:
+            left = ", ".join(name for name in NEUTRAL[0] if name not in NEUTRAL[level])
             log.warning(
                 "%s does not take %s (%s); what it fills in for them is not known here.",
                 *(endpoint.url, left, refusal.said),
             )
-        taken.level, taken.proven = max(taken.level, level), True
         return replace(reply, neutral=level)
     assert refusal is not None  # every level was refused
     raise refusal

@@ -33,7 +33,7 @@ class Reply:
     finished: bool = False
     failure: str = ""
     said: str = ""  # the server's own words about a failure
-    neutral: int | None = None  # what a server was sent beside the question (endpoint.NEUTRAL)
+    neutral: int | None = None  # what a server was sent beside the question (neutral.NEUTRAL)
 
 
 class Journal:

@@ -16,16 +16,10 @@ from oneshot_rlvr.config import BenchmarkConfig
 from oneshot_rlvr.errors import EndpointError
 from oneshot_rlvr.evaluation.benchmark import Benchmark
 from oneshot_rlvr.evaluation.contamination import cuts_of, new_tokens, probe_benchmark, probed
-from oneshot_rlvr.evaluation.endpoint import (
-    NEUTRAL,
-    Endpoint,
-    Request,
-    alive,
-    ask_all,
-    refused,
-)
+from oneshot_rlvr.evaluation.endpoint import Endpoint, Request, alive, ask_all, refused
 from oneshot_rlvr.evaluation.grading import Answer, Grader, graded, still_graded
 from oneshot_rlvr.evaluation.journal import Journal, Reply
+from oneshot_rlvr.evaluation.neutral import NEUTRAL
 from oneshot_rlvr.evaluation.run import (
     EvaluationResult,
     Progress,

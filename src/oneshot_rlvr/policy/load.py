@@ -1,6 +1,6 @@
 """A policy: a causal language model with its tokenizer, loaded and saved as a plain HF directory.
 
-Hub names, local directories and "tiny" (the embedded model) go the same way. Weights are read
+Hub names, local directories, "tiny" (the embedded model) and "smollm2" go the same way. Weights are read
 from safetensors, or unpacked from a GGUF file (`gguf.py`). The model stays in evaluation mode for good: dropout between sampling and
 training would make the two disagree about the policy.
 
@@ -22,7 +22,7 @@ from torch import nn
 from oneshot_rlvr.config import ModelConfig
 from oneshot_rlvr.errors import ModelError, OneshotError, RecordsError
 from oneshot_rlvr.policy.ends import end_ids
-from oneshot_rlvr.policy.gguf import is_gguf, load_gguf
+from oneshot_rlvr.policy.gguf import SMOLLM2, is_gguf, load_gguf, smollm2_file
 from oneshot_rlvr.policy.lora import (
     has_adapters,
     head_apart,
@@ -226,6 +226,8 @@ def _source(path: str) -> str:
         from oneshot_rlvr import tiny
 
         return str(tiny.weights_directory())
+    if path == SMOLLM2:
+        return str(smollm2_file())
     local = Path(path).expanduser()
     if local.is_dir():
         if not (local / "config.json").is_file():
@@ -324,6 +326,6 @@ class _as_model_error:
             return
         raise ModelError(
             f"{self._what[0].upper()}{self._what[1:]} could not be loaded: {_one_line(error)}. "
-            'Give a directory with safetensors and tokenizer files, a hub name, a .gguf file, or '
+            "Give a directory with safetensors and tokenizer files, a hub name, a .gguf file, or "
             '"tiny".'
         ) from error

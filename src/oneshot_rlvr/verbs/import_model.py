@@ -88,12 +88,12 @@ def _facts(policy: Policy) -> dict[str, Any]:
     of: Any = model
     texts = [PROBE, *map(str, NUMBERS)]
     ids = tokenizer(texts, add_special_tokens=False).input_ids
-    wrong = [text for text, row in zip(texts[1:], ids[1:], strict=True) if _read(tokenizer, row) != text]
-    if wrong:
-        raise ModelError(
-            f"the tokenizer of {policy.name} does not give numbers back: {wrong[0]} comes back as "
-            f"{_read(tokenizer, tokenizer(wrong[0], add_special_tokens=False).input_ids)!r}."
-        )
+    for text, row in zip(texts[1:], ids[1:], strict=True):
+        if (back := str(tokenizer.decode(row)).strip()) != text:
+            raise ModelError(
+                f"the tokenizer of {policy.name} does not give numbers back: {text} comes back as "
+                f"{back!r}."
+            )
     return {
         "the ids of text and of numbers": ids,
         "the chat template": tokenizer.chat_template,
@@ -102,10 +102,6 @@ def _facts(policy: Policy) -> dict[str, Any]:
         "the tokens that end an answer": policy.eos_ids,
         "a greedy answer": _answer(policy),
     }
-
-
-def _read(tokenizer: Any, ids: list[int]) -> str:
-    return str(tokenizer.decode(ids)).strip()
 
 
 def _answer(policy: Policy) -> tuple[int, ...]:
