@@ -181,7 +181,7 @@ def test_a_server_that_refuses_every_request_is_one_error_in_its_words_at_once(
         assert set(server.seen.values()) == {1}  # nobody was asked twice
         asked = {number(body) for body in server.bodies}
         assert len(asked) <= 4
-        # Not for a field either: once with every neutral value, once with the standard's, once bare.
+        # Not for a field either: with every neutral value, with the standard's, with none.
         ways = 1 if status == 413 else 3
         assert len(server.bodies) <= ways * len(asked)
     # Two are asked at a time; a third may have been answered before the first two were read.

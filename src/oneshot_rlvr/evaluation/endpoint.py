@@ -2,8 +2,8 @@
 
 One request an answer, many at a time. What may pass (a timeout, 429, 5xx, a broken or senseless
 reply) is tried again with growing pauses, or after what `Retry-After` asks; what stays is a counted
-failure, never a wrong answer. A request that is refused (400, 422) is not asked again; what no request
-can mend (401, 403, 404, no server, all of them refused) ends it with one error.
+failure, never a wrong answer. A request that is refused (400, 422) is not asked again; what no
+request can mend (401, 403, 404, no server, all of them refused) ends it with one error.
 
 A redirect is followed within the same origin only: neither key nor questions go where nobody sent
 them. What a server tells is checked before it is believed.

@@ -3,7 +3,8 @@
 {"key": K, "text", "tokens", "finished", "neutral" (a server's), "sum"} is an answer,
 {"key": K, "graded": row, "sum"} a graded one; last lines win, and the sum is of the rest of the
 line. A last line that was cut by a crash is dropped; one that was damaged since is passed over, and
-its answer is asked for again. One process writes a journal at a time. Not here: what a key is made of (endpoint.py, run.py).
+its answer is asked for again. One process writes a journal at a time. Not here: what a key is made
+of (endpoint.py, run.py).
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def _requests(
 def _sent(config: BenchmarkConfig, tokens: int, replies: Sequence[Reply]) -> list[dict[str, Any]]:
     """How the answers were asked for, as the requests said it, and how many of them.
 
-    What a server refused is not in it; of a journal of an earlier version nothing but this is known.
+    What a server refused is not in it; a journal of an earlier version does not know more.
     """
     asked = {"temperature": config.temperature, "max_tokens": tokens}
     levels = Counter(reply.neutral for reply in replies)

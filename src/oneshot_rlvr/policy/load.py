@@ -1,8 +1,8 @@
 """A policy: a causal language model with its tokenizer, loaded and saved as a plain HF directory.
 
-Hub names, local directories, "tiny" (the embedded model) and "smollm2" go the same way. Weights are read
-from safetensors, or unpacked from a GGUF file (`gguf.py`). The model stays in evaluation mode for good: dropout between sampling and
-training would make the two disagree about the policy.
+Hub names, local directories, "tiny" (the embedded model) and "smollm2" go the same way. Weights
+are read from safetensors, or unpacked from a GGUF file (`gguf.py`). The model stays in evaluation
+mode for good: dropout between sampling and training would make the two disagree about the policy.
 
 Not here: forward passes (`decoder.py`, `logprobs.py`) and optimisers.
 """

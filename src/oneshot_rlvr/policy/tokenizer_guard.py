@@ -20,8 +20,8 @@ PROBE = "The sum of 1234 and 56 is\n\n  1290, so x^2 = \\frac{1}{2}.\n"
 
 
 def check_tokenizer(tokenizer: Any, source: str, *, name: str, revision: str | None = None) -> None:
-    """ModelError unless PROBE has the ids that `tokenizers` gives for tokenizer.json read alone, and
-    they are the text that they are there.
+    """ModelError unless PROBE has the ids that `tokenizers` gives for tokenizer.json read alone,
+    and they are the text that they are there.
 
     source: directory or hub name that the tokenizer was loaded from. name: what to call it in the
     error. A source without tokenizer.json (a slow tokenizer) has nothing to be compared with, and
