@@ -151,6 +151,25 @@ def _row(
     return {**told, "domain": kind, "family": family, **row}
 
 
+PROMPTS = {
+    "plain": ("", ""),
+    "short": (" Answer in one short sentence.", " Answer in one short sentence."),
+    "boxed": (" Answer with \\boxed{number} only.", " Answer with \\boxed{letter} only."),
+}
+"""What stands behind a question, of a number and of a choice. `boxed` is trained with: the base
+boxes 12 to 20 % of its answers to it (validation), so that an arm for format alone has something
+to reward; to `plain` it boxes none."""
+
+
+def prompted(rows: list[Row], prompt: str) -> list[Row]:
+    """The rows, asked so."""
+    number, letter = PROMPTS[prompt]
+    return [
+        {**row, "question": row["question"] + (letter if "choices" in row else number)}
+        for row in rows
+    ]
+
+
 def write(rows: list[Row], path: Path) -> Path:
     """One JSON object a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
