@@ -73,10 +73,16 @@ def share(rows: Rows, name: str) -> float:
     return sum(bool(r[name]) for r in rows) / len(rows)
 
 
-def percent(value: float, low: float | None = None, high: float | None = None, *, sign: str = "") -> str:
+def percent(
+    value: float, low: float | None = None, high: float | None = None, *, sign: str = ""
+) -> str:
     """ "70.1 [68.0, 72.2]" in points."""
     text = f"{100 * value:{sign}.1f}"
-    return text if low is None or high is None else f"{text} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+    return (
+        text
+        if low is None or high is None
+        else f"{text} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+    )
 
 
 def of_one(rows: Rows) -> str:
@@ -141,7 +147,9 @@ def verdicts(answers: Mapping[str, Rows], domain: str, seeds: int = 3) -> list[s
     missing = [f"{arm} {len(rows)} of {seeds}" for arm, rows in done.items() if len(rows) < seeds]
     if base is None or missing:
         return [
-            "**Undecided: not all runs are done** (" + ", ".join(missing or ["the base"]) + " seeds). "
+            "**Undecided: not all runs are done** ("
+            + ", ".join(missing or ["the base"])
+            + " seeds). "
             "`make smollm2` goes on; no figure below is a verdict."
         ]
     lines = []
@@ -215,7 +223,9 @@ def training_table(out: Path) -> list[str]:
                 return f"{column(a):.1f} | {column(b):.1f}"
 
             right = both(lambda t: 100 * float(t["correct"].mean()))
-            boxed = both(lambda t: 100 * float(t["text"].str.contains(r"\boxed{", regex=False).mean()))
+            boxed = both(
+                lambda t: 100 * float(t["text"].str.contains(r"\boxed{", regex=False).mean())
+            )
             length = both(lambda t: float(t["tokens"].map(len).mean()))
             lines.append(
                 f"| {arm} | {run.name.rpartition('-')[2]} | {len(steps)}{whole} "

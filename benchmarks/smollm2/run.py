@@ -37,7 +37,9 @@ def stages(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """(what it is, what does it), in order; each does nothing where it is done."""
     out, tokens = args.out, load_recipe(RECIPE).rollouts.max_new_tokens
     files = {
-        prompt: write(prompted(problems("test", *TEST), prompt), out / "sets" / f"test-{prompt}.jsonl")
+        prompt: write(
+            prompted(problems("test", *TEST), prompt), out / "sets" / f"test-{prompt}.jsonl"
+        )
         for prompt in PROMPTS
     }
     pool = write(prompted(problems("pool", *POOL), TRAINED_WITH), out / "sets" / "pool.jsonl")

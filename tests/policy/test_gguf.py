@@ -1,6 +1,7 @@
 """GGUF files: the model that they hold, the ids that it was trained on, or one sentence why not."""
 
 import importlib.util
+import itertools
 import json
 import stat
 from pathlib import Path
@@ -70,7 +71,7 @@ def written(path: Path, *, pre: str | None = "smollm", more: tuple[str, ...] = (
         "blk.0.attn_q": (WIDTH, WIDTH), "blk.0.attn_k": (half, WIDTH),
         "blk.0.attn_v": (half, WIDTH), "blk.0.attn_output": (WIDTH, WIDTH),
         "blk.0.ffn_gate": (2 * WIDTH, WIDTH), "blk.0.ffn_up": (2 * WIDTH, WIDTH),
-        "blk.0.ffn_down": (WIDTH, 2 * WIDTH), **{name: (half // 2,) for name in more},
+        "blk.0.ffn_down": (WIDTH, 2 * WIDTH), **dict.fromkeys(more, (half // 2,)),
     }  # fmt: skip
     for name, shape in shapes.items():
         values = draw.normal(0, 0.1, shape).astype(np.float32)
@@ -153,7 +154,7 @@ def test_import_writes_a_directory_that_says_the_same(tmp_path, capsys):
 
 def test_import_says_what_is_no_file(tmp_path, capsys):
     assert main(["import", str(tmp_path / "none.gguf"), "-o", str(tmp_path / "model")]) == 2
-    assert 'no GGUF file' in capsys.readouterr().err
+    assert "no GGUF file" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
 
 
@@ -215,7 +216,7 @@ class Twin:
 
     def _merged(self, pieces):
         while True:
-            ranks = [self.ranks.get(pair, 1 << 30) for pair in zip(pieces, pieces[1:], strict=False)]
+            ranks = [self.ranks.get(pair, 1 << 30) for pair in itertools.pairwise(pieces)]
             if not ranks or min(ranks) == 1 << 30:
                 return [self.vocabulary[piece] for piece in pieces]
             i = ranks.index(min(ranks))
