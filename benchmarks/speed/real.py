@@ -107,7 +107,7 @@ def check(args: argparse.Namespace, policy: Policy) -> dict[str, float]:
     twin = copy.deepcopy(policy.model).to("cpu", torch.float64)  # exactly the same weights
     engine, prompt = make_engine("auto", policy), asked(policy, args.prompt)
     found = {}
-    for name, temperature, group in (("sampled", 1.0, 4), ("greedy", 0.0, 1)):
+    for temperature, group in ((1.0, 4), (0.0, 1)):
         rollouts = engine.generate(
             [prompt], group, Sampling(temperature, 16), StreamKey(1, "check", 0)
         )
