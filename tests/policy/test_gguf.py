@@ -53,7 +53,7 @@ def written(path: Path, *, pre: str | None = "smollm", more: tuple[str, ...] = (
     space = SPELLED[ord(" ")]
     merges = [f"{space} {space}", f"{space}{space} {space}", "1 2"]
     tokens = [SPELLED[byte] for byte in range(BYTES)]
-    tokens += [space * 2, space * 3, "12", "<end>"]
+    tokens += [space * 2, space * 3, "12", "<|endoftext|>"]
     writer.add_tokenizer_model("gpt2")
     if pre is not None:
         writer.add_tokenizer_pre(pre)
@@ -143,7 +143,7 @@ def test_import_writes_a_directory_that_says_the_same(tmp_path, capsys):
     assert main(["import", str(path), "-o", str(tmp_path / "model")]) == 0
     told = capsys.readouterr().out
     assert "260 ids, a head tied to the embedding" in told
-    assert "an answer ends with <end>" in told
+    assert "an answer ends with <|endoftext|>" in told
     weights = tmp_path / "model" / "model.safetensors"
     config = tmp_path / "model" / "config.json"
     assert stat.S_IMODE(weights.stat().st_mode) == stat.S_IMODE(config.stat().st_mode)

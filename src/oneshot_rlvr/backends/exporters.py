@@ -45,6 +45,6 @@ def refuse_gguf(path: str, trainer: str) -> None:
     """ConfigError for a `model.path` that only this package loads."""
     if path == "smollm2" or path.lower().endswith(".gguf"):
         raise ConfigError(
-            f'model.path is "{path}", and {trainer} loads directories only; write it out first: '
-            f"oneshot import {path} -o DIR, then model.path = DIR."
+            f'{trainer} has no counterpart for model.path = "{path}" (it loads directories only: '
+            f"oneshot import {path} -o DIR, then model.path = DIR). Change it."
         )
