@@ -201,3 +201,29 @@ def test_the_reference_stays_where_it_was_and_has_no_gradient():
         for parameter in policy.model.parameters():
             parameter.add_(1.0)
     assert torch.equal(reference.logprobs(prompts, responses, 0.6, pad_id=0).logprobs_N_T, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_that_are_kept_give_the_gradients_of_those_made_again(monkeypatch, dtype):
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (
+        torch.randn(n, 9, generator=generator).to(dtype).requires_grad_() for n in (70, 60_000)
+    )
+    tokens = torch.randint(60_000, (70,), generator=generator)
+    # Too large for the compiled loops, in two parts.
+    monkeypatch.setattr(head, "LARGEST_COMPILED", 0)
+
+    def scored(kept_bytes):
+        monkeypatch.setattr(head, "KEPT_BYTES", kept_bytes)
+        hidden.grad = weight.grad = None
+        logprobs, entropy = token_scores(hidden, weight, None, tokens, 0.7)
+        saved = logprobs.grad_fn.saved_tensors[-1]
+        (logprobs.sum() + 0.3 * entropy.square().sum()).backward()
+        return saved.numel(), [logprobs, entropy, hidden.grad, weight.grad]
+
+    held, kept = scored(70 * 60_000 * 4)
+    none, again = scored(70 * 60_000 * 4 - 1)
+    assert (held, none) == (70 * 60_000, 0)
+    assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
+    with torch.no_grad():
+        assert token_scores(hidden, weight, None, tokens, 0.7)[0].equal(kept[0])

@@ -17,6 +17,7 @@ import torch
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import OneshotError
 from oneshot_rlvr.policy.gguf import is_gguf
+from oneshot_rlvr.policy.head import KEPT_BYTES, LARGEST_COMPILED
 from oneshot_rlvr.policy.load import _dtype, _source, device_of
 from oneshot_rlvr.rollouts.capacity import budget_bytes
 
@@ -92,9 +93,8 @@ def estimate(recipe: Recipe, shape: Shape, device: str, micro_batch_tokens: int)
     rollouts = recipe.derived()["rollouts_per_update"]
     longest = recipe.rollouts.max_prompt_tokens + recipe.rollouts.max_new_tokens
     tokens = min(micro_batch_tokens, rollouts * longest)
-    return Footprint(
-        held, tokens * _token_bytes(recipe, shape), _cache_bytes(recipe, shape, device)
-    )
+    update = tokens * _token_bytes(recipe, shape) + _logit_bytes(shape, device, tokens)
+    return Footprint(held, update, _cache_bytes(recipe, shape, device))
 
 
 def _token_bytes(recipe: Recipe, shape: Shape) -> int:
@@ -110,6 +110,12 @@ def _token_bytes(recipe: Recipe, shape: Shape) -> int:
         kept = shape.layers * shape.hidden + layer
     width = 2 if recipe.model.autocast or shape.weight_bytes == 2 else 4
     return kept * width
+
+
+def _logit_bytes(shape: Shape, device: str, tokens: int) -> int:
+    """The logits that the output head keeps at most for the backward pass (`policy/head.py`)."""
+    compiled = device == "cpu" and shape.vocabulary * shape.hidden <= LARGEST_COMPILED
+    return 0 if compiled else min(4 * tokens * shape.vocabulary, KEPT_BYTES)
 
 
 def _cache_bytes(recipe: Recipe, shape: Shape, device: str) -> int:
