@@ -13,7 +13,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile -q
 .PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results smollm2 torture torture-part
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
 
 demo: $(VENV)/.installed ## the main job on the embedded model: one example in, a better model and a report out
 	@$(BIN)/oneshot demo

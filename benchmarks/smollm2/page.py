@@ -94,9 +94,8 @@ def of_one(rows: Rows) -> str:
 
 def difference(before: Sequence[Rows], after: Sequence[Rows]) -> tuple[str, bool]:
     """After minus before in words, and whether its interval lies above 0."""
-    found = compare("test", before, after).over_questions.difference
-    low = float("nan") if found.low is None else found.low
-    return percent(found.value, found.low, found.high, sign="+"), low > 0
+    found = compare("test", before, after).over_questions
+    return percent(found.value, found.low, found.high, sign="+"), found.low > 0
 
 
 def base_table(answers: Mapping[str, Rows]) -> list[str]:

@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 MAIN = "import sys; from oneshot_rlvr.cli import main; sys.exit(main())"
 
 
-# What published models bring, only worse: a server fills from it whatever a request leaves open, and
-# greedy is not greedy, samples are all one.
+# What published models bring, only worse: a server fills from it whatever a request leaves open,
+# and greedy is not greedy, samples are all one.
 GENERATION = {"do_sample": True, "repetition_penalty": 1.5, "top_k": 1, "top_p": 0.1}
 
 
