@@ -37,7 +37,7 @@ check: $(VENV)/.installed-dev ## format, lint, types and import layers
 
 TERMS := --repeats 3 --kl 0.001 --entropy 0.001
 BENCH := $(PEERS)/bin/python benchmarks/speed
-bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/performance.md (an hour, on an idle machine)
+bench: $(PEERS)/.installed $(VENV)/.installed-dev ## speed beside HF generate, TRL and vLLM, then docs/performance.md (an hour, on an idle machine)
 	@for size in 0.8M 3.2M; do for kind in full natural; do \
 		$(BENCH)/sampling.py --size $$size --lengths $$kind || exit 1; done; done
 	@$(BENCH)/sampling.py --size 30M
@@ -48,6 +48,9 @@ bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/
 	@$(BENCH)/step_beside_trl.py --prompt 300 --tokens 64 $(TERMS) --trl-batches 64
 	@$(BENCH)/run_beside_trl.py --steps 150
 	@$(BENCH)/run_beside_trl.py --steps 50 $(TERMS) --repeats 1
+	@test -d runs/smollm2-model || $(BIN)/oneshot import smollm2 -o runs/smollm2-model
+	@$(BENCH)/real.py --model runs/smollm2-model
+	@$(BENCH)/real.py --model runs/smollm2-model --dtype bfloat16
 	@$(BENCH)/memory.py
 	@$(BENCH)/growth.py
 	@$(BENCH)/phases.py

