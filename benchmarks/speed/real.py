@@ -417,7 +417,8 @@ def main() -> None:
         f"real-{args.device}-{args.dtype}",
         settings
         | {
-            "checked": checked, "taken": taken, "trl tried": trl, "left out": left_out, "minutes": (time.monotonic() - began) / 60,
+            "checked": checked, "taken": taken, "trl tried": trl, "left out": left_out,
+            "minutes": (time.monotonic() - began) / 60,
         },
         [row],
     )  # fmt: skip
