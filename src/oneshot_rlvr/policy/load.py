@@ -29,6 +29,7 @@ from oneshot_rlvr.policy.lora import (
     load_exact,
     merge_adapters,
     merged_state,
+    readable_like,
     save_exact,
 )
 from oneshot_rlvr.policy.recompute import set_recompute
@@ -152,9 +153,7 @@ def save_policy(policy: Policy, directory: str | Path) -> Path:
             else:
                 policy.model.save_pretrained(directory)  # type: ignore[operator]
         policy.tokenizer.save_pretrained(directory)
-        # safetensors 0.8 makes files that only their owner may read, whatever the umask.
-        for weights in directory.glob("**/*.safetensors"):
-            weights.chmod((directory / "config.json").stat().st_mode)
+        readable_like(directory / "config.json")
     except (OSError, SafetensorError) as error:
         raise RecordsError(
             f"The model could not be written to {directory} ({_one_line(error)}); free some space "
