@@ -143,8 +143,10 @@ def test_the_head_passes_finite_differences_in_float64(with_bias, monkeypatch):
     )
 
 
-def test_the_head_never_holds_all_logits(monkeypatch):
+@pytest.mark.parametrize(("kept", "calls"), [(0, 10), (1 << 20, 5)])
+def test_the_head_makes_a_part_of_the_logits_at_once(monkeypatch, kept, calls):
     monkeypatch.setattr(head, "_PART_CPU", 2_000)
+    monkeypatch.setattr(head, "KEPT_BYTES", kept)
     largest = []
     plain = head._log_softmax
     monkeypatch.setattr(
@@ -154,7 +156,8 @@ def test_the_head_never_holds_all_logits(monkeypatch):
     weight = torch.randn(10, 4, dtype=torch.float64)
     logprob, _ = token_scores(hidden, weight, None, torch.zeros(1000).long(), 1.0)
     logprob.sum().backward()
-    assert largest == [200] * 10  # 2,000 logits at once, forward and backward
+    # 2,000 logits at once, forward, and backward where they were not kept
+    assert largest == [200] * calls
 
 
 def test_an_impossible_token_gives_no_nan():
