@@ -113,7 +113,6 @@ def test_three_steps_of_the_exported_script_leave_our_weights(tmp_path, monkeypa
 @pytest.mark.parametrize(
     "default",
     [
-        ("--use_bias_correction_kl", "true"),  # TRL 1.16's own
         ("--loss_type", "grpo"),
         ("--weight_decay", "10"),
         ("--lr_scheduler_type", "linear", "--warmup_steps", "0", "--adam_beta2", "0.9"),
