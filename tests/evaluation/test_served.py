@@ -165,7 +165,7 @@ def test_a_timeout_is_counted_and_asked_again_by_the_next_call(servers, tmp_path
 def test_a_request_that_cannot_pass_is_not_retried(servers, tmp_path):
     bad = ("status", 400, {})
     with servers.serving(lambda b, n: bad if number(b) == 2 else right(b, n)) as server:
-        result = run(server, tmp_path)
+        result = run(server, tmp_path, concurrency=1)  # the first answer proves what it takes
     assert result.failures == {"http_400": 1}
     assert result.summary["missing_said"] == 'HTTP 400: {"error": {"message": "no"}}'
     assert len(server.bodies) == 6
@@ -179,7 +179,11 @@ def test_a_server_that_refuses_every_request_is_one_error_in_its_words_at_once(
         with pytest.raises(EndpointError) as caught:
             run(server, tmp_path, concurrency=2, retries=5, first_pause_seconds=30.0)
         assert set(server.seen.values()) == {1}  # nobody was asked twice
-        assert len(server.bodies) <= 4
+        asked = {number(body) for body in server.bodies}
+        assert len(asked) <= 4
+        # Not for a field either: with every neutral value, with the standard's, with none.
+        ways = 1 if status == 413 else 3
+        assert len(server.bodies) <= ways * len(asked)
     # Two are asked at a time; a third may have been answered before the first two were read.
     assert re.search(
         rf"refused the first ([2-4]) requests \(http_{status} \1\), which no retry mends",
@@ -187,6 +191,75 @@ def test_a_server_that_refuses_every_request_is_one_error_in_its_words_at_once(
     )
     assert '{"error": {"message": "no"}}' in str(caught.value)
     assert "retries" not in str(caught.value)
+
+
+SAMPLING = {"top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+MORE = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "repeat_penalty": 1.0}
+
+
+def told(result):
+    """What the summary says was sent, beside what every request holds."""
+    (sent,) = result.summary["sent"]
+    assert sent.pop("temperature") == 0.0
+    assert sent.pop("max_tokens") == 9
+    return sent
+
+
+def test_what_a_request_leaves_open_is_sent_as_values_that_change_nothing(servers, tmp_path):
+    """Servers fill it from the model's generation_config.json, and greedy is not greedy."""
+    with servers.serving(right) as server:
+        result = run(server, tmp_path)
+    assert len(server.bodies) == 6
+    for body in server.bodies:
+        assert body.items() >= {**SAMPLING, **MORE}.items()
+    assert told(result) == {"answers": 6, **SAMPLING, **MORE}
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize(
+    ("unknown", "taken"), [("repetition_penalty", SAMPLING), ("presence_penalty", {})]
+)
+def test_a_server_is_not_sent_again_what_it_does_not_know(
+    servers, tmp_path, caplog, unknown, taken, status
+):
+    def strict(body, before):
+        return ("status", status, {}) if unknown in body else right(body, before)
+
+    with servers.serving(strict) as server:
+        result = run(server, tmp_path, concurrency=1)
+        refused = [body for body in server.bodies if unknown in body]
+    assert result.failures == {}
+    assert result.summary["overall"]["accuracy"]["value"] == 1.0
+    assert len(refused) == (1 if taken else 2)  # the first question alone
+    assert len(server.bodies) == 6 + len(refused)
+    assert told(result) == {"answers": 6, **taken}
+    assert f"does not take {'top_k' if taken else 'top_p'}" in caplog.text
+    assert caplog.text.count("does not take") == 1
+
+
+def test_a_refusal_that_comes_after_another_s_answer_is_still_one_of_a_field(servers, tmp_path):
+    def strict(body, before):
+        if "top_k" not in body:
+            return right(body, before)
+        time.sleep(0.1 * number(body))  # the last is refused when the first has its answer
+        return ("status", 422, {})
+
+    with servers.serving(strict) as server:
+        result = run(server, tmp_path, concurrency=6)
+    assert result.failures == {}
+    assert len(result.samples) == 6
+
+
+def test_what_was_sent_is_known_when_the_answers_come_from_the_journal(servers, tmp_path):
+    def strict(body, before):
+        return ("status", 422, {}) if "top_k" in body else right(body, before)
+
+    with servers.serving(strict) as server:
+        run(server, tmp_path)
+        asked = len(server.bodies)
+        again = run(server, tmp_path)
+        assert len(server.bodies) == asked
+    assert told(again) == {"answers": 6, **SAMPLING}
 
 
 def test_retry_after_is_obeyed(servers, tmp_path):

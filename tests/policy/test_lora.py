@@ -98,6 +98,8 @@ def test_peft_reads_the_saved_adapter_over_the_base(moved, tmp_path):
     save_policy(base, tmp_path / "base")
     adapters = Adapters.of(policy.model)
     save_adapter(adapters, str(tmp_path / "base"), CONFIG, tmp_path / "adapter")
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "adapter").iterdir()}
+    assert modes["adapter_model.safetensors"] == modes["adapter_config.json"]
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     joined = PeftModel.from_pretrained(plain, tmp_path / "adapter").eval()
     ids = torch.tensor([[1, 2, 3, 4]])

@@ -61,6 +61,14 @@ def test_a_tokenizer_without_spaces_is_refused_with_that_sentence(byte_level):
         check_tokenizer(tokenizer, source, name="mine")
 
 
+def test_ids_that_come_back_as_another_text_are_refused(byte_level):
+    tokenizer, source = byte_level("PreTrainedTokenizerFast")
+    joined = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("\n", " ")])
+    tokenizer.backend_tokenizer.decoder = joined  # the ids are right, the line breaks are gone
+    with pytest.raises(ModelError, match="gives back other spaces or line breaks"):
+        check_tokenizer(tokenizer, source, name="mine")
+
+
 def test_without_a_file_to_compare_lost_spaces_are_still_seen(byte_level, tmp_path: Path):
     tokenizer, source = byte_level("PreTrainedTokenizerFast")
     Path(source, "tokenizer.json").unlink()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from oneshot_rlvr.config import Recipe
+from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.registry import Registry
 
 
@@ -38,3 +39,12 @@ EXPORTERS = Registry(
         "trl": "oneshot_rlvr.backends.trl.export:export",
     },
 )
+
+
+def refuse_gguf(path: str, trainer: str) -> None:
+    """ConfigError for a `model.path` that only this package loads."""
+    if path == "smollm2" or path.lower().endswith(".gguf"):
+        raise ConfigError(
+            f'{trainer} has no counterpart for model.path = "{path}" (it loads directories only: '
+            f"oneshot import {path} -o DIR, then model.path = DIR). Change it."
+        )

@@ -29,6 +29,7 @@ VERBS = {
     "analyse": "oneshot_rlvr.cli.analyse",
     "report": "oneshot_rlvr.cli.report",
     "runs": "oneshot_rlvr.cli.runs",
+    "import": "oneshot_rlvr.cli.import_model",
     "export": "oneshot_rlvr.cli.export",
     "verify": "oneshot_rlvr.cli.verify",
     "list": "oneshot_rlvr.cli.list_names",

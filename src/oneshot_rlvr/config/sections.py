@@ -40,7 +40,10 @@ class LoraConfig(Section):
 class ModelConfig(Section):
     """The policy: any causal LM that transformers loads, or the embedded one."""
 
-    path: str = Field("tiny", description="hub name, directory, or `tiny` (the embedded model)")
+    path: str = Field(
+        "tiny",
+        description="hub name, directory, .gguf file, `tiny` (the embedded model), or `smollm2`",
+    )
     revision: str | None = Field(None, description="hub revision; None takes the default branch")
     dtype: Literal["float32", "bfloat16", "auto"] = Field(
         "auto", description="weights' type; auto: bfloat16 on CUDA, float32 elsewhere"

@@ -2,11 +2,14 @@
 
 One request an answer, many at a time. What may pass (a timeout, 429, 5xx, a broken or senseless
 reply) is tried again with growing pauses, or after what `Retry-After` asks; what stays is a counted
-failure, never a wrong answer. A request that is refused (400, 422) is asked once; what no request
-can mend (401, 403, 404, no server, all of them refused) ends it with one error.
+failure, never a wrong answer. A request that is refused (400, 422) is not asked again; what no
+request can mend (401, 403, 404, no server, all of them refused) ends it with one error.
 
 A redirect is followed within the same origin only: neither key nor questions go where nobody sent
-them. What a server tells is checked before it is believed. Every answer has a key of all that it
+them. What a server tells is checked before it is believed.
+
+What a request leaves open is sent as values that change nothing (neutral.py), as far as a server
+takes them; every reply says what was sent. Every answer has a key of all that it
 depends on: the model, the messages, the sampling, its number; journal.py keeps it under that.
 Torch-free; the standard library's HTTP only.
 """
@@ -18,6 +21,7 @@ import email.utils
 import hashlib
 import http.client
 import json
+import logging
 import os
 import random
 import threading
@@ -25,14 +29,17 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oneshot_rlvr.errors import ConfigError, EndpointError
 from oneshot_rlvr.evaluation.journal import Reply, counted
+from oneshot_rlvr.evaluation.neutral import NEUTRAL, UNTAKEN, Taken
 from oneshot_rlvr.records.files import clean_text
+
+log = logging.getLogger(__name__)
 
 FATAL = (401, 403, 404, 405)
 PASSING = (408, 409, 425, 429)  # and every 5xx
@@ -66,9 +73,10 @@ class Request:
     messages: tuple[dict[str, str], ...] = ()
     text: str | None = None
 
-    def body(self, model: str) -> dict[str, Any]:
-        """What is sent."""
+    def body(self, model: str, neutral: Mapping[str, Any] = NEUTRAL[0]) -> dict[str, Any]:
+        """What is sent, with those values for what the request leaves open."""
         shared = {
+            **neutral,
             "model": model,
             "temperature": self.temperature,
             "max_tokens": self.max_new_tokens,
@@ -79,7 +87,10 @@ class Request:
         return {**shared, "messages": list(self.messages)}
 
     def key(self, model: str) -> str:
-        """Names the answer: equal exactly when everything that it depends on is."""
+        """Names the answer: equal exactly when everything that it depends on is.
+
+        What a server refused is in it too: it was asked for, and the answer says what it got.
+        """
         told = json.dumps([self.body(model), self.sample], sort_keys=True)
         return hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
@@ -149,14 +160,12 @@ def refused(reason: str) -> bool:
     return status.isdecimal() and int(status) < 500 and int(status) not in PASSING
 
 
-def ask(endpoint: Endpoint, request: Request, stop: threading.Event) -> Reply:
+def ask(endpoint: Endpoint, request: Request, stop: threading.Event, taken: Taken) -> Reply:
     """One answer, with retries. EndpointError for what no retry can mend."""
     generator = random.Random(request.key(endpoint.model))
-    path = "completions" if request.text is not None else "chat/completions"
-    body = json.dumps(request.body(endpoint.model)).encode("utf-8")
     for attempt in range(endpoint.retries + 1):
         try:
-            return _read(_send(endpoint, path, body, endpoint.timeout_seconds), request)
+            return _as_taken(endpoint, request, taken)
         except Failed as failed:
             if not failed.passing and failed.reason.startswith("fatal"):
                 raise EndpointError(_cannot(endpoint, failed)) from failed
@@ -167,6 +176,33 @@ def ask(endpoint: Endpoint, request: Request, stop: threading.Event) -> Reply:
     raise AssertionError("the last attempt returned")
 
 
+def _as_taken(endpoint: Endpoint, request: Request, taken: Taken) -> Reply:
+    """One attempt; before the first answer, also without the values that the server refuses.
+
+    A request that is refused with none of them is refused for itself: the first refusal is raised.
+    """
+    path = "completions" if request.text is not None else "chat/completions"
+    refusal: Failed | None = None
+    for level in range(taken.level, len(NEUTRAL)):
+        body = json.dumps(request.body(endpoint.model, NEUTRAL[level])).encode("utf-8")
+        try:
+            reply = _read(_send(endpoint, path, body, endpoint.timeout_seconds), request)
+        except Failed as failed:
+            if failed.reason not in UNTAKEN or taken.settles(level):
+                raise
+            refusal = refusal or failed
+            continue
+        if taken.answered(level) and refusal is not None:
+            left = ", ".join(name for name in NEUTRAL[0] if name not in NEUTRAL[level])
+            log.warning(
+                "%s does not take %s (%s); what it fills in for them is not known here.",
+                *(endpoint.url, left, refusal.said),
+            )
+        return replace(reply, neutral=level)
+    assert refusal is not None  # every level was refused
+    raise refusal
+
+
 def ask_all(
     endpoint: Endpoint, requests: Sequence[Request]
 ) -> Iterator[list[tuple[Request, Reply]]]:
@@ -174,11 +210,12 @@ def ask_all(
     stop = threading.Event()
     waiting = iter(requests)
     running: dict[Future[Reply], Request] = {}
+    taken = Taken()
     pool = ThreadPoolExecutor(endpoint.concurrency, thread_name_prefix="endpoint")
     try:
         while True:
             for request in waiting:
-                running[pool.submit(ask, endpoint, request, stop)] = request
+                running[pool.submit(ask, endpoint, request, stop, taken)] = request
                 if len(running) >= endpoint.concurrency:
                     break
             if not running:

@@ -1,9 +1,10 @@
 """Answers and verdicts as they come, one JSON object a line: what makes a killed evaluation go on.
 
-{"key": K, "text", "tokens", "finished", "sum"} is an answer, {"key": K, "graded": row, "sum"} a
-graded one; last lines win, and the sum is of the rest of the line. A last line that was cut by a
-crash is dropped; one that was damaged since is passed over, and its answer is asked for again. One
-process writes a journal at a time. Not here: what a key is made of (endpoint.py, run.py).
+{"key": K, "text", "tokens", "finished", "neutral" (a server's), "sum"} is an answer,
+{"key": K, "graded": row, "sum"} a graded one; last lines win, and the sum is of the rest of the
+line. A last line that was cut by a crash is dropped; one that was damaged since is passed over, and
+its answer is asked for again. One process writes a journal at a time. Not here: what a key is made
+of (endpoint.py, run.py).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Reply:
     finished: bool = False
     failure: str = ""
     said: str = ""  # the server's own words about a failure
+    neutral: int | None = None  # what a server was sent beside the question (neutral.NEUTRAL)
 
 
 class Journal:
@@ -94,14 +96,23 @@ class Journal:
         text, tokens, finished = entry["text"], entry["tokens"], entry["finished"]
         if not isinstance(text, str) or not isinstance(finished, bool):
             raise ValueError("damaged")
-        self.answers[key] = Reply(clean_text(text), counted(tokens, MOST_TOKENS), finished)
+        self.answers[key] = Reply(
+            clean_text(text),
+            counted(tokens, MOST_TOKENS),
+            finished,
+            neutral=counted(entry.get("neutral"), MOST_TOKENS),
+        )
 
     def answered(self, key: str, reply: Reply) -> None:
         """Keeps an answer."""
         self.answers[key] = reply
-        self._write(
-            {"key": key, "text": reply.text, "tokens": reply.tokens, "finished": reply.finished}
-        )
+        entry = {
+            "key": key,
+            "text": reply.text,
+            "tokens": reply.tokens,
+            "finished": reply.finished,
+        }
+        self._write(entry if reply.neutral is None else {**entry, "neutral": reply.neutral})
 
     def graded(self, key: str, row: dict[str, Any]) -> None:
         """Keeps a graded answer."""

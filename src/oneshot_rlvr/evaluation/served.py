@@ -19,6 +19,7 @@ from oneshot_rlvr.evaluation.contamination import cuts_of, new_tokens, probe_ben
 from oneshot_rlvr.evaluation.endpoint import Endpoint, Request, alive, ask_all, refused
 from oneshot_rlvr.evaluation.grading import Answer, Grader, graded, still_graded
 from oneshot_rlvr.evaluation.journal import Journal, Reply
+from oneshot_rlvr.evaluation.neutral import NEUTRAL
 from oneshot_rlvr.evaluation.run import (
     EvaluationResult,
     Progress,
@@ -64,6 +65,7 @@ def evaluate_served(
     samples = [{**kept.rows[key], **facts} for key in keys if key in kept.rows]
     refuse_without_questions(benchmark, samples)
     summary = summed_up(samples, facts)
+    summary["sent"] = _sent(config, tokens, [kept.answers[k] for k in keys if k in kept.answers])
     if failures:
         summary["missing"] = dict(sorted(failures.items()))
         summary["missing_said"] = said
@@ -120,6 +122,19 @@ def _requests(
         for row, example in enumerate(benchmark.examples)
         for sample in range(config.samples)
     ]
+
+
+def _sent(config: BenchmarkConfig, tokens: int, replies: Sequence[Reply]) -> list[dict[str, Any]]:
+    """How the answers were asked for, as the requests said it, and how many of them.
+
+    What a server refused is not in it; a journal of an earlier version does not know more.
+    """
+    asked = {"temperature": config.temperature, "max_tokens": tokens}
+    levels = Counter(reply.neutral for reply in replies)
+    known = sorted(n for n in levels if n is not None and n < len(NEUTRAL))
+    told = [{"answers": levels[n], **asked, **NEUTRAL[n]} for n in known]
+    rest = len(replies) - sum(levels[n] for n in known)
+    return told + ([{"answers": rest, **asked, "more": "unknown"}] if rest else [])
 
 
 def _bare(example: Example) -> str:

@@ -35,8 +35,8 @@ def encode_prompts(
     """One tuple of token ids per example, in order.
 
     `chat_template` "auto" uses the tokenizer's template and opens the assistant's turn; without a
-    template, or with "none", the turns' texts are joined by a blank line behind the
-    beginning-of-text token, if the tokenizer has one. DataError: a prompt of more than
+    template, or with "none", the turns' texts are joined by a blank line behind what the tokenizer
+    itself puts in front of a text (`opening`). DataError: a prompt of more than
     `max_prompt_tokens` tokens or of none, or a chat that the template refuses.
     """
     templated = chat_template == "auto" and bool(getattr(tokenizer, "chat_template", None))
@@ -83,6 +83,13 @@ def _apply(chat: list[dict[str, str]], tokenizer: ChatTokenizer) -> tuple[int, .
 
 def _bare(example: Example, tokenizer: ChatTokenizer) -> tuple[int, ...]:
     text = "\n\n".join(turn["content"] for turn in example.chat())
-    tokens = tokenizer.encode(text, add_special_tokens=False)
+    return (*opening(tokenizer), *tokenizer.encode(text, add_special_tokens=False))
+
+
+def opening(tokenizer: ChatTokenizer) -> tuple[int, ...]:
+    """The beginning-of-text token where the tokenizer puts it in front of a text, else nothing.
+
+    Many have one that they never add (SmolLM2's opens the turns of its chats).
+    """
     bos = tokenizer.bos_token_id
-    return tuple(tokens) if bos is None else (int(bos), *tokens)
+    return (int(bos),) if bos is not None and list(tokenizer.encode("")[:1]) == [bos] else ()

@@ -1,8 +1,9 @@
 """Log-probability and entropy from hidden states, in parts, so that [tokens, V] never exists.
 
 The output head, the softmax and the gather are one differentiable operation over M tokens. Each
-direction holds the logits of one part only; the backward pass computes them again, one more
-product with the head in exchange for M * V numbers of memory.
+direction holds the logits of one part only. The backward pass computes them again, one more
+product with the head in exchange for M * V numbers of memory, unless these are few (`KEPT_BYTES`):
+then the forward pass keeps them.
 
 With z = W h / temperature, p = softmax(z), H = -sum p log p (nats), y the token:
     d log p_y / dz = 1_y - p          dH / dz = -p (log p + H)
@@ -23,8 +24,11 @@ from oneshot_rlvr.policy.wide import add_outer, wide_linear, wide_product, wide_
 # Logits held at once. 2^18 floats are 1 MiB, about one core's second-level cache; elsewhere a
 # launch costs more. At least 64 tokens, so that the product stays a matrix product.
 _PART_CPU, _PART_ELSEWHERE, _LEAST_TOKENS = 1 << 18, 1 << 26, 64
+KEPT_BYTES = 1 << 29
+"""Logits of a call that are kept for its backward pass; more are computed again."""
+
 # Of the head's numbers, where every lane packs it for itself twice: 64 MiB of copies a lane.
-_LARGEST_COMPILED = 1 << 23
+LARGEST_COMPILED = 1 << 23
 
 
 def token_scores(
@@ -51,15 +55,25 @@ def token_scores(
         if _compiles(hidden_M_D, weight_V_D):
             scores: Any = _CompiledHead.apply(hidden_M_D, weight_V_D, bias_V, tokens_M, temperature)
             return scores[0], scores[1]
-        logprobs_M, entropy_M = _Head.apply(hidden_M_D, weight_V_D, bias_V, tokens_M, temperature)
+        keeps = torch.is_grad_enabled() and keeps_logits(
+            len(hidden_M_D), weight_V_D.shape[0], wide_type(hidden_M_D.dtype)
+        )
+        logprobs_M, entropy_M = _Head.apply(
+            hidden_M_D, weight_V_D, bias_V, tokens_M, temperature, keeps
+        )
     return logprobs_M, entropy_M
+
+
+def keeps_logits(M: int, V: int, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether the logits of M tokens are few enough to be kept."""
+    return M * V * dtype.itemsize <= KEPT_BYTES
 
 
 def _compiles(hidden_M_D: Tensor, weight_V_D: Tensor) -> bool:
     return (
         hidden_M_D.device.type == "cpu"
         and hidden_M_D.dtype == weight_V_D.dtype == torch.float32
-        and 0 < weight_V_D.numel() <= _LARGEST_COMPILED
+        and 0 < weight_V_D.numel() <= LARGEST_COMPILED
     )
 
 
@@ -81,16 +95,20 @@ class _Head(torch.autograd.Function):
         bias: Tensor | None,
         tokens: Tensor,
         temperature: float,
+        keeps: bool,
     ) -> tuple[Tensor, Tensor]:
         M, part = hidden.shape[0], _part(hidden, weight)
         wide = wide_type(hidden.dtype)
+        kept = hidden.new_empty((M, weight.shape[0]) if keeps else 0, dtype=wide)
         logprobs, entropy = hidden.new_empty(M, dtype=wide), hidden.new_empty(M, dtype=wide)
         for m in range(0, M, part):
             logs = _log_softmax(hidden[m : m + part], weight, bias, temperature)
+            if keeps:
+                kept[m : m + part] = logs
             logprobs[m : m + part] = logs.gather(1, tokens[m : m + part, None])[:, 0]
             # -inf logits have p = 0 and must give 0, not nan.
             entropy[m : m + part] = -(logs.exp() * logs.clamp(min=torch.finfo(wide).min)).sum(-1)
-        ctx.save_for_backward(hidden, weight, bias, tokens, entropy)
+        ctx.save_for_backward(hidden, weight, bias, tokens, entropy, kept)
         ctx.temperature = temperature
         return logprobs, entropy
 
@@ -98,7 +116,7 @@ class _Head(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_logprobs, grad_entropy = grads
-        hidden, weight, bias, tokens, entropy = ctx.saved_tensors
+        hidden, weight, bias, tokens, entropy, kept = ctx.saved_tensors
         M, part = hidden.shape[0], _part(hidden, weight)
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         # Sums over many parts: in 16 bits they would soon stand still.
@@ -107,10 +125,13 @@ class _Head(torch.autograd.Function):
         grad_bias = torch.zeros_like(bias, dtype=wide) if bias is not None else None
         for m in range(0, M, part):
             here = slice(m, m + part)
-            logs = _log_softmax(hidden[here], weight, bias, ctx.temperature)
+            if len(kept):
+                logs = kept[here]
+            else:
+                logs = _log_softmax(hidden[here], weight, bias, ctx.temperature)
             p = logs.exp()
             # dz = -p (g_logprob + g_entropy (log p + H)) + g_logprob 1_y, then through z = W h / T
-            dz = logs.clamp_(min=torch.finfo(logs.dtype).min).add_(entropy[here, None])
+            dz = logs.clamp(min=torch.finfo(logs.dtype).min).add_(entropy[here, None])
             dz.mul_(grad_entropy[here, None]).add_(grad_logprobs[here, None]).mul_(p).neg_()
             dz.scatter_add_(1, tokens[here, None], grad_logprobs[here, None])
             dz.div_(ctx.temperature)
@@ -124,6 +145,7 @@ class _Head(torch.autograd.Function):
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
             None if grad_bias is None else grad_bias.to(bias.dtype),
+            None,
             None,
             None,
         )

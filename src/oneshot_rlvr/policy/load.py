@@ -1,8 +1,8 @@
 """A policy: a causal language model with its tokenizer, loaded and saved as a plain HF directory.
 
-Hub names, local directories and "tiny" (the embedded model) go the same way. Weights are read
-from safetensors only. The model stays in evaluation mode for good: dropout between sampling and
-training would make the two disagree about the policy.
+Hub names, local directories, "tiny" (the embedded model) and "smollm2" go the same way. Weights
+are read from safetensors, or unpacked from a GGUF file (`gguf.py`). The model stays in evaluation
+mode for good: dropout between sampling and training would make the two disagree about the policy.
 
 Not here: forward passes (`decoder.py`, `logprobs.py`) and optimisers.
 """
@@ -21,18 +21,20 @@ from torch import nn
 
 from oneshot_rlvr import hub
 from oneshot_rlvr.config import ModelConfig
-from oneshot_rlvr.errors import ModelError, RecordsError
+from oneshot_rlvr.errors import ModelError, OneshotError, RecordsError
 from oneshot_rlvr.policy.ends import end_ids
+from oneshot_rlvr.policy.gguf import SMOLLM2, is_gguf, load_gguf, smollm2_file
 from oneshot_rlvr.policy.lora import (
     has_adapters,
     head_apart,
     load_exact,
     merge_adapters,
     merged_state,
+    readable_like,
     save_exact,
 )
 from oneshot_rlvr.policy.recompute import set_recompute
-from oneshot_rlvr.policy.tokenizer_guard import check_tokenizer
+from oneshot_rlvr.policy.tokenizer_guard import check_text, check_tokenizer
 
 
 @dataclass(slots=True)
@@ -60,17 +62,22 @@ def load_policy(config: ModelConfig) -> Policy:
     source = _source(config.path)
     device = device_of(config.device)
     dtype = _dtype(config.dtype, device)
-    shared: dict[str, Any] = {
-        "revision": config.revision,
-        "trust_remote_code": config.trust_remote_code,
-    }
-    with _as_model_error(f'the tokenizer of model.path "{config.path}"'):
-        tokenizer = AutoTokenizer.from_pretrained(source, **shared)
-        check_tokenizer(tokenizer, source, name=config.path, revision=config.revision)
-    with _as_model_error(f'model.path "{config.path}"'), _without_bars():
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, **shared
-        )
+    if is_gguf(source):
+        with _as_model_error(f'model.path "{config.path}"'), _without_bars():
+            model, tokenizer = load_gguf(source, dtype)
+            check_text(tokenizer, name=config.path)
+    else:
+        shared: dict[str, Any] = {
+            "revision": config.revision,
+            "trust_remote_code": config.trust_remote_code,
+        }
+        with _as_model_error(f'the tokenizer of model.path "{config.path}"'):
+            tokenizer = AutoTokenizer.from_pretrained(source, **shared)
+            check_tokenizer(tokenizer, source, name=config.path, revision=config.revision)
+        with _as_model_error(f'model.path "{config.path}"'), _without_bars():
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, use_safetensors=True, **shared
+            )
     if config.gradient_checkpointing:
         set_recompute(model, config.path)
     return make_policy(
@@ -147,9 +154,7 @@ def save_policy(policy: Policy, directory: str | Path) -> Path:
             else:
                 policy.model.save_pretrained(directory)  # type: ignore[operator]
         policy.tokenizer.save_pretrained(directory)
-        # safetensors 0.8 makes files that only their owner may read, whatever the umask.
-        for weights in directory.glob("**/*.safetensors"):
-            weights.chmod((directory / "config.json").stat().st_mode)
+        readable_like(directory / "config.json")
     except (OSError, SafetensorError) as error:
         raise RecordsError(
             f"The model could not be written to {directory} ({_one_line(error)}); free some space "
@@ -216,11 +221,13 @@ def load_weights(policy: Policy, directory: str | Path) -> None:
 
 
 def _source(path: str) -> str:
-    """A directory, or a hub name to pass on; ModelError for a path that holds no model."""
+    """A directory, a GGUF file, or a hub name to pass on; ModelError for what holds no model."""
     if path == "tiny":
         from oneshot_rlvr import tiny
 
         return str(tiny.weights_directory())
+    if path == SMOLLM2:
+        return str(smollm2_file())
     local = Path(path).expanduser()
     if local.is_dir():
         if not (local / "config.json").is_file():
@@ -229,8 +236,12 @@ def _source(path: str) -> str:
                 "save_pretrained wrote."
             )
         return str(local)
+    if is_gguf(path):
+        return str(local)
     if local.exists():
-        raise ModelError(f'model.path "{path}" is a file; give the model\'s directory.')
+        raise ModelError(
+            f'model.path "{path}" is a file; give the model\'s directory, or a .gguf file.'
+        )
     if path.startswith((".", "/", "~", "runs/")) or path.count("/") > 1:
         raise ModelError(
             f'model.path "{path}" does not exist; give an existing directory, a hub name such as '
@@ -312,9 +323,10 @@ class _as_model_error:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (ModelError, KeyboardInterrupt)) or not isinstance(error, Exception):
+        if isinstance(error, OneshotError) or not isinstance(error, Exception):
             return
         raise ModelError(
             f"{self._what[0].upper()}{self._what[1:]} could not be loaded: {_one_line(error)}. "
-            'Give a directory with safetensors and tokenizer files, a hub name, or "tiny".'
+            "Give a directory with safetensors and tokenizer files, a hub name, a .gguf file, or "
+            '"tiny".'
         ) from error

@@ -232,6 +232,16 @@ def save_adapter(adapters: Adapters, base_name: str, config: LoraConfig, directo
         for name, tensor in adapters.tensors.items()
     }
     save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+    readable_like(directory / "adapter_config.json")
+
+
+def readable_like(file: Path) -> None:
+    """Gives the weights in a file's directory, and below, the mode that the umask gave the file.
+
+    safetensors 0.8 makes files that only their owner may read, whatever the umask.
+    """
+    for weights in file.parent.glob("**/*.safetensors"):
+        weights.chmod(file.stat().st_mode)
 
 
 def save_exact(model: nn.Module, directory: Path) -> None:

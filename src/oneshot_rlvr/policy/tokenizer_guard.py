@@ -20,29 +20,42 @@ PROBE = "The sum of 1234 and 56 is\n\n  1290, so x^2 = \\frac{1}{2}.\n"
 
 
 def check_tokenizer(tokenizer: Any, source: str, *, name: str, revision: str | None = None) -> None:
-    """ModelError unless PROBE has the ids that `tokenizers` gives for tokenizer.json read alone.
+    """ModelError unless PROBE has the ids that `tokenizers` gives for tokenizer.json read alone,
+    and they are the text that they are there.
 
     source: directory or hub name that the tokenizer was loaded from. name: what to call it in the
     error. A source without tokenizer.json (a slow tokenizer) has nothing to be compared with, and
     its text alone is checked: words that were apart must not come back joined.
     """
-    ids = list(tokenizer(PROBE, add_special_tokens=False).input_ids)
     alone = _read_alone(source, revision)
     if alone is None:
-        # A vocabulary that cannot spell the probe loses letters, never only what lies between them.
-        back = tokenizer.decode(ids)
-        if back != PROBE and back.split() == ["".join(PROBE.split())]:
-            raise ModelError(_sentence(tokenizer, name, "loses every space and line break"))
+        check_text(tokenizer, name=name)
         return
-    expected = alone.encode(PROBE, add_special_tokens=False).ids
+    ids, expected = _ids(tokenizer), alone.encode(PROBE, add_special_tokens=False).ids
+    # Without what opens a SentencePiece text: decoders keep that space or drop it.
+    text, wanted = tokenizer.decode(ids).strip(" "), alone.decode(expected).strip(" ")
+    if text.split() != wanted.split():
+        raise ModelError(_sentence(tokenizer, name, "loses spaces and line breaks"))
     if ids != expected:
         at = next(
             (i for i, pair in enumerate(zip(ids, expected, strict=False)) if pair[0] != pair[1]),
             min(len(ids), len(expected)),
         )
-        joined = alone.decode(expected).split() != tokenizer.decode(ids).split()
-        what = "loses spaces and line breaks" if joined else f"gives other ids from token {at} on"
-        raise ModelError(_sentence(tokenizer, name, what))
+        raise ModelError(_sentence(tokenizer, name, f"gives other ids from token {at} on"))
+    if text != wanted:
+        raise ModelError(_sentence(tokenizer, name, "gives back other spaces or line breaks"))
+
+
+def check_text(tokenizer: Any, *, name: str) -> None:
+    """ModelError where words that were apart come back joined."""
+    # A vocabulary that cannot spell the probe loses letters, never only what lies between them.
+    back = tokenizer.decode(_ids(tokenizer))
+    if back != PROBE and back.split() == ["".join(PROBE.split())]:
+        raise ModelError(_sentence(tokenizer, name, "loses every space and line break"))
+
+
+def _ids(tokenizer: Any) -> list[int]:
+    return list(tokenizer(PROBE, add_special_tokens=False).input_ids)
 
 
 def _sentence(tokenizer: Any, name: str, what: str) -> str:

@@ -9,12 +9,15 @@ measured peaks is told in docs/training.md (`benchmarks/footprint.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import OneshotError
+from oneshot_rlvr.policy.gguf import is_gguf
+from oneshot_rlvr.policy.head import KEPT_BYTES, LARGEST_COMPILED
 from oneshot_rlvr.policy.load import _dtype, _source, device_of
 from oneshot_rlvr.rollouts.capacity import budget_bytes
 
@@ -100,9 +103,8 @@ def estimate(recipe: Recipe, shape: Shape, device: str, micro_batch_tokens: int)
     kept *= ROLLOUT_BYTES + RECORD_TOKEN_BYTES * recipe.rollouts.max_new_tokens
     if device == "cpu":
         held["rollouts"] = kept
-    return Footprint(
-        held, tokens * _token_bytes(recipe, shape), _cache_bytes(recipe, shape, device), kept
-    )
+    update = tokens * _token_bytes(recipe, shape) + _logit_bytes(shape, device, tokens)
+    return Footprint(held, update, _cache_bytes(recipe, shape, device), kept)
 
 
 def _token_bytes(recipe: Recipe, shape: Shape) -> int:
@@ -118,6 +120,12 @@ def _token_bytes(recipe: Recipe, shape: Shape) -> int:
         kept = shape.layers * shape.hidden + layer
     width = 2 if recipe.model.autocast or shape.weight_bytes == 2 else 4
     return kept * width
+
+
+def _logit_bytes(shape: Shape, device: str, tokens: int) -> int:
+    """The logits that the output head keeps at most for the backward pass (`policy/head.py`)."""
+    compiled = device == "cpu" and shape.vocabulary * shape.hidden <= LARGEST_COMPILED
+    return 0 if compiled else min(4 * tokens * shape.vocabulary, KEPT_BYTES)
 
 
 def _cache_bytes(recipe: Recipe, shape: Shape, device: str) -> int:
@@ -155,9 +163,11 @@ def read_shape(recipe: Recipe) -> tuple[Shape, str]:
 
     options: dict[str, Any] = {"revision": recipe.model.revision}
     trusted = recipe.model.trust_remote_code
-    config = AutoConfig.from_pretrained(
-        _source(recipe.model.path), trust_remote_code=trusted, **options
-    )
+    source = _source(recipe.model.path)
+    if is_gguf(source):
+        options["gguf_file"] = Path(source).name
+        source = str(Path(source).parent)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=trusted, **options)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
     device = device_of(recipe.model.device)

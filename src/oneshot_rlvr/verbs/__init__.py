@@ -13,6 +13,7 @@ analyse.py        runs -> what happened in them, as tables
 report.py         a run -> one HTML file
 runs.py           a folder -> the runs in it, and how each stands
 doctor.py         a run -> what of it is damaged, and where it can go on
+import_model.py   a GGUF file -> a Hugging Face directory, checked
 export.py         a recipe -> the same run, written out for another trainer
 
 Beside them what several need:

@@ -19,7 +19,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from oneshot_rlvr.backends.exporters import Exported
+from oneshot_rlvr.backends.exporters import Exported, refuse_gguf
 from oneshot_rlvr.backends.trl.coverage import APART, refuse_what_has_no_counterpart
 from oneshot_rlvr.backends.trl.translate import grpo_config, peft_config
 from oneshot_rlvr.config import Recipe, to_toml
@@ -34,6 +34,7 @@ ROWS, SCRIPT = "rows.jsonl", "train.py"
 def export(recipe: Recipe, out: Path) -> Exported:
     """Writes the files. ConfigError for what TRL has no counterpart for, before any is written."""
     refuse_what_has_no_counterpart(recipe)
+    refuse_gguf(recipe.model.path, "TRL")
     examples = load_examples(recipe.examples)
     with Scorer(recipe.reward, seed=recipe.train.seed) as scorer:
         scorer.check_golds(examples)
@@ -126,6 +127,7 @@ from trl import GRPOConfig, GRPOTrainer
 from oneshot_rlvr.config import RewardConfig
 from oneshot_rlvr.examples.prompting import encode_prompts
 from oneshot_rlvr.policy.ends import saved_end_ids
+from oneshot_rlvr.policy.tokenizer_guard import check_tokenizer
 from oneshot_rlvr.rewards.trl import TrlReward
 from oneshot_rlvr.types import Example
 
@@ -187,6 +189,7 @@ if __name__ == "__main__":
         config = GRPOConfig(**{**own, **{key: values[key] for key in asked}})
     revision = SETTINGS["model_init_kwargs"]["revision"]
     tokenizer = AutoTokenizer.from_pretrained(MODEL, revision=revision)
+    check_tokenizer(tokenizer, MODEL, name=MODEL, revision=revision)
     # TRL ends a completion at the model's end of text alone, not where its template ends a turn.
     trust = SETTINGS["trust_remote_code"]
     ends = list(saved_end_ids(tokenizer, MODEL, template=CHAT_TEMPLATE, revision=revision,

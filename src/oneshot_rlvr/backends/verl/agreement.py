@@ -8,7 +8,9 @@ should be verl's, but for the rounding of sums in another order. Used by a test 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
@@ -17,11 +19,19 @@ from oneshot_rlvr.backends.verl.convert import METRICS, RENAMED, read_metrics, r
 from oneshot_rlvr.config import parse_recipe
 from oneshot_rlvr.records import Run
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from oneshot_rlvr.policy import Policy
+
 COMPARED = ("train/loss", "train/policy_loss", "train/kl", "train/entropy_nats")
 
 
 def differences(run: Path, step: int) -> dict[str, float]:
     """{quantity: |ours - verl's|} of a step; "advantages" is the largest of all rollouts' tokens.
+
+    "weights", of the first step only (later ones go on from an optimizer's state): how far ours are
+    from verl's after it, as a share of what it changed.
 
     The run must have a checkpoint of the step before (any of the base for step 1), and for the
     tokens' advantages have been made with ONESHOT_VERL_DETAIL=1.
@@ -40,6 +50,7 @@ def differences(run: Path, step: int) -> dict[str, float]:
         weights = plain_weights(records / "checkpoints", step - 1)
         policy = load_policy(recipe.model.model_copy(update={"path": str(weights)}))
     trainer = TrainStep(policy, recipe, reference=Reference(base.model))
+    before = {k: v.detach().clone() for k, v in policy.model.state_dict().items()}
     ours = trainer.update(graded)
     told = {name: abs(ours.metrics[name] - theirs[_verls(name)]) for name in COMPARED}
     wanted = _token_advantages(records, step) or [[a] for a in advantages]
@@ -48,7 +59,20 @@ def differences(run: Path, step: int) -> dict[str, float]:
         for mine, row in zip(ours.advantages, wanted, strict=True)
         for other in row
     )
+    if step == 1:
+        told["weights"] = _apart(policy, before, plain_weights(records / "checkpoints", step))
     return told
+
+
+def _apart(policy: Policy, before: Mapping[str, Tensor], saved: Path) -> float:
+    from oneshot_rlvr.config import ModelConfig
+    from oneshot_rlvr.policy import load_policy
+
+    theirs = load_policy(ModelConfig(path=str(saved), device="cpu", dtype="float32"))
+    after, mine = theirs.model.state_dict(), policy.model.state_dict()
+    apart = sum(float((mine[k] - after[k]).square().sum()) for k in before)
+    moved = sum(float((before[k] - after[k]).square().sum()) for k in before)
+    return (apart / moved) ** 0.5
 
 
 def _verls(name: str) -> str:

@@ -10,10 +10,13 @@ Not here: the model. verl loads it; `check_prompts` asks its tokenizer alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oneshot_rlvr.backends.exporters import refuse_gguf
 from oneshot_rlvr.backends.verl.data import (
     TRAINING,
     VALIDATION,
@@ -29,7 +32,7 @@ from oneshot_rlvr.errors import ConfigError, ModelError
 from oneshot_rlvr.evaluation import Benchmark, load_benchmark
 from oneshot_rlvr.evaluation.run import refuse_repeats
 from oneshot_rlvr.examples import load_examples
-from oneshot_rlvr.examples.prompting import encode_prompts
+from oneshot_rlvr.examples.prompting import encode_prompts, opening
 from oneshot_rlvr.rewards import ARMS, Scorer
 from oneshot_rlvr.types import Example
 
@@ -79,7 +82,8 @@ def write_inputs(recipe: Recipe, inputs: Inputs, directory: Path, records: Path)
 
 def check_prompts(recipe: Recipe, inputs: Inputs, model: str) -> None:
     """ConfigError, DataError where a prompt or its answer does not fit the model."""
-    tokenizer, positions = _tokenizer(recipe.model, model)
+    tokenizer = _tokenizer(recipe.model, model)
+    positions = _positions(recipe.model, model)
     most, template = recipe.rollouts.max_prompt_tokens, recipe.model.chat_template
     if template == "auto" and not getattr(tokenizer, "chat_template", None):
         raise ConfigError(
@@ -99,27 +103,44 @@ def check_prompts(recipe: Recipe, inputs: Inputs, model: str) -> None:
             )
 
 
-def _tokenizer(config: ModelConfig, model: str) -> tuple[Any, int | None]:
-    """The tokenizer, and how many positions the model knows."""
-    from transformers import AutoConfig, AutoTokenizer
+def _tokenizer(config: ModelConfig, model: str) -> Any:
+    """The tokenizer, which is its own file's. ModelError where it is not, or cannot be loaded."""
+    from transformers import AutoTokenizer
 
     from oneshot_rlvr.policy.tokenizer_guard import check_tokenizer
 
-    trust = config.trust_remote_code
+    with _as_model_error(config):
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=config.trust_remote_code)
+    check_tokenizer(tokenizer, model, name=config.path)
+    return tokenizer
+
+
+def _positions(config: ModelConfig, model: str) -> int | None:
+    """How many positions the model knows."""
+    from transformers import AutoConfig
+
+    with _as_model_error(config):
+        shape = AutoConfig.from_pretrained(model, trust_remote_code=config.trust_remote_code)
+    return getattr(shape, "max_position_embeddings", None)
+
+
+@contextmanager
+def _as_model_error(config: ModelConfig) -> Iterator[None]:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust)
-        shape = AutoConfig.from_pretrained(model, trust_remote_code=trust)
+        yield
     except (OSError, ValueError) as error:
         raise ModelError(
             f'The tokenizer of model.path "{config.path}" could not be loaded: '
             f"{' '.join(str(error).split())[:300]}"
         ) from error
-    check_tokenizer(tokenizer, model, name=config.path)
-    return tokenizer, getattr(shape, "max_position_embeddings", None)
 
 
 def model_source(path: str) -> str:
-    """What verl loads: a directory, absolute because its workers run elsewhere, or a hub name."""
+    """What verl loads: a directory, absolute because its workers run elsewhere, or a hub name.
+
+    ConfigError for a GGUF file, which it does not.
+    """
+    refuse_gguf(path, "verl")
     if path == "tiny":
         from oneshot_rlvr import tiny
 
@@ -136,4 +157,6 @@ def target_for(recipe: Recipe, places: Places, device: str | None = None) -> Tar
     dtype = recipe.model.dtype
     if dtype == "auto":
         dtype = "bfloat16" if kind == "cuda" else "float32"
-    return Target(places, model_source(recipe.model.path), kind, engine, dtype)
+    model = model_source(recipe.model.path)
+    opens = recipe.model.chat_template == "none" and bool(opening(_tokenizer(recipe.model, model)))
+    return Target(places, model, kind, engine, dtype, opens)

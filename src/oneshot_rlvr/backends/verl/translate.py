@@ -62,7 +62,8 @@ class Places:
 class Target:
     """What a translation needs to know beside the recipe.
 
-    `model` is a directory or hub name; `device` "cuda" or "cpu"; `engine` "vllm" or "hf".
+    `model` is a directory or hub name; `device` "cuda" or "cpu"; `engine` "vllm" or "hf". `opens`:
+    the tokenizer puts its beginning-of-text token in front of a bare text.
     """
 
     places: Places
@@ -70,6 +71,7 @@ class Target:
     device: str
     engine: str
     dtype: str = "float32"
+    opens: bool = False
 
 
 def translate(recipe: Recipe, target: Target) -> Settings:
@@ -134,7 +136,7 @@ def _model(recipe: Recipe, target: Target) -> Settings:
         f"{key}.enable_gradient_checkpointing": model.gradient_checkpointing,
     }
     if model.chat_template == "none":
-        settings[f"{key}.custom_chat_template"] = BARE_TEMPLATE
+        settings[f"{key}.custom_chat_template"] = BARE_TEMPLATE[target.opens]
     if model.lora is not None:
         settings |= {
             f"{key}.lora_rank": model.lora.rank,
@@ -148,11 +150,13 @@ def _model(recipe: Recipe, target: Target) -> Settings:
     return settings
 
 
-# Turns joined by a blank line behind the beginning-of-text token (`examples.prompting`).
-BARE_TEMPLATE = (
-    "{{ bos_token or '' }}{% for m in messages %}{{ m['content'] }}"
+# Turns joined by a blank line, behind the beginning-of-text token where the tokenizer adds it
+# (`examples.prompting`).
+_TURNS = (
+    "{% for m in messages %}{{ m['content'] }}"
     "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
 )
+BARE_TEMPLATE = {False: _TURNS, True: "{{ bos_token }}" + _TURNS}
 
 
 def _algorithm(recipe: Recipe, target: Target) -> Settings:

@@ -13,6 +13,7 @@ hf_server.py      its server and the adapter that brings it new weights
 trainer.py        verl's trainer, which also writes every rollout for our records
 reward_manager.py verl's reward manager, which also tells the reward about the rollout
 stops.py          an answer also ends where the chat template ends a turn
+tokenizers.py     a tokenizer that reads other ids than its file says ends the run
 """
 
 from __future__ import annotations
@@ -45,3 +46,4 @@ if os.environ.get("VERL_PLATFORM") == "cpu":
 
 from oneshot_rlvr.backends.verl.plugin import hf_rollout as hf_rollout  # noqa: E402
 from oneshot_rlvr.backends.verl.plugin import stops as stops  # noqa: E402
+from oneshot_rlvr.backends.verl.plugin import tokenizers as tokenizers  # noqa: E402
