@@ -335,6 +335,33 @@ def welch_difference(
     return Difference(value, value - half, value + half, count, p_value, "Welch's t over seeds")
 
 
+def ratio_interval(
+    parts_Q: ArrayLike, wholes_Q: ArrayLike, confidence: float = 0.95, most: float = math.inf
+) -> Estimate:
+    """sum(parts) / sum(wholes) over independent units, such as changed tokens of texts of unequal
+    length, with a t interval.
+
+    The ratio's error is that of the mean of parts - ratio * wholes (Cochran, Sampling Techniques,
+    3rd edition, 1977, section 2.11). Between 0 and `most`. Units whose whole is 0 say nothing and
+    are not counted; n is the number of the others.
+    """
+    parts, wholes = _vector(parts_Q), _vector(wholes_Q)
+    if parts.shape != wholes.shape or wholes.sum() <= 0 or (wholes < 0).any():
+        raise DataError(
+            f"{len(parts)} parts of {len(wholes)} wholes whose sum is {wholes.sum():g}; give one "
+            "each, and a whole above 0"
+        )
+    kept = wholes > 0
+    parts, wholes = parts[kept], wholes[kept]
+    n, ratio = len(parts), float(parts.sum() / wholes.sum())
+    if n < 2 or not np.any(parts != ratio * wholes):
+        # Units that all agree tell nothing of spread either.
+        return Estimate(ratio, math.nan, math.nan, n)
+    error = float((parts - ratio * wholes).std(ddof=1)) / math.sqrt(n) / float(wholes.mean())
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * error
+    return Estimate(ratio, max(0.0, ratio - half), min(most, ratio + half), n)
+
+
 def bootstrap_interval(
     values: ArrayLike,
     generator: np.random.Generator,

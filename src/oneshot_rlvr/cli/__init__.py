@@ -27,6 +27,8 @@ VERBS = {
     "evaluate": "oneshot_rlvr.cli.evaluate",
     "analyse": "oneshot_rlvr.cli.analyse",
     "report": "oneshot_rlvr.cli.report",
+    "diff": "oneshot_rlvr.cli.diff",
+    "extrapolate": "oneshot_rlvr.cli.extrapolate",
     "export": "oneshot_rlvr.cli.export",
     "verify": "oneshot_rlvr.cli.verify",
     "list": "oneshot_rlvr.cli.list_names",
