@@ -147,8 +147,8 @@ def _refuse_forecast(args: argparse.Namespace) -> None:
     for option in ("gpu", "price_per_hour", "answer_tokens", "no_measure"):
         if getattr(args, option) not in (None, False):
             raise ConfigError(
-                f"--{option.replace('_', '-')} is for --dry-run, which tells hours and price before "
-                "a run; give both, or neither."
+                f"--{option.replace('_', '-')} is for --dry-run, which tells hours and price "
+                "before a run; give both, or neither."
             )
 
 

@@ -121,4 +121,3 @@ def refuse_other_models(
             f'{names[0]} and {names[1]} are of different models ("{odd}" differs), and no line '
             "goes through both; name two checkpoints of one run."
         )
-

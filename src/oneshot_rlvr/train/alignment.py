@@ -42,7 +42,8 @@ def parameters_at(policy: Policy, place: Place, lora: LoraConfig, seed: int) -> 
     if place == "adapters":
         if not has_adapters(policy.model):
             add_adapters(policy.model, lora, seed)
-        return [p for p in adapter_tensors(policy.model).values() if p.requires_grad]
+        names = set(adapter_tensors(policy.model))
+        return [p for name, p in policy.model.named_parameters() if name in names]
     stacks = [m for m in policy.model.modules() if isinstance(m, nn.ModuleList) and len(m)]
     if not stacks:
         raise ModelError(

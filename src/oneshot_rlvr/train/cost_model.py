@@ -2,8 +2,9 @@
 
 No measurement is in here. The model is checked against published figures (`docs/scaling.md`,
 printed by `benchmarks/scaling.py`) and against steps on a CPU (`benchmarks/hours.py`); its
-assumptions are the constants of `Assumptions`. `train/hours.py` asks it for `--dry-run`. Lengths of answers are drawn, not averaged: a step waits for its longest
-answer, and that decides how far sampling can be spread.
+assumptions are the constants of `Assumptions`. `train/hours.py` asks it for `--dry-run`. Lengths of
+answers are drawn, not averaged: a step waits for its longest answer, and that decides how far
+sampling can be spread.
 """
 
 from __future__ import annotations
@@ -91,9 +92,9 @@ L40S = Gpu("L40S 48 GB", 48 * GB, 362e12, 0.864e12, 32e9)
 L4 = Gpu("L4 24 GB", 24 * GB, 121e12, 0.3e12, 32e9)
 RTX4090 = Gpu("RTX 4090 24 GB", 24 * GB, 165e12, 1.0e12, 32e9)
 GPUS = {"A100": A100, "H100": H100, "H200": H200, "L40S": L40S, "L4": L4, "RTX4090": RTX4090}
-"""Names that `--dry-run --gpu` takes. Figures of NVIDIA's data sheets (A100 80GB SXM, H100 SXM, H200
-SXM, L40S, L4), without sparsity; of the RTX 4090 from its architecture white paper, with sums in
-float32."""
+"""Names that `--dry-run --gpu` takes. Figures of NVIDIA's data sheets (A100 80GB SXM, H100 SXM,
+H200 SXM, L40S, L4), without sparsity; of the RTX 4090 from its architecture white paper, with sums
+in float32."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,9 @@ def _replica_seconds(
     peak = gpu.flops * assumed.prefill_efficiency * parallel
     prefill = len(set(range(-(-len(lengths_n) // work.group)))) * work.prompt
     seconds = prefill * shape.forward_flops(work.prompt / 2) / peak
-    waiting, running, done = list(lengths_n), [], []  # tokens still to go; tokens so far
+    waiting = lengths_n.tolist()
+    running: list[int] = []  # tokens still to go
+    done: list[int] = []  # tokens so far
     while waiting or running:
         used = sum(done) + work.prompt * len(running)
         while waiting and used + work.prompt + stride < room:

@@ -1,9 +1,9 @@
 """How long a run will take: from steps measured here, or from the cost model for a named GPU.
 
 What a step does is counted from recipe and shape; seconds come from two measured steps, or from
-`train/cost_model.py`. Answers change their length in training, which nobody knows before: a forecast
-takes a mean length for all of them, and the limit (every answer as long as it may be) beside it. Not
-here: measuring (`verbs/forecast.py`), words of the terminal.
+`train/cost_model.py`. Answers change their length in training, which nobody knows before: a
+forecast takes a mean length for all of them, and the limit (every answer as long as it may be)
+beside it. Not here: measuring (`verbs/forecast.py`), words of the terminal.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ CPU = Assumptions(
     step_overhead_seconds=0.05,
     recomputed_forward=0.0,
 )
-"""What is taken for granted of this package's own engine on a CPU, in shares of the speed of a large
-float32 product measured here. How far that is from measured steps: `benchmarks/hours.py`."""
+"""What is taken for granted of this package's own engine on a CPU, in shares of the speed of a
+large float32 product measured here. How far that is from measured steps: `benchmarks/hours.py`."""
+
+ON_A_GPU = Assumptions()
 
 SERVED_SHARE = 0.5  # of a GPU's memory, for vLLM
 
@@ -44,7 +46,7 @@ class Place:
 
     gpu: Gpu
     count: int = 1
-    assumed: Assumptions = Assumptions()
+    assumed: Assumptions = ON_A_GPU
 
 
 @dataclass(frozen=True, slots=True)

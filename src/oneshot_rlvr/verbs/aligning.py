@@ -7,7 +7,6 @@ gradient (`train.alignment`), the score (`selection.gradient`).
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -57,6 +56,7 @@ def align(
     from oneshot_rlvr.rollouts import Sampling, make_engine
     from oneshot_rlvr.running.prepare import keep_apart
     from oneshot_rlvr.train.alignment import Gradients, Validation, inner, norm
+    from oneshot_rlvr.train.footprint import peak_bytes
 
     if rollouts < 2:
         raise ConfigError(
@@ -118,7 +118,9 @@ def align(
         np.array([solved[name] for name in names]),
         kind,
     )
-    cost = Cost(answering.answers, answering.tokens, seconds, peak_bytes=peak_bytes())
+    cost = Cost(
+        answering.answers, answering.tokens, seconds, peak_bytes=peak_bytes(policy.device.type)
+    )
     notes = [*told_bad(bad), *_notes(aim.agreement, gradients, place, validation, norms)]
     return Tried(cost, notes, samples, alignment=dict(zip(names, score_E.tolist(), strict=True)))
 
@@ -182,17 +184,3 @@ def _notes(
 def _tell(progress: Callable[[int, int], None] | None, done: int, most: int) -> None:
     if progress is not None:
         progress(done, most)
-
-
-def peak_bytes() -> int:
-    """The most memory held so far: of the GPU where one is used, else of this process. 0 where the
-    system does not say."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    try:
-        import resource
-    except ImportError:  # not POSIX
-        return 0
-    scale = 1 if sys.platform == "darwin" else 1024
-    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * scale

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,10 +119,8 @@ def diff(
     rollouts: list[Rollout] = []
     asked: list[str] = []
     for benchmark, config in found:
-        texts = _answers(
-            sides[author], benchmark, config, recipe, seed, temperature,
-            None if progress is None else lambda n, m, name=benchmark.name: progress(name, n, m),
-        )  # fmt: skip
+        count = None if progress is None else partial(progress, benchmark.name)
+        texts = _answers(sides[author], benchmark, config, recipe, seed, temperature, count)
         rollouts += texts
         asked += [benchmark.examples[r.row].question for r in texts]
     positions = _compared(sides, rollouts, recipe.train.micro_batch_tokens, progress)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oneshot_rlvr.errors import ConfigError, RecordsError, RunError
+from oneshot_rlvr.errors import ConfigError, RunError
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.verbs.compare import Asking, Side, compare_sides
 from oneshot_rlvr.verbs.evaluate import Progress
@@ -270,7 +270,9 @@ def _subject(point: Point) -> Subject:
         from oneshot_rlvr.config import parse_recipe
 
         recipe = as_saved(parse_recipe(point.run.info["recipe"]))
-        return Subject(recipe.model.path, recipe, point.run.directory, f"{point.run.directory} base")
+        return Subject(
+            recipe.model.path, recipe, point.run.directory, f"{point.run.directory} base"
+        )
     return find_model(point.directory)
 
 
@@ -362,8 +364,8 @@ def _told(sides: Sequence[Side]) -> dict[str, Told]:
         gap, moved = gaps.get(name), moves.get(name)
         claim = judged(
             gain.over_questions,
-            gap and gap.over_questions,
-            moved and moved.over_questions,
+            None if gap is None else gap.over_questions,
+            None if moved is None else moved.over_questions,
         )
         found[name] = Told(gain, gap, moved, claim)
     return found

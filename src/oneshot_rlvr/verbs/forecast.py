@@ -172,7 +172,9 @@ def _why_not(recipe: Recipe, step: float) -> str | None:
     if source is not None and (source.startswith("hub:") or is_missing(source)):
         return f"the examples {source} are not here"
     if recipe.backend.name != "local" or recipe.rollouts.engine == "vllm":
-        return f"the backend {recipe.backend.name} with {recipe.rollouts.engine} takes long to start"
+        return (
+            f"the backend {recipe.backend.name} with {recipe.rollouts.engine} takes long to start"
+        )
     if step > LONGEST:
         return f"it would take about {_duration(step)}, and more than {LONGEST:.0f} s are not spent"
     return None
