@@ -44,6 +44,7 @@ def add_parser(subparsers: Any) -> Parser:
         help="of the texts; 0 is greedy (default: %(default)s)",
     )
     add("--max-new-tokens", type=int, metavar="n", help="cut texts here (default: the recipe's)")
+    add("--max-prompt-tokens", type=int, metavar="n", help="longer prompts are refused")
     add("--data-dir", metavar="DIR", help="look here for benchmarks' files first")
     add("--engine", metavar="NAME", help="`oneshot list engines` (default: the recipe's)")
     add("-o", "--out", metavar="FILE", help="the page (default: diff.html inside the run)")
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
             temperature=args.temperature,
             questions=args.questions,
             max_new_tokens=args.max_new_tokens,
+            max_prompt_tokens=args.max_prompt_tokens,
             data_dir=args.data_dir,
             engine=args.engine,
             out=args.out,

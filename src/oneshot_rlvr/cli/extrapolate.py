@@ -38,6 +38,7 @@ def add_parser(subparsers: Any) -> Parser:
     add("--temperature", type=float, metavar="T", help="(default: the run's own)")
     add("--questions", type=int, metavar="n", help="first n, generated: per family; 0: all")
     add("--max-new-tokens", type=int, metavar="n", help="cut answers here")
+    add("--max-prompt-tokens", type=int, metavar="n", help="longer prompts are refused")
     add("--data-dir", metavar="DIR", help="look here for benchmarks' files first")
     add("--engine", metavar="NAME", help="`oneshot list engines` (default: the recipe's)")
     add("--overwrite", action="store_true", help="replace stored answers of another evaluation")
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         temperature=args.temperature,
         questions=args.questions,
         max_new_tokens=args.max_new_tokens,
+        max_prompt_tokens=args.max_prompt_tokens,
         data_dir=args.data_dir,
         engine=args.engine,
         overwrite=args.overwrite,
@@ -107,13 +109,17 @@ def _print(found: Extrapolation) -> None:
                 difference(told.moved.over_questions),
             )
         console.print(table)
-        say(f"{benchmark}: the claim that training moves along a line: {told.claim.word}.")
+        say(
+            f"{benchmark}: the claim that the model on the line does what the trained one does: "
+            f"{told.claim.word}."
+        )
         say(f"  {told.claim.why}.")
     if found.weights is not None and not math.isnan(found.weights.cosine):
+        near = "nearer than" if found.weights.error < 1 else "no nearer than"
         say(
             f"Weights: the move from a to b and the real one from b have a cosine of "
             f"{found.weights.cosine:.3f} (1: a straight line); the predicted weights miss the real "
-            f"ones by {found.weights.error:.2f} of the real move (1: no nearer than b)."
+            f"ones by {found.weights.error:.2f} of the real move, {near} those of b (1)."
         )
     for note in found.notes:
         say(f"Note: {note}.")

@@ -77,6 +77,7 @@ def diff(
     temperature: float = 0.0,
     questions: int | None = None,
     max_new_tokens: int | None = None,
+    max_prompt_tokens: int | None = None,
     data_dir: str | Path | None = None,
     engine: str | None = None,
     out: str | Path | None = None,
@@ -86,8 +87,8 @@ def diff(
 
     run: a finished run, or one of its checkpoints. author: who writes the texts that both read, at
     `temperature` (0: greedily), one to a question. benchmarks: whose questions (None: the run's
-    test set, or its validation set); seed, questions, max_new_tokens, data_dir, engine: as for
-    `evaluate`. out: the page (None: diff.html inside the run). progress: told (what, done, in all).
+    test set, or its validation set); seed, questions, max_new_tokens, max_prompt_tokens,
+    data_dir, engine: as for `evaluate`. out: the page (None: diff.html inside the run). progress: told (what, done, in all).
     RunError for an unfinished run or a model of no run, ConfigError where nothing is to be asked.
     """
     from oneshot_rlvr.analysis.token_changes import token_changes
@@ -103,6 +104,10 @@ def diff(
         )
     base = base_of(trained)
     recipe, names, own_seed = own_benchmark(trained.recipe, benchmarks)
+    if max_prompt_tokens is not None:
+        longer = {"max_prompt_tokens": max_prompt_tokens}
+        rollouts_config = recipe.rollouts.model_copy(update=longer)
+        recipe = recipe.model_copy(update={"rollouts": rollouts_config})
     if not names:
         raise ConfigError(
             f"{trained.run} was tested on nothing, so that there are no questions for the texts to "

@@ -108,6 +108,7 @@ def extrapolate(
     temperature: float | None = None,
     questions: int | None = None,
     max_new_tokens: int | None = None,
+    max_prompt_tokens: int | None = None,
     data_dir: str | Path | None = None,
     engine: str | None = None,
     overwrite: bool = False,
@@ -120,7 +121,7 @@ def extrapolate(
     a fork of the first's run), in either order; `to` is a step after both. out: the model's
     directory (None: beside the run). benchmarks: names or files (None: what the run itself is
     tested on, its validation set where it has no test); seed, samples, temperature, questions,
-    max_new_tokens, data_dir, engine: as for `evaluate`. overwrite: stored answers are replaced.
+    max_new_tokens, max_prompt_tokens, data_dir, engine: as for `evaluate`. overwrite: stored answers are replaced.
     counting, written: shown progress, told of files.
     ConfigError for steps that give no line, RunError for runs and steps that are not there or not
     of one another, ModelError for weights of different models.
@@ -146,6 +147,7 @@ def extrapolate(
             "temperature": temperature,
             "questions": questions,
             "max_new_tokens": max_new_tokens,
+            "max_prompt_tokens": max_prompt_tokens,
             "data_dir": data_dir,
             "engine": engine,
         },
