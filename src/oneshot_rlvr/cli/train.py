@@ -92,17 +92,14 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = load_recipe(args.recipe, overrides(args))
     if args.dry_run:
-        if args.gpu is not None:
-            from oneshot_rlvr.train.hours import place_named
+        from oneshot_rlvr.verbs.forecast import forecast, refuse_odd
 
-            place_named(args.gpu)  # told before anything is printed
+        refuse_odd(args.gpu, args.price_per_hour, args.answer_tokens)
         examples = _examples_told(recipe, args)
         say(f"{dry_run_text(recipe)}# {examples}\n", end="", flush=True)
         from oneshot_rlvr.train.footprint import described
 
         say("".join(f"# {line}\n" for line in described(recipe)), end="", flush=True)
-        from oneshot_rlvr.verbs.forecast import forecast
-
         lines = forecast(
             recipe,
             gpu=args.gpu,

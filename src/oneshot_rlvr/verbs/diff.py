@@ -87,8 +87,9 @@ def diff(
 
     run: a finished run, or one of its checkpoints. author: who writes the texts that both read, at
     `temperature` (0: greedily), one to a question. benchmarks: whose questions (None: the run's
-    test set, or its validation set); seed, questions, max_new_tokens, max_prompt_tokens,
-    data_dir, engine: as for `evaluate`. out: the page (None: diff.html inside the run). progress: told (what, done, in all).
+    test set, or its validation set); seed, questions, max_new_tokens, max_prompt_tokens, data_dir,
+    engine: as for `evaluate`. out: the page (None: diff.html inside the run). progress: told
+    (what, done, in all).
     RunError for an unfinished run or a model of no run, ConfigError where nothing is to be asked.
     """
     from oneshot_rlvr.analysis.token_changes import token_changes

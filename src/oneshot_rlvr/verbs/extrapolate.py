@@ -121,8 +121,8 @@ def extrapolate(
     a fork of the first's run), in either order; `to` is a step after both. out: the model's
     directory (None: beside the run). benchmarks: names or files (None: what the run itself is
     tested on, its validation set where it has no test); seed, samples, temperature, questions,
-    max_new_tokens, max_prompt_tokens, data_dir, engine: as for `evaluate`. overwrite: stored answers are replaced.
-    counting, written: shown progress, told of files.
+    max_new_tokens, max_prompt_tokens, data_dir, engine: as for `evaluate`. overwrite: stored
+    answers are replaced. counting, written: shown progress, told of files.
     ConfigError for steps that give no line, RunError for runs and steps that are not there or not
     of one another, ModelError for weights of different models.
     """

@@ -42,11 +42,8 @@ def forecast(
     from oneshot_rlvr.train import hours
     from oneshot_rlvr.train.footprint import free_bytes, read_shape
 
+    refuse_odd(gpu, price_per_hour, answer_tokens)
     place = None if gpu is None else hours.place_named(gpu)
-    if price_per_hour is not None and not 0 <= price_per_hour < math.inf:
-        raise ConfigError(f"--price-per-hour is {price_per_hour}; wanted a number from 0 on.")
-    if answer_tokens is not None and answer_tokens < 1:
-        raise ConfigError(f"--answer-tokens is {answer_tokens}; wanted at least 1.")
     try:
         shape, device = read_shape(recipe)
     except Exception as error:  # whatever a loader raises: the dry run's other lines stand
@@ -113,6 +110,18 @@ def forecast(
             f"{told.run / 3600 * count:,.2f} {'GPU-' if place is not None else ''}hours"
         )
     return lines
+
+
+def refuse_odd(gpu: str | None, price_per_hour: float | None, answer_tokens: int | None) -> None:
+    """ConfigError for what `forecast` would refuse, before anything else is done."""
+    from oneshot_rlvr.train.hours import place_named
+
+    if gpu is not None:
+        place_named(gpu)
+    if price_per_hour is not None and not 0 <= price_per_hour < math.inf:
+        raise ConfigError(f"--price-per-hour is {price_per_hour:g}; wanted a number from 0 on.")
+    if answer_tokens is not None and answer_tokens < 1:
+        raise ConfigError(f"--answer-tokens is {answer_tokens}; wanted at least 1.")
 
 
 def _run(recipe: Recipe, told: Forecast) -> str:
