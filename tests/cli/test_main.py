@@ -288,7 +288,7 @@ def test_a_dry_run_that_measures_nothing_says_why(capsys, small_recipe, tmp_path
     assert code == 0
     assert "no step was measured here: it was not asked for" in out
     assert "by the speed of this machine's products a step would take about" in out
-    long = ["--rollouts.prompts_per_step", "100000", "--rollouts.max_new_tokens", "190"]
+    long = ["--rollouts.prompts_per_step", "20000", "--rollouts.max_new_tokens", "190"]
     _, out, _ = run(capsys, "train", str(path), "--dry-run", *long)
     assert re.search(
         r"no step was measured here: it would take about [\d.,]+ (s|min|h), and more", out

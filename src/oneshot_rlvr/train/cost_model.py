@@ -171,13 +171,13 @@ def _replica_seconds(
     peak = gpu.flops * assumed.prefill_efficiency * parallel
     prefill = len(set(range(-(-len(lengths_n) // work.group)))) * work.prompt
     seconds = prefill * shape.forward_flops(work.prompt / 2) / peak
-    waiting = lengths_n.tolist()
+    waiting = lengths_n.tolist()[::-1]  # taken from the end
     running: list[int] = []  # tokens still to go
     done: list[int] = []  # tokens so far
     while waiting or running:
         used = sum(done) + work.prompt * len(running)
         while waiting and used + work.prompt + stride < room:
-            running.append(waiting.pop(0))
+            running.append(waiting.pop())
             done.append(0)
             used += work.prompt
         if not running:
