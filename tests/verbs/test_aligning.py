@@ -63,8 +63,8 @@ def test_the_same_seed_gives_the_same_numbers_and_another_kind_the_same_signs(re
 
 def test_what_gives_no_gradient_is_refused(recipe, sets):
     right, wrong, validation = sets
+    hopeless = Benchmark("hopeless", [replace(wrong[0], answer="1234567")])
     with pytest.raises(DataError, match="no validation question has both"):
-        hopeless = Benchmark("hopeless", [replace(wrong[0], answer="1234567")])
         align("tiny", recipe, right[1:], hopeless, rollouts=2, temperature=0.8)
     with pytest.raises(ConfigError, match='of "everything"; wanted last_layer or adapters'):
         align("tiny", recipe, right, validation, rollouts=2, place="everything")
