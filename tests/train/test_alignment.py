@@ -75,9 +75,9 @@ def test_adapters_have_the_gradient_of_the_factor_that_is_zero():
     parts = found.split([p.numel() for p in gradients.parameters])
     for name, part in zip(names, parts, strict=True):
         assert bool(part.any()) is ("lora_B" in name), name
-    # A step along one coordinate changes the objective by the gradient.
+    # A step along one coordinate changes the objective by the gradient (norms are in float32).
     number = max(range(len(parts)), key=lambda n: float(parts[n].abs().max()))
-    at, step, changed = int(parts[number].abs().argmax()), 1e-5, []
+    at, step, changed = int(parts[number].abs().argmax()), 1e-3, []
     wide = policy.model.double()
     with torch.no_grad():
         for sign in (1, -1):
@@ -88,7 +88,7 @@ def test_adapters_have_the_gradient_of_the_factor_that_is_zero():
             changed.append(float(objective(wide, ANSWERS)))
             weight.view(-1)[at] -= sign * step
     slope = (changed[0] - changed[1]) / (2 * step)
-    assert float(parts[number][at]) == pytest.approx(slope, rel=1e-3)
+    assert float(parts[number][at]) == pytest.approx(slope, rel=5e-3)
 
 
 def test_how_answers_are_split_changes_nothing():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ HOSTILE = "</div><script>document.title='owned'</script><img src=x onerror=alert
 @pytest.fixture(scope="module")
 def trained(small_recipe, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "diffed"
-    train(small_recipe({"train.steps": 12, "optimizer.learning_rate": 0.03}), out=out)
+    item = {"question": "Say b.", "answer": "b", "verifier": "exact_match", "extraction": "lenient"}
+    changes = {"examples.items": [item], "train.steps": 12, "optimizer.learning_rate": 0.03}
+    train(small_recipe(changes), out=out)  # greedily the base says a
     return out
 
 
@@ -122,7 +125,7 @@ def test_hostile_text_stays_text_and_nothing_may_run(trained, tmp_path):
     assert "<script" not in html
     assert "<img" not in html
     assert not re.search(r'onmouseover="', html)
-    assert "default-src 'none'" in html
+    assert "default-src 'none'" in unescape(html)
     assert not re.search(r"(?:src|href)=", html.replace("img src=x", ""))
     assert "unicode-bidi: isolate" in html
 
