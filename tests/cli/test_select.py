@@ -198,7 +198,7 @@ def test_a_probe_that_stops_early_says_what_it_saved(capsys, babbler, tmp_path):
     code, told, _ = run(capsys, *argv, "--stop-early", 1)
     assert code == 0
     saved, most, settled = re.search(
-        r"stopping early saved ([\d,]+) of ([\d,]+) answers: of 12 examples (\d+) were", told
+        r"stopping early saved ([\d,]+) of ([\d,]+) answers: (\d+) of 12 examples were", told
     ).groups()
     cost = int(re.search(r"Cost: ([\d,]+) answers", told)[1].replace(",", ""))
     assert most == "6,144"

@@ -96,7 +96,7 @@ def test_the_table_and_json_tell_the_same(trained, capsys):
     assert f"({told['changed']:,})" in out
     assert len(told["changed_positions"]) == told["changed"]
     assert sum(band["count"] for band in told["ranks"]) == told["changed"]
-    assert "rank of the new choice in the base's list" in out
+    assert "Rank of the new choice in the base's list" in out
     assert f"Page: {trained / 'diff.html'}" in out
 
 

@@ -103,7 +103,8 @@ def _print(found: Diff) -> None:
     say(f"KL(trained || base): {_told(changes.kl, 1, 4)} nats a position, "
         f"{100 * changes.kl_in_changed:.1f} % of it where the choice differs.")  # fmt: skip
     if changes.changed:
-        ranks = Table(title="rank of the new choice in the base's list", title_justify="left")
+        say("Rank of the new choice in the base's list:")
+        ranks = Table()
         for column in ("rank", "positions", "%"):
             ranks.add_column(column, justify="right")
         for band in changes.bands:
@@ -111,7 +112,8 @@ def _print(found: Diff) -> None:
             name = str(band.first) if band.last == band.first else f"{band.first}{last}"
             ranks.add_row(name, f"{band.count:,}", f"{100 * band.share:.1f}")
         console.print(ranks)
-        tokens = Table(title="which tokens", title_justify="left")
+        say("Which tokens, the most frequent changes:")
+        tokens = Table()
         for column in ("base", "trained"):
             tokens.add_column(column, max_width=28, overflow="ellipsis", no_wrap=True)
         for column in ("times", "median rank"):

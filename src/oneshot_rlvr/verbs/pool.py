@@ -188,12 +188,14 @@ def _asked_until_certain(
         had = total
         if total < rollouts:
             race.look(right_E, total)
-    most, still = len(examples) * rollouts, int(race.open_E.sum())
+    most, done = len(examples) * rollouts, int((~race.open_E).sum())
+    saved = f"stopping early saved {most - len(samples):,} of {most:,} answers"
+    if not done:
+        return samples, [f"{saved}: no example was certain before its last answer"]
     return samples, [
-        f"stopping early saved {most - len(samples):,} of {most:,} answers: of {len(examples)} "
-        f"examples {len(examples) - still} were settled before their last answer; with probability "
-        f"{1 - ERROR:.2f} at least, none of them was settled wrongly as among the first {first} or "
-        "not"
+        f"{saved}: {done} of {len(examples)} examples were settled before their last one; with "
+        f"probability {1 - ERROR:.2f} at least, none of these was settled wrongly as among the "
+        f"first {first} or not"
     ]
 
 
