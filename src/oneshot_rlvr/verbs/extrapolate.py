@@ -112,8 +112,8 @@ def extrapolate(
     data_dir: str | Path | None = None,
     engine: str | None = None,
     overwrite: bool = False,
-    counting: Callable[[], AbstractContextManager[Progress | None]] = nullcontext,
-    written: Callable[[Path], None] = lambda path: None,
+    counting: Callable[[], AbstractContextManager[Progress | None]] | None = None,
+    written: Callable[[Path], None] | None = None,
 ) -> Extrapolation:
     """The model that a run would have at step `to`, were its weights to move along a line.
 
@@ -152,8 +152,8 @@ def extrapolate(
             "engine": engine,
         },
         overwrite=overwrite,
-        counting=counting,
-        written=written,
+        counting=counting or nullcontext,
+        written=written or (lambda path: None),
     )
     subjects = [
         Subject(str(directory), recipe, label=str(directory)),
