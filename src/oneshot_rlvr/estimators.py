@@ -338,26 +338,20 @@ def welch_difference(
 def ratio_interval(
     parts_Q: ArrayLike, wholes_Q: ArrayLike, confidence: float = 0.95, most: float = math.inf
 ) -> Estimate:
-    """sum(parts) / sum(wholes) over independent units, such as changed tokens of texts of unequal
-    length, with a t interval.
+    """sum(parts) / sum(wholes) over independent units (changed tokens of texts), with a t interval
+    of parts - ratio * wholes (Cochran, Sampling Techniques, 1977, section 2.11), in 0 to `most`.
 
-    The ratio's error is that of the mean of parts - ratio * wholes (Cochran, Sampling Techniques,
-    3rd edition, 1977, section 2.11). Between 0 and `most`. Units whose whole is 0 say nothing and
-    are not counted; n is the number of the others.
+    Units whose whole is 0 are not counted. nan bounds where no unit differs from the ratio.
     """
     parts, wholes = _vector(parts_Q), _vector(wholes_Q)
-    if parts.shape != wholes.shape or wholes.sum() <= 0 or (wholes < 0).any():
-        raise DataError(
-            f"{len(parts)} parts of {len(wholes)} wholes whose sum is {wholes.sum():g}; give one "
-            "each, and a whole above 0"
-        )
-    kept = wholes > 0
-    parts, wholes = parts[kept], wholes[kept]
+    if parts.shape != wholes.shape or wholes.sum() <= 0:
+        raise DataError(f"{len(parts)} parts of {len(wholes)} wholes; give one each, above 0")
+    parts, wholes = parts[wholes > 0], wholes[wholes > 0]
     n, ratio = len(parts), float(parts.sum() / wholes.sum())
-    if n < 2 or not np.any(parts != ratio * wholes):
-        # Units that all agree tell nothing of spread either.
+    off = parts - ratio * wholes
+    if n < 2 or not off.any():
         return Estimate(ratio, math.nan, math.nan, n)
-    error = float((parts - ratio * wholes).std(ddof=1)) / math.sqrt(n) / float(wholes.mean())
+    error = float(off.std(ddof=1)) / math.sqrt(n) / float(wholes.mean())
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * error
     return Estimate(ratio, max(0.0, ratio - half), min(most, ratio + half), n)
 
