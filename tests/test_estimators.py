@@ -24,6 +24,7 @@ from oneshot_rlvr.estimators import (
     pass_at_k,
     pass_at_k_per_question,
     question_interval,
+    ratio_interval,
     seeds_interval,
     share_interval,
     sign_flip_p_value,
@@ -311,3 +312,15 @@ def test_uneven_sides_still_find_a_large_difference():
     generator = np.random.default_rng(1)
     before, after = (generator.binomial(k, p, 60) / k for k, p in ((1, 0.3), (8, 0.8)))
     assert paired_difference(before, after, samples=1, even=False).p_value < 1e-6
+
+
+def test_a_ratio_of_sums_has_the_interval_of_its_residuals_by_hand():
+    # 3 of 10 and 1 of 10: the ratio is 0.2, residuals +1 and -1, their std sqrt(2).
+    found = ratio_interval([3, 1, 0], [10, 10, 0])
+    half = 12.706204736 * math.sqrt(2) / math.sqrt(2) / 10
+    assert (found.value, found.n) == (0.2, 2)
+    assert (found.low, found.high) == (0.0, pytest.approx(0.2 + half))
+    assert ratio_interval([3, 1], [10, 10], most=1.0).high == 1.0
+    assert math.isnan(ratio_interval([0, 0], [10, 4]).high)
+    with pytest.raises(DataError, match="one each"):
+        ratio_interval([1.0], [0.0])

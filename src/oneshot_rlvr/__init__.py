@@ -5,6 +5,8 @@
     oneshot_rlvr.evaluate("runs/demo", seed=7)             a run or any model -> graded answers
     oneshot_rlvr.analyse("runs/demo")                      a run -> what happened, as tables
     oneshot_rlvr.report("runs/demo")                       a run -> one HTML file
+    oneshot_rlvr.diff("runs/demo")                         a run -> where base and result differ
+    oneshot_rlvr.extrapolate("runs/demo@20", "runs/demo@40", 100)   a later model, predicted
 
 These are the command line's own calls (`oneshot_rlvr.verbs`). Importing the package imports
 nothing else: torch, transformers and the charts come with the first call.
@@ -21,18 +23,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oneshot_rlvr.verbs.analyse import analyse as analyse
+    from oneshot_rlvr.verbs.diff import diff as diff
     from oneshot_rlvr.verbs.evaluate import evaluate as evaluate
+    from oneshot_rlvr.verbs.extrapolate import extrapolate as extrapolate
     from oneshot_rlvr.verbs.report import report as report
     from oneshot_rlvr.verbs.select import select as select
     from oneshot_rlvr.verbs.train import train as train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "analyse", "evaluate", "report", "select", "train"]
+__all__ = [
+    "__version__",
+    "analyse",
+    "diff",
+    "evaluate",
+    "extrapolate",
+    "report",
+    "select",
+    "train",
+]
 
 # `train` and `report` are rooms of the package as well as verbs. Importing a submodule sets it as
 # an attribute here and would hide a function of that name, so these two rooms are made callable.
 _VERB_ROOMS = ("report", "train")
-_VERBS = ("analyse", "evaluate", "select")
+_VERBS = ("analyse", "diff", "evaluate", "extrapolate", "select")
 
 
 def _verb_named(name: str) -> Any:

@@ -335,6 +335,27 @@ def welch_difference(
     return Difference(value, value - half, value + half, count, p_value, "Welch's t over seeds")
 
 
+def ratio_interval(
+    parts_Q: ArrayLike, wholes_Q: ArrayLike, confidence: float = 0.95, most: float = math.inf
+) -> Estimate:
+    """sum(parts) / sum(wholes) over independent units (changed tokens of texts), with a t interval
+    of parts - ratio * wholes (Cochran, Sampling Techniques, 1977, section 2.11), in 0 to `most`.
+
+    Units whose whole is 0 are not counted. nan bounds where no unit differs from the ratio.
+    """
+    parts, wholes = _vector(parts_Q), _vector(wholes_Q)
+    if parts.shape != wholes.shape or wholes.sum() <= 0:
+        raise DataError(f"{len(parts)} parts of {len(wholes)} wholes; give one each, above 0")
+    parts, wholes = parts[wholes > 0], wholes[wholes > 0]
+    n, ratio = len(parts), float(parts.sum() / wholes.sum())
+    off = parts - ratio * wholes
+    if n < 2 or not off.any():
+        return Estimate(ratio, math.nan, math.nan, n)
+    error = float(off.std(ddof=1)) / math.sqrt(n) / float(wholes.mean())
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * error
+    return Estimate(ratio, max(0.0, ratio - half), min(most, ratio + half), n)
+
+
 def bootstrap_interval(
     values: ArrayLike,
     generator: np.random.Generator,

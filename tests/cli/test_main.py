@@ -14,6 +14,7 @@ import pytest
 from oneshot_rlvr import cli
 from oneshot_rlvr.cli import VERBS, main
 from oneshot_rlvr.config import parse_recipe, recipe_fields
+from oneshot_rlvr.config.loading import to_toml
 from oneshot_rlvr.errors import ConfigError, UnknownNameError
 
 PAPER = "paper_qwen25_math_1p5b_pi1"
@@ -260,3 +261,53 @@ def test_the_verbs_of_the_table_are_modules_of_the_room():
         module = importlib.import_module(name)
         assert module.__name__.startswith(cli.__name__), verb
         assert callable(module.run)
+
+
+def test_a_dry_run_measures_a_step_and_tells_hours_and_the_price(capsys, small_recipe, tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(to_toml(small_recipe({"train.steps": 1000})))
+    words = ["train", str(path), "--dry-run", "--gpu", "H100:2", "--price-per-hour", "3"]
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert re.search(
+        r"# time: +a step takes [\d.]+ s here, measured at the start with answers of", out
+    )
+    assert re.search(r"on 2 x H100 80 GB by the cost model, not measured: a step about", out)
+    price, hours = re.search(
+        r"price: +about ([\d,.]+) at 3 an hour and GPU, for ([\d,.]+)", out
+    ).groups()
+    assert float(price) == pytest.approx(3 * float(hours), rel=0.02, abs=0.02)
+    # What was tried is gone, and the recipe stands as it was.
+    assert [p.name for p in tmp_path.iterdir()] == ["small.toml"]
+
+
+def test_a_dry_run_that_measures_nothing_says_why(capsys, small_recipe, tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(to_toml(small_recipe()))
+    code, out, _ = run(capsys, "train", str(path), "--dry-run", "--no-measure")
+    assert code == 0
+    assert "no step was measured here: it was not asked for" in out
+    assert "by the speed of this machine's products a step would take about" in out
+    long = ["--rollouts.prompts_per_step", "20000", "--rollouts.max_new_tokens", "190"]
+    _, out, _ = run(capsys, "train", str(path), "--dry-run", *long)
+    assert re.search(
+        r"no step was measured here: it would take about [\d.,]+ (s|min|h), and more", out
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dry-run", "--gpu", "H1000"], "Known: A100, H100"),
+        (["--dry-run", "--price-per-hour", "-1"], "wanted a number from 0 on"),
+        (["--dry-run", "--answer-tokens", "0"], "wanted at least 1"),
+        (["--gpu", "H100"], "--gpu is for --dry-run"),
+        (["--price-per-hour", "2"], "--price-per-hour is for --dry-run"),
+    ],
+)
+def test_options_of_the_forecast_that_cannot_be(words, message, capsys, tmp_path):
+    out = ["--out", str(tmp_path / "run")]
+    code, _, err = run(capsys, "train", "tiny_one_shot", *words, *out)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "run").exists()

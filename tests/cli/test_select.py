@@ -176,3 +176,87 @@ def test_select_is_a_function_too(pool):
     assert sorted(chosen.ranking.ids) == sorted(chosen.examples)
     assert chosen.cost is None
     assert chosen.files == []
+
+
+def numbered(tmp_path, name, count, **columns):
+    rows = [
+        {"id": f"{name}-{n}", "question": f"{name} {n}: say a.", **columns} for n in range(count)
+    ]
+    path = tmp_path / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_probe_that_stops_early_says_what_it_saved(capsys, babbler, tmp_path):
+    """One that the babbler says half the time, and eleven golds that it never says."""
+    rows = [{"id": "half", "question": "Say a.", **OPTIONS, "answer": "a"}]
+    rows += [{"id": f"no-{n}", "question": f"{n}!", **OPTIONS, "answer": "zz"} for n in range(11)]
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    argv = ["select", pool, "--probe", 512, "--model", babbler, "--max-new-tokens", 2]
+    argv += ["--temperature", 1]
+    code, told, _ = run(capsys, *argv, "--stop-early", 1)
+    assert code == 0
+    saved, most, settled = re.search(
+        r"stopping early saved ([\d,]+) of ([\d,]+) answers: (\d+) of 12 examples were", told
+    ).groups()
+    cost = int(re.search(r"Cost: ([\d,]+) answers", told)[1].replace(",", ""))
+    assert most == "6,144"
+    assert cost == 6144 - int(saved.replace(",", ""))
+    assert int(saved.replace(",", "")) > 1000
+    assert int(settled) == 12
+    assert "with probability 0.95 at least" in told
+    assert re.search(r"1 .{1,3} half", told)
+    again = run(capsys, *argv, "--stop-early", 1)[1]
+    assert re.sub(r", \d+ s", "", again) == re.sub(r", \d+ s", "", told)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stop-early", 2], "stopping early is a probe's"),
+        (["--probe", 64, "--stop-early", 2, "--score", "entropy"], "no score but pass_rate"),
+        (["--probe", 64, "--stop-early", 5], "wanted 1 to 4"),
+        (["--probe", 8, "--stop-early", 1], "looks only once"),
+        (["--probe", 8, "--score", "gradient"], "--validation SET (a benchmark or a file"),
+        (["--probe", 8, "--validation", "tiny"], "a validation set is for gradients"),
+        (["--probe", 1, "--score", "gradient", "--validation", "tiny"], "needs at least 2"),
+        (
+            ["--probe", 8, "--score", "gradient", "--validation", "tiny", "--temperature", 0],
+            "at temperature 0 all answers are one",
+        ),
+    ],
+)
+def test_words_of_a_probe_that_do_not_go_together(words, message, capsys, pool, babbler):
+    model = ["--model", babbler] if "--probe" in words else []
+    code, _, err = run(capsys, "select", pool, *words, *model)
+    assert code == 2
+    assert message in err
+
+
+def test_gradients_rank_the_pool_and_tell_their_cost(capsys, babbler, tmp_path):
+    pool = numbered(tmp_path, "train", 5, **OPTIONS)
+    held_out = numbered(tmp_path, "held", 4, **OPTIONS)
+    argv = ["select", pool, "--probe", 16, "--model", babbler, "--max-new-tokens", 3]
+    argv += ["--temperature", 1, "--score", "gradient", "--validation", held_out]
+    code, told, _ = run(capsys, *argv)
+    assert code == 0
+    assert "Ranking by gradient, 5 examples" in told
+    assert re.search(r"gradients of [\d,]+ weights \(last layer\)", told)
+    assert "the two halves of the 4 validation questions have a cosine of" in told
+    # 5 + 4 questions of 16 answers.
+    assert re.search(r"Cost: 144 answers, \d+ tokens, \d+ s, at most [\d,]+ MiB of memory", told)
+    scores = oneshot_rlvr.select(
+        pool, probe=16, model=babbler, max_new_tokens=3, temperature=1.0, score="gradient",
+        validation=str(held_out), gradients_of="adapters",
+    ).ranking.score_E  # fmt: skip
+    # Questions that differ in a digit teach the same: saying a.
+    assert (scores > 0.5).sum() >= 3
+    assert (abs(scores) <= 1).all()
+
+
+def test_a_question_in_pool_and_validation_set_is_refused(capsys, babbler, pool):
+    argv = ["select", pool, "--probe", 4, "--model", babbler, "--score", "gradient"]
+    code, _, err = run(capsys, *argv, "--validation", pool)
+    assert code == 2
+    assert "in both the training and the validation set" in err

@@ -11,7 +11,10 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.selection import SCORES, History, rank
 from oneshot_rlvr.selection.score import Score
 
-NOT_SCORES = {"__init__", "history", "score", "ranking", "sources", "diversity"}
+NOT_SCORES = {
+    *("__init__", "history", "score", "ranking", "sources", "diversity"),
+    "certainty",  # when a probe may stop
+}
 
 
 def history(examples: int = 40, seed: int = 0) -> History:
@@ -25,6 +28,7 @@ def history(examples: int = 40, seed: int = 0) -> History:
         tuple(f"e{number}" for number in range(examples)),
         accuracy,
         answer_entropy_E=generator.integers(0, 5, examples) / 4,
+        alignment_E=generator.integers(-4, 5, examples) / 4,
     )
 
 
@@ -62,7 +66,10 @@ def test_a_history_without_a_visit_is_refused_by_a_score_that_reads_visits(name)
 
 @pytest.mark.parametrize("name", SCORES)
 def test_equal_scores_stand_in_the_order_of_ids_as_text_and_are_told(name):
-    same = History(("9", "10", "2"), np.full((3, 4), 0.5), answer_entropy_E=np.full(3, 0.25))
+    quarter = np.full(3, 0.25)
+    same = History(
+        ("9", "10", "2"), np.full((3, 4), 0.5), answer_entropy_E=quarter, alignment_E=quarter
+    )
     ranking = rank(same, name)
     if name in ("random", "first"):  # no two of these are equal
         assert not ranking.tied_E.any()
@@ -77,10 +84,12 @@ def test_the_order_of_the_pool_does_not_matter(name):
     straight = history()
     order = np.random.default_rng(1).permutation(len(straight))
     assert straight.answer_entropy_E is not None
+    assert straight.alignment_E is not None
     mixed = History(
         tuple(straight.ids[e] for e in order),
         straight.accuracy_E_S[order],
         answer_entropy_E=straight.answer_entropy_E[order],
+        alignment_E=straight.alignment_E[order],
     )
     assert rank(mixed, name).ids == rank(straight, name).ids
 
@@ -89,7 +98,9 @@ def test_the_order_of_the_pool_does_not_matter(name):
 def test_the_order_of_a_row_s_sum_decides_nothing(name):
     # 0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ in their last bit.
     rows = np.array([[0.1, 0.2, 0.3, 0.1, 0.2, 0.3], [0.3, 0.2, 0.1, 0.3, 0.2, 0.1]])
-    ranking = rank(History(("b", "a"), rows, answer_entropy_E=np.array([0.1, 0.1])), name)
-    if name in ("variance", "pass_rate", "entropy"):
+    tenth = np.array([0.1, 0.1])
+    history = History(("b", "a"), rows, answer_entropy_E=tenth, alignment_E=tenth)
+    ranking = rank(history, name)
+    if name in ("variance", "pass_rate", "entropy", "gradient"):
         assert ranking.ids == ["a", "b"]
         assert ranking.tied_E.all()

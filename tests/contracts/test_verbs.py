@@ -21,7 +21,7 @@ from oneshot_rlvr import cli, verbs
 ROOM = Path(verbs.__file__).parent
 
 # What several verbs need, beside them.
-SHARED = {"loading", "mixing", "pool", "subjects", "training_sets"}
+SHARED = {"aligning", "forecast", "loading", "mixing", "pool", "subjects", "training_sets"}
 
 # Ways of `oneshot evaluate` that are asked for by an option, and what their files offer.
 WAYS = {

@@ -30,6 +30,8 @@ VERBS = {
     "report": "oneshot_rlvr.cli.report",
     "runs": "oneshot_rlvr.cli.runs",
     "import": "oneshot_rlvr.cli.import_model",
+    "diff": "oneshot_rlvr.cli.diff",
+    "extrapolate": "oneshot_rlvr.cli.extrapolate",
     "export": "oneshot_rlvr.cli.export",
     "verify": "oneshot_rlvr.cli.verify",
     "list": "oneshot_rlvr.cli.list_names",

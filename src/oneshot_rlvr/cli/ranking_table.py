@@ -84,6 +84,7 @@ def print_selection(
 
 
 def cost_words(cost: Cost) -> str:
-    """ "25 steps, 3,200 answers, 171,245 tokens, 41 s"."""
+    """ "25 steps, 3,200 answers, 171,245 tokens, 41 s"; a peak of memory where it was measured."""
     steps = f"{cost.steps:,} steps, " if cost.steps else ""
-    return f"{steps}{cost.answers:,} answers, {cost.tokens:,} tokens, {cost.seconds:.0f} s"
+    memory = f", at most {cost.peak_bytes / 2**20:,.0f} MiB of memory" if cost.peak_bytes else ""
+    return f"{steps}{cost.answers:,} answers, {cost.tokens:,} tokens, {cost.seconds:.0f} s{memory}"

@@ -51,6 +51,32 @@ def add_parser(subparsers: Any) -> Parser:
     history.add_argument(
         "--max-new-tokens", type=int, metavar="n", help="--probe: (default: the rollouts' own)"
     )
+    history.add_argument(
+        "--stop-early",
+        type=int,
+        metavar="K",
+        help="--probe: ask an example no further once it is certain whether it is among the first "
+        "K by pass rate",
+    )
+    gradient = parser.add_argument_group("--score gradient, with --probe")
+    gradient.add_argument(
+        "--validation",
+        metavar="SET",
+        help="a benchmark or a file of examples: rank by how well an example's policy gradient "
+        "aligns with that of these questions",
+    )
+    gradient.add_argument(
+        "--alignment",
+        choices=("cosine", "inner_product", "learnability"),
+        default="cosine",
+        help="learnability: the cosine times p (1 - p) (default: %(default)s)",
+    )
+    gradient.add_argument(
+        "--gradients-of",
+        choices=("last_layer", "adapters"),
+        default="last_layer",
+        help="the weights (default: %(default)s)",
+    )
     score = parser.add_argument_group("score")
     score.add_argument(
         "--score",
@@ -124,6 +150,10 @@ def run(args: argparse.Namespace) -> int:
             model=args.model,
             temperature=args.temperature,
             max_new_tokens=args.max_new_tokens,
+            stop_early=args.stop_early,
+            validation=args.validation,
+            alignment=args.alignment,
+            gradients_of=args.gradients_of,
             score=args.score,
             seed=args.seed,
             diversity=args.diversity,

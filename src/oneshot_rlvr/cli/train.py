@@ -19,7 +19,7 @@ def add_parser(subparsers: Any) -> Parser:
     parser: Parser = subparsers.add_parser(
         "train",
         usage="oneshot train RECIPE [--dotted.key VALUE ...] [--out DIR] [--resume [RUN]] "
-        "[--fork RUN[@STEP]] [--dry-run] [--backend verl] [--debug]",
+        "[--fork RUN[@STEP]] [--dry-run [--gpu NAME]] [--backend verl] [--debug]",
         help="train as a recipe says, evaluate before and after, write the report",
         description="Trains as a recipe says. Every key of the recipe is an option below: "
         "`--train.steps 10`. A list or table is JSON or inline TOML; `none` is no value.",
@@ -47,8 +47,29 @@ def add_parser(subparsers: Any) -> Parser:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="read the examples, print the resolved recipe, batch sizes and an estimate of "
-        "memory; stop",
+        help="read the examples, print the resolved recipe, batch sizes, an estimate of memory and "
+        "hours (three steps are tried where they are short); stop",
+    )
+    parser.add_argument(
+        "--gpu",
+        metavar="NAME[:N]",
+        help="--dry-run: hours on this too, by the cost model: A100, H100, H200, L40S, L4, RTX4090",
+    )
+    parser.add_argument(
+        "--price-per-hour",
+        type=float,
+        metavar="P",
+        help="--dry-run: the price too; of one GPU with --gpu, else of this machine",
+    )
+    parser.add_argument(
+        "--answer-tokens",
+        type=int,
+        metavar="n",
+        help="--dry-run: mean length of an answer for the cost model (default: as measured here, "
+        "else the longest)",
+    )
+    parser.add_argument(
+        "--no-measure", action="store_true", help="--dry-run: try no step, take the cost model"
     )
     # Written like the recipe's keys, so that they are read and told like these.
     for option, key, text in (
@@ -86,12 +107,24 @@ def run(args: argparse.Namespace) -> int:
     else:
         recipe = load_recipe(args.recipe, given)
     if args.dry_run:
+        from oneshot_rlvr.verbs.forecast import forecast, refuse_odd
+
+        refuse_odd(args.gpu, args.price_per_hour, args.answer_tokens)
         examples = _examples_told(recipe, args)
         say(f"{dry_run_text(recipe)}# {examples}\n", end="", flush=True)
         from oneshot_rlvr.train.footprint import described
 
-        say("".join(f"# {line}\n" for line in described(recipe)), end="")
+        say("".join(f"# {line}\n" for line in described(recipe)), end="", flush=True)
+        lines = forecast(
+            recipe,
+            gpu=args.gpu,
+            price_per_hour=args.price_per_hour,
+            answer_tokens=args.answer_tokens,
+            measure=not args.no_measure,
+        )
+        say("".join(f"# {line}\n" for line in lines), end="")
         return 0
+    _refuse_forecast(args)
 
     from oneshot_rlvr.cli.progress import Progress, print_stopped, resumable
     from oneshot_rlvr.cli.tables import print_run
@@ -138,6 +171,18 @@ def _which_run(args: argparse.Namespace) -> Path | None:
             "recipes`"
         )
     return None
+
+
+def _refuse_forecast(args: argparse.Namespace) -> None:
+    """ConfigError for options of a dry run in a run."""
+    from oneshot_rlvr.errors import ConfigError
+
+    for option in ("gpu", "price_per_hour", "answer_tokens", "no_measure"):
+        if getattr(args, option) not in (None, False):
+            raise ConfigError(
+                f"--{option.replace('_', '-')} is for --dry-run, which tells hours and price "
+                "before a run; give both, or neither."
+            )
 
 
 def _examples_told(recipe: Recipe, args: argparse.Namespace) -> str:

@@ -38,10 +38,10 @@ _STAGES = {
 def render(run: RunData) -> str:
     """The page as text."""
     figures = draw_all(run)
-    script, library = _asset("page.js"), _library()
+    script, library = asset("page.js"), _library()
     charts = {name: figure["spec"] for name, figure in figures.items()}
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             run=run,
@@ -61,7 +61,7 @@ def render(run: RunData) -> str:
             provenance=facts.provenance(run),
             recipe=facts.recipe_toml(run),
             changes=_changes(run),
-            css=Markup(_asset("page.css")),
+            css=Markup(asset("page.css")),
             script=Markup(script),
             library=Markup(library),
             charts=safe_json({"themes": THEMES, "figures": charts}),
@@ -128,14 +128,16 @@ def _library() -> str:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file beside this one."""
     return resources.files("oneshot_rlvr.report").joinpath(name).read_text("utf-8")
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Templates that lie beside this file; what they are given is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
+        loader=jinja2.FunctionLoader(asset),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

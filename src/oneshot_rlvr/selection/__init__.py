@@ -24,6 +24,7 @@ SCORES = Registry(
         "pass_rate": f"{_HERE}.pass_rate:SCORE",
         "gain": f"{_HERE}.gain:SCORE",
         "entropy": f"{_HERE}.entropy:SCORE",
+        "gradient": f"{_HERE}.gradient:SCORE",
         "random": f"{_HERE}.random_draw:SCORE",
         "first": f"{_HERE}.first:SCORE",
     },

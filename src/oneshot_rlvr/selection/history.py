@@ -25,6 +25,7 @@ class History:
 
     accuracy_E_S: shares of right rollouts, nan after an example's last visit.
     answer_entropy_E: entropy (nats) of an example's answers, where the source has answers.
+    alignment_E: of an example's policy gradient with a validation set's, where those were taken.
     notes: sentences about what the source lacked; for the user.
     """
 
@@ -32,6 +33,7 @@ class History:
     accuracy_E_S: FloatArray
     answer_entropy_E: FloatArray | None = None
     notes: tuple[str, ...] = ()
+    alignment_E: FloatArray | None = None
     visits_E: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,10 +87,14 @@ class History:
             )
         accuracy = np.full((len(pool), self.accuracy_E_S.shape[1]), np.nan)
         accuracy[found >= 0] = self.accuracy_E_S[found[found >= 0]]
-        entropy = None
-        if self.answer_entropy_E is not None:
-            entropy = np.full(len(pool), np.nan)
-            entropy[found >= 0] = self.answer_entropy_E[found[found >= 0]]
+
+        def placed(values_E: FloatArray | None) -> FloatArray | None:
+            if values_E is None:
+                return None
+            of_pool = np.full(len(pool), np.nan)
+            of_pool[found >= 0] = values_E[found[found >= 0]]
+            return of_pool
+
         notes = list(self.notes)
         if len(self) > hits:
             known = set(pool)
@@ -107,7 +113,8 @@ class History:
             self,
             ids=tuple(pool),
             accuracy_E_S=accuracy,
-            answer_entropy_E=entropy,
+            answer_entropy_E=placed(self.answer_entropy_E),
+            alignment_E=placed(self.alignment_E),
             notes=tuple(notes),
         )
 

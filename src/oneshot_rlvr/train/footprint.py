@@ -8,6 +8,7 @@ measured peaks is told in docs/training.md (`benchmarks/footprint.py`).
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,19 @@ def free_bytes(device: str) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def peak_bytes(device: str) -> int:
+    """The most held so far: by tensors on the GPU, else by this process. 0 where the system does
+    not say."""
+    if device == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def described(recipe: Recipe) -> list[str]:

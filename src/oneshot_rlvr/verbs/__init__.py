@@ -12,6 +12,8 @@ ask.py            one question -> the answers of base and result, side by side
 analyse.py        runs -> what happened in them, as tables
 report.py         a run -> one HTML file
 runs.py           a folder -> the runs in it, and how each stands
+diff.py           a run -> where base and result differ, token by token
+extrapolate.py    two steps of a run -> the model on the line through them, beside the real one
 doctor.py         a run -> what of it is damaged, and where it can go on
 import_model.py   a GGUF file -> a Hugging Face directory, checked
 export.py         a recipe -> the same run, written out for another trainer
@@ -21,6 +23,8 @@ Beside them what several need:
 subjects.py       the model, run or benchmark that a name means, with its settings
 loading.py        a model made ready to answer
 pool.py           a pool tried by a model: trained over, or asked
+forecast.py       a recipe -> the hours and the price of its run
+aligning.py       a pool's policy gradients beside a validation set's
 mixing.py         a ranking mixed with diversity
 training_sets.py  a ranking on disk, and training sets cut from it
 

@@ -21,6 +21,8 @@ class Loaded:
     tokenizer: Any
     source: str = ""
     """Names what answers: the weights' hash, their precision, device and engine."""
+    policy: Any = None
+    """The model itself, for what no engine does."""
 
 
 def load_subject(subject: Subject, engine: str | None) -> Loaded:
@@ -37,4 +39,4 @@ def load_subject(subject: Subject, engine: str | None) -> Loaded:
     policy = load_policy(subject.recipe.model.model_copy(update={"path": subject.path}))
     name = engine or rollouts.engine
     source = f"{fingerprint(policy)} {policy.device.type} {name}"
-    return Loaded(make_engine(name, policy, rollouts), policy.tokenizer, source)
+    return Loaded(make_engine(name, policy, rollouts), policy.tokenizer, source, policy)

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from oneshot_rlvr.config import BenchmarkConfig, Recipe, parse_recipe
 from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.evaluation import Benchmark, evaluate
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.rewards import Scorer
+from oneshot_rlvr.selection.certainty import ERROR, Race, looks
 from oneshot_rlvr.types import Example
 
 NAMED_GOLDS = 3
@@ -26,22 +29,26 @@ NAMED_GOLDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a history or a probe cost. Answers are rollouts; tokens are generated ones."""
+    """What a history or a probe cost. Answers are rollouts; tokens are generated ones. peak_bytes:
+    the most memory the process (on a GPU: the device) has held; 0 where it was not measured."""
 
     answers: int
     tokens: int
     seconds: float
     steps: int = 0
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """`samples`: graded answers of a probe (columns of records.schema); `run`: a history's."""
+    """`samples`: graded answers of a probe (columns of records.schema); `run`: a history's;
+    `alignment`: by example id, of gradients."""
 
     cost: Cost
     notes: list[str]
     samples: Sequence[Mapping[str, Any]] = ()
     run: Run | None = None
+    alignment: Mapping[str, float] | None = None
 
 
 def train_over(
@@ -89,7 +96,7 @@ def train_over(
 
     result = run(parse_recipe(data), out=out, resume=True, progress=progress)
     recorded = Run(result.directory)
-    notes = _told(bad)
+    notes = told_bad(bad)
     if result.reused:
         notes.append(f"reused the finished run in {out} (same settings)")
     return Tried(cost_of(recorded), notes, run=recorded)
@@ -117,12 +124,14 @@ def probe(
     seed: int = 0,
     max_new_tokens: int | None = None,
     name: str = "pool",
+    stop_early: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tried:
     """`rollouts` answers of the model at `path` to every example, graded; nothing is trained.
 
     `recipe` says how it is loaded and decoded; `temperature` None is that of its rollouts. `name`
-    is part of what a seed means.
+    is part of what a seed means. `stop_early` K: an example is asked no further once it is certain
+    whether it is among the first K by pass rate (`selection.certainty`).
     """
     from oneshot_rlvr.policy import load_policy
     from oneshot_rlvr.rollouts import make_engine
@@ -138,24 +147,69 @@ def probe(
         policy = load_policy(recipe.model.model_copy(update={"path": path}))
         engine = make_engine(recipe.rollouts.engine, policy, recipe.rollouts)
         started = time.perf_counter()
-        result = evaluate(
-            engine,
-            policy.tokenizer,
-            scorer,
-            Benchmark(name, fit),
-            BenchmarkConfig(samples=rollouts, temperature=temperature, seed=seed),
-            max_new_tokens=max_new_tokens or recipe.rollouts.max_new_tokens,
-            max_prompt_tokens=recipe.rollouts.max_prompt_tokens,
-            chat_template=recipe.model.chat_template,
-            check_golds=False,
-            progress=progress,
-        )
+
+        def ask(asked: Sequence[Example], answers: int, look: int, before: int) -> list[Any]:
+            """That many more answers to each; every look has draws of its own."""
+            return evaluate(
+                engine,
+                policy.tokenizer,
+                scorer,
+                Benchmark(f"{name} {look}" if look else name, list(asked)),
+                BenchmarkConfig(samples=answers, temperature=temperature, seed=seed),
+                max_new_tokens=max_new_tokens or recipe.rollouts.max_new_tokens,
+                max_prompt_tokens=recipe.rollouts.max_prompt_tokens,
+                chat_template=recipe.model.chat_template,
+                check_golds=False,
+                progress=progress
+                and (lambda done, _: progress(before + done, len(fit) * rollouts)),
+            ).samples
+
+        notes = told_bad(bad)
+        if stop_early is None:
+            samples = ask(fit, rollouts, 0, 0)
+        else:
+            samples, saved = _asked_until_certain(fit, rollouts, stop_early, ask)
+            notes += saved
         seconds = time.perf_counter() - started
-    tokens = sum(int(sample["tokens"]) for sample in result.samples)
-    return Tried(Cost(len(result.samples), tokens, seconds), _told(bad), samples=result.samples)
+    tokens = sum(int(sample["tokens"]) for sample in samples)
+    return Tried(Cost(len(samples), tokens, seconds), notes, samples=samples)
 
 
-def _told(bad: Sequence[tuple[str, str]]) -> list[str]:
+def _asked_until_certain(
+    examples: Sequence[Example],
+    rollouts: int,
+    first: int,
+    ask: Callable[[Sequence[Example], int, int, int], list[Any]],
+) -> tuple[list[Any], list[str]]:
+    """Samples of all examples, each asked until it is settled; and what that saved, in words."""
+    race = Race(len(examples), first, rollouts)
+    place = {example.id: number for number, example in enumerate(examples)}
+    right_E = np.zeros(len(examples), dtype=np.int64)
+    samples: list[Any] = []
+    had = 0
+    for number, total in enumerate(looks(rollouts)):
+        asked = [example for example, is_open in zip(examples, race.open_E, strict=True) if is_open]
+        if not asked:
+            break
+        for sample in ask(asked, total - had, number, len(samples)):
+            right_E[place[sample["example_id"]]] += bool(sample["correct"])
+            samples.append({**sample, "sample": had + int(sample["sample"])})
+        had = total
+        if total < rollouts:
+            race.look(right_E, total)
+    most, done = len(examples) * rollouts, int((~race.open_E).sum())
+    saved = f"stopping early saved {most - len(samples):,} of {most:,} answers"
+    if not done:
+        return samples, [f"{saved}: no example was certain before its last answer"]
+    return samples, [
+        f"{saved}: {done} of {len(examples)} examples were settled before their last one; with "
+        f"probability {1 - ERROR:.2f} at least, none of these was settled wrongly as among the "
+        f"first {first} or not"
+    ]
+
+
+def told_bad(bad: Sequence[tuple[str, str]]) -> list[str]:
+    """What is noted of examples that were left out, (id, why) each."""
     if not bad:
         return []
     named = ", ".join(repr(name) for name, _ in bad[:NAMED_GOLDS])

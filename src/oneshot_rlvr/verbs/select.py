@@ -7,9 +7,11 @@ the scores are in `selection`, the mix with diversity in `mixing`, the files in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from oneshot_rlvr.config import Recipe, resolve_recipe
 from oneshot_rlvr.errors import ConfigError
@@ -26,10 +28,12 @@ from oneshot_rlvr.selection import (
 from oneshot_rlvr.selection.history import without_visits
 from oneshot_rlvr.types import Example
 from oneshot_rlvr.verbs.mixing import mixed
-from oneshot_rlvr.verbs.subjects import find_model
+from oneshot_rlvr.verbs.subjects import Subject, find_benchmark, find_model
 from oneshot_rlvr.verbs.training_sets import BATCH, SIZES, write_ranking, write_sets
 
 if TYPE_CHECKING:
+    from oneshot_rlvr.evaluation import Benchmark
+    from oneshot_rlvr.selection.gradient import Alignment
     from oneshot_rlvr.verbs.pool import Cost
 
 
@@ -47,7 +51,8 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where the history comes from: exactly one of `path`, `recipe`, `rollouts`; none for scores
-    that need none. `model` and `model_recipe` are for a probe, `visits` and `out` for a recipe."""
+    that need none. `visits` and `out` are for a recipe; `model`, `model_recipe` and what follows
+    for a probe, `validation` and what follows for one that takes gradients."""
 
     path: str | Path | None = None
     recipe: Recipe | None = None
@@ -58,6 +63,10 @@ class Source:
     model_recipe: Recipe | None = None
     temperature: float | None = None
     max_new_tokens: int | None = None
+    stop_early: int | None = None
+    validation: Benchmark | None = None
+    alignment: Alignment = "cosine"
+    gradients_of: str = "last_layer"
 
 
 def select(
@@ -71,6 +80,10 @@ def select(
     model: str | Path | None = None,
     temperature: float | None = None,
     max_new_tokens: int | None = None,
+    stop_early: int | None = None,
+    validation: str | None = None,
+    alignment: str = "cosine",
+    gradients_of: str = "last_layer",
     score: str | None = None,
     seed: int = 0,
     diversity: float = 0.0,
@@ -94,6 +107,11 @@ def select(
         every example asked about `visits` times (None: the recipe's steps). probe: that many
         answers of `model` to every example, without training. One of the three, or none for the
         scores random and first.
+    stop_early: K: a probe asks an example no further once it is certain whether it is among the
+        first K by pass rate.
+    validation: for the score gradient, which a probe takes: the questions (a benchmark or a file)
+        whose policy gradient an example's shall align with, by `alignment` (cosine, inner_product,
+        learnability), on the weights of `gradients_of` (last_layer, adapters).
     score: see `oneshot list scores`; None: variance, for a probe pass_rate.
     diversity: 0 (the score alone) to 1, by `category` (a column; None: domain) or `embeddings` (a
         Parquet file with id and embedding).
@@ -109,6 +127,7 @@ def select(
         raise ConfigError("a probe asks a model: give both, --probe N and --model MODEL.")
     if probe is not None and probe < 1:
         raise ConfigError(f"probe is {probe}; wanted at least 1 answer an example.")
+    _refuse_odd(probe, stop_early, validation, score)
     subject = None if model is None else find_model(model)
     source = Source(
         path=history,
@@ -120,6 +139,10 @@ def select(
         model_recipe=None if subject is None else subject.recipe,
         temperature=temperature,
         max_new_tokens=max_new_tokens,
+        stop_early=stop_early,
+        validation=None if validation is None else _questions(validation, subject, seed),
+        alignment=alignment,  # type: ignore[arg-type] # checked where it is used
+        gradients_of=gradients_of,
     )
     if subject is not None:
         from oneshot_rlvr.rollouts.threads import set_threads
@@ -154,6 +177,31 @@ def select(
         )
     by_id = {example.id: example for example in examples}
     return Selection(ranking, by_id, cost, notes + ranking.notes(), files)
+
+
+def _refuse_odd(
+    probe: int | None, stop_early: int | None, validation: str | None, score: str | None
+) -> None:
+    """ConfigError for what does not go together."""
+    if stop_early is not None and (probe is None or score not in (None, "pass_rate")):
+        raise ConfigError(
+            "stopping early is a probe's, by pass rate: give --probe N, and no score but pass_rate."
+        )
+    if validation is not None and (probe is None or score != "gradient"):
+        raise ConfigError(
+            "a validation set is for gradients: give --probe N --model MODEL --score gradient."
+        )
+    if score == "gradient" and validation is None:
+        raise ConfigError(
+            "score gradient aligns with the gradient of a validation set; give --probe N --model "
+            "MODEL --validation SET (a benchmark or a file of examples)."
+        )
+
+
+def _questions(name: str, subject: Subject | None, seed: int) -> Benchmark:
+    """The validation set: a benchmark or a file."""
+    recipe = Recipe() if subject is None else subject.recipe
+    return find_benchmark(name, recipe, {"seed": seed})[0]
 
 
 def default_score(source: Source) -> str:
@@ -192,6 +240,26 @@ def history_of(
         )
         assert tried.run is not None
         return from_run(tried.run).of_pool(ids), tried.cost, tried.notes
+    if source.rollouts is not None and source.validation is not None:
+        from oneshot_rlvr.verbs.aligning import align
+
+        tried = align(
+            source.model,
+            source.model_recipe or Recipe(),
+            examples,
+            source.validation,
+            rollouts=source.rollouts,
+            kind=source.alignment,
+            place=source.gradients_of,
+            temperature=source.temperature,
+            seed=seed,
+            max_new_tokens=source.max_new_tokens,
+            progress=answered,
+        )
+        assert tried.alignment is not None
+        visited = from_samples(tried.samples)
+        aligned = np.array([tried.alignment[name] for name in visited.ids])
+        return replace(visited, alignment_E=aligned).of_pool(ids), tried.cost, tried.notes
     if source.rollouts is not None:
         from oneshot_rlvr.verbs.pool import probe
 
@@ -203,6 +271,7 @@ def history_of(
             temperature=source.temperature,
             seed=seed,
             max_new_tokens=source.max_new_tokens,
+            stop_early=source.stop_early,
             progress=answered,
         )
         return from_samples(tried.samples).of_pool(ids), tried.cost, tried.notes

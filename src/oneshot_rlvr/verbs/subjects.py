@@ -6,7 +6,7 @@ loading the model (`loading`) and answering (`evaluate`, `ask`, `contamination`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,18 +61,39 @@ def find_model(model: str | Path) -> Subject:
             )
         from oneshot_rlvr.records import Run
 
-        recipe = parse_recipe(Run(run).info["recipe"])
-        if recipe.model.lora is not None:
-            # Its adapters are merged into float32 weights, and 16 bits would round them away.
-            wide = recipe.model.model_copy(update={"dtype": "float32"})
-            vllm = recipe.rollouts.vllm.model_copy(update={"dtype": "float32"})
-            rollouts = recipe.rollouts.model_copy(update={"vllm": vllm})
-            recipe = recipe.model_copy(update={"model": wide, "rollouts": rollouts})
+        recipe = as_saved(parse_recipe(Run(run).info["recipe"]))
         return Subject(str(weights), recipe, run)
     # Asking the hub for a run that does not exist would cost minutes of retries.
     if not path.expanduser().exists() and _is_local(str(model)):
         raise ModelError(f"no run or model at {path}; {_what_is_there(path.expanduser().parent)}.")
     return Subject(str(model), Recipe())
+
+
+def as_saved(recipe: Recipe) -> Recipe:
+    """A run's recipe with the type that its saved models have: adapters are merged into float32
+    weights, and 16 bits would round them away."""
+    if recipe.model.lora is None:
+        return recipe
+    wide = recipe.model.model_copy(update={"dtype": "float32"})
+    vllm = recipe.rollouts.vllm.model_copy(update={"dtype": "float32"})
+    rollouts = recipe.rollouts.model_copy(update={"vllm": vllm})
+    return recipe.model_copy(update={"model": wide, "rollouts": rollouts})
+
+
+def own_benchmark(
+    recipe: Recipe, benchmarks: Sequence[str] | None
+) -> tuple[Recipe, list[str], int]:
+    """The benchmarks to ask a run's models, and the seed of asking them: those that are given, else
+    the run's test set, else its validation set, asked as the run asks it.
+
+    The recipe that is returned has that set as its test, which is where `find_benchmark` looks for
+    settings. No names where nothing is given and the run held nothing out.
+    """
+    own = recipe.evaluation.test or recipe.evaluation.validation
+    if benchmarks is not None or own is None:
+        return recipe, list(benchmarks or ()), 0
+    held_out = recipe.evaluation.model_copy(update={"test": own, "validation": None})
+    return recipe.model_copy(update={"evaluation": held_out}), [own.benchmark], own.seed
 
 
 def base_of(subject: Subject) -> Subject:
