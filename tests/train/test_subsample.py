@@ -94,7 +94,7 @@ def gradient(monkeypatch, policy, share, step, **algorithm):
         trainer.steps_done = step
         patch.setattr(
             trainer,
-            "_apply",
+            "_applying",
             lambda loss: (
                 found.append(torch.cat([p.grad.flatten() for p in policy.model.parameters()])),
                 {},

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
+TopP = Annotated[float, Field(gt=0.0, le=1.0)]
+TemplateArguments = dict[str, bool | int | float | str]
+"""Names and values that a chat template reads."""
 
 
 class Section(BaseModel):

@@ -25,7 +25,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +65,8 @@ class Request:
     seed: int
     messages: tuple[dict[str, str], ...] = ()
     text: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What else is asked of the decoding (`decoding.request_fields`)."""
 
     def body(self, model: str) -> dict[str, Any]:
         """What is sent."""
@@ -73,6 +75,7 @@ class Request:
             "temperature": self.temperature,
             "max_tokens": self.max_new_tokens,
             "seed": self.seed,
+            **self.fields,
         }
         if self.text is not None:
             return {**shared, "prompt": self.text}

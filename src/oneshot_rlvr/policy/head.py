@@ -18,6 +18,7 @@ from torch import Tensor
 
 from oneshot_rlvr.kernels import head as kernels
 from oneshot_rlvr.policy.lanes import in_lanes, lane_count
+from oneshot_rlvr.policy.truncation import Cut, truncate_around
 from oneshot_rlvr.policy.wide import add_outer, wide_linear, wide_product, wide_type
 
 # Logits held at once. 2^18 floats are 1 MiB, about one core's second-level cache; elsewhere a
@@ -26,6 +27,9 @@ _PART_CPU, _PART_ELSEWHERE, _LEAST_TOKENS = 1 << 18, 1 << 26, 64
 # Of the head's numbers, where every lane packs it for itself twice: 64 MiB of copies a lane.
 _LARGEST_COMPILED = 1 << 23
 
+WHOLE = Cut()
+"""Nothing is cut off."""
+
 
 def token_scores(
     hidden_M_D: Tensor,
@@ -33,8 +37,10 @@ def token_scores(
     bias_V: Tensor | None,
     tokens_M: Tensor,
     temperature: float,
+    cut: Cut = WHOLE,
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability (M, nats) of each token and entropy (M, nats), at the temperature.
+    """Log-probability (M, nats) of each token and entropy (M, nats), at the temperature, of what
+    `cut` leaves of the distribution (which tokens those are has no gradient).
 
     In float32 or wider, logits and the head's gradient too, whatever the weights' type (`wide.py`);
     differentiable in hidden states and head. Under autocast states and head are first rounded to
@@ -48,10 +54,12 @@ def token_scores(
         hidden_M_D, weight_V_D = hidden_M_D.to(narrow), weight_V_D.to(narrow)
         bias_V = None if bias_V is None else bias_V.to(narrow)
     with torch.autocast(device, enabled=False):
-        if _compiles(hidden_M_D, weight_V_D):
+        if _compiles(hidden_M_D, weight_V_D) and not cut:
             scores: Any = _CompiledHead.apply(hidden_M_D, weight_V_D, bias_V, tokens_M, temperature)
             return scores[0], scores[1]
-        logprobs_M, entropy_M = _Head.apply(hidden_M_D, weight_V_D, bias_V, tokens_M, temperature)
+        logprobs_M, entropy_M = _Head.apply(
+            hidden_M_D, weight_V_D, bias_V, tokens_M, temperature, cut
+        )
     return logprobs_M, entropy_M
 
 
@@ -68,8 +76,16 @@ def _part(hidden_M_D: Tensor, weight_V_D: Tensor) -> int:
     return max(_LEAST_TOKENS, held // weight_V_D.shape[0])
 
 
-def _log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    return (wide_linear(hidden, weight, bias) / temperature).log_softmax(-1)
+def _log_softmax(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    temperature: float,
+    tokens: Tensor,
+    cut: Cut,
+) -> Tensor:
+    logits = wide_linear(hidden, weight, bias) / temperature
+    return (truncate_around(logits, tokens, cut) if cut else logits).log_softmax(-1)
 
 
 class _Head(torch.autograd.Function):
@@ -81,17 +97,19 @@ class _Head(torch.autograd.Function):
         bias: Tensor | None,
         tokens: Tensor,
         temperature: float,
+        cut: Cut,
     ) -> tuple[Tensor, Tensor]:
         M, part = hidden.shape[0], _part(hidden, weight)
         wide = wide_type(hidden.dtype)
         logprobs, entropy = hidden.new_empty(M, dtype=wide), hidden.new_empty(M, dtype=wide)
         for m in range(0, M, part):
-            logs = _log_softmax(hidden[m : m + part], weight, bias, temperature)
-            logprobs[m : m + part] = logs.gather(1, tokens[m : m + part, None])[:, 0]
+            chosen = tokens[m : m + part]
+            logs = _log_softmax(hidden[m : m + part], weight, bias, temperature, chosen, cut)
+            logprobs[m : m + part] = logs.gather(1, chosen[:, None])[:, 0]
             # -inf logits have p = 0 and must give 0, not nan.
             entropy[m : m + part] = -(logs.exp() * logs.clamp(min=torch.finfo(wide).min)).sum(-1)
         ctx.save_for_backward(hidden, weight, bias, tokens, entropy)
-        ctx.temperature = temperature
+        ctx.temperature, ctx.cut = temperature, cut
         return logprobs, entropy
 
     @staticmethod
@@ -107,11 +125,13 @@ class _Head(torch.autograd.Function):
         grad_bias = torch.zeros_like(bias, dtype=wide) if bias is not None else None
         for m in range(0, M, part):
             here = slice(m, m + part)
-            logs = _log_softmax(hidden[here], weight, bias, ctx.temperature)
+            logs = _log_softmax(hidden[here], weight, bias, ctx.temperature, tokens[here], ctx.cut)
             p = logs.exp()
             # dz = -p (g_logprob + g_entropy (log p + H)) + g_logprob 1_y, then through z = W h / T
             dz = logs.clamp_(min=torch.finfo(logs.dtype).min).add_(entropy[here, None])
             dz.mul_(grad_entropy[here, None]).add_(grad_logprobs[here, None]).mul_(p).neg_()
+            if ctx.cut:
+                dz.masked_fill_(p == 0, 0.0)  # the least of floats times a large gradient is none
             dz.scatter_add_(1, tokens[here, None], grad_logprobs[here, None])
             dz.div_(ctx.temperature)
             if grad_hidden is not None:
@@ -124,6 +144,7 @@ class _Head(torch.autograd.Function):
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
             None if grad_bias is None else grad_bias.to(bias.dtype),
+            None,
             None,
             None,
         )
