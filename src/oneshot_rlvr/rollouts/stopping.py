@@ -63,6 +63,8 @@ class Stops:
 
     def said(self, tokens_n: Sequence[Sequence[int]]) -> list[bool]:
         """Of each answer so far, looked at no more than `EVERY` tokens ago."""
+        if not tokens_n:
+            return []  # tokenizers decode an empty batch to one empty text
         tails = texts_of(self._tokenizer, [tokens[-self._tail :] for tokens in tokens_n])
         return [
             any(words in tail for words in self._stop)

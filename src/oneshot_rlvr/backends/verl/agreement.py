@@ -71,4 +71,5 @@ def _token_advantages(records: Path, step: int) -> list[list[float]] | None:
     with pq.ParquetFile(path) as file:
         if "advantages" not in file.schema_arrow.names:
             return None
-        return list(file.read(columns=["advantages"]).to_pydict()["advantages"])
+        every = file.read(columns=["advantages"]).to_pydict()["advantages"]
+        return [row for row in every if row is not None]  # of what was trained on
