@@ -14,6 +14,7 @@ from oneshot_rlvr.evaluation.decoding import described, in_words, recommended
 from oneshot_rlvr.evaluation.endpoint import Endpoint
 from oneshot_rlvr.evaluation.served import evaluate_served
 from oneshot_rlvr.examples.prompting import encode_prompts, with_system
+from oneshot_rlvr.policy.generation import generation_config_file
 from oneshot_rlvr.policy.random_model import byte_tokenizer, random_policy
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import Sampling, make_engine
@@ -193,7 +194,7 @@ def test_template_arguments_of_a_bare_continuation_are_refused(tmp_path):
 
 def config_of(tmp_path, **told):
     (tmp_path / "generation_config.json").write_text(json.dumps(told))
-    return str(tmp_path)
+    return tmp_path / "generation_config.json"
 
 
 @pytest.mark.parametrize(
@@ -214,17 +215,18 @@ def config_of(tmp_path, **told):
     ],
 )
 def test_what_a_model_recommends_is_what_its_file_says(tmp_path, told, expected):
-    assert recommended(config_of(tmp_path, **told)) == expected
+    assert recommended(config_of(tmp_path, **told), "m") == expected
 
 
 def test_a_model_that_recommends_nothing_is_one_error(tmp_path):
     with pytest.raises(ConfigError, match=r"has no generation_config\.json"):
-        recommended(str(tmp_path))
+        recommended(generation_config_file(str(tmp_path)), "m")
     with pytest.raises(ConfigError, match="says nothing of decoding"):
-        recommended(config_of(tmp_path, eos_token_id=3))
-    (tmp_path / "generation_config.json").write_text("[1")
-    with pytest.raises(ConfigError, match="cannot be read as a generation config"):
-        recommended(str(tmp_path))
+        recommended(config_of(tmp_path, eos_token_id=3), "m")
+    for broken in ("[1", "[]"):
+        (tmp_path / "generation_config.json").write_text(broken)
+        with pytest.raises(ConfigError, match="cannot be read as a generation config"):
+            recommended(generation_config_file(str(tmp_path)), "m")
 
 
 def test_given_comes_before_recommended_before_the_recipes_own():

@@ -100,14 +100,13 @@ def request_fields(config: BenchmarkConfig) -> dict[str, Any]:
     return fields
 
 
-def recommended(model: str, revision: str | None = None) -> dict[str, Any]:
+def recommended(path: Path | None, model: str) -> dict[str, Any]:
     """The decoding that a model's generation_config.json names, by `BenchmarkConfig`'s keys.
 
-    `model`: a directory, hub name, or "tiny". Only what the file says counts (as in vLLM; a value
-    that transformers would fill in is not taken), and `do_sample = false` is greedy. ConfigError
-    where there is no such file, or where it says nothing of decoding.
+    Only what the file says counts (as in vLLM; a value that transformers would fill in is not
+    taken), and `do_sample = false` is greedy. ConfigError where there is no such file (None), or
+    where it says nothing of decoding.
     """
-    path = _file(model, revision)
     if path is None:
         raise ConfigError(
             f"{model} has no {GENERATION_CONFIG}, so that no decoding is recommended; leave "
@@ -131,25 +130,3 @@ def recommended(model: str, revision: str | None = None) -> dict[str, Any]:
     if isinstance(named.get("top_k"), int) and named["top_k"] < 0:
         del named["top_k"]  # vLLM's way to say that it is off
     return {"temperature": 1.0, **named}
-
-
-def _file(model: str, revision: str | None) -> Path | None:
-    if model == "tiny":
-        from oneshot_rlvr import tiny
-
-        model = str(tiny.weights_directory())
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        path = folder / GENERATION_CONFIG
-        return path if path.is_file() else None
-    from transformers.utils import cached_file
-
-    found = cached_file(
-        model,
-        GENERATION_CONFIG,
-        revision=revision,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return None if found is None else Path(found)

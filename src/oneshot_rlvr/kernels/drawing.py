@@ -46,12 +46,14 @@ def rules_of(
 
 @part
 def room_for(vocabulary):  # type: ignore[no-untyped-def]
-    """What `draw_one` writes on: weights and their sums by part; counts and sums by bucket."""
+    """What `draw_one` writes on: weights and their sums by part; counts and sums by bucket; how far
+    tokens lie below the best."""
     return (
         np.empty(vocabulary, np.float32),
         np.empty((vocabulary + _PART - 1) // _PART, np.float64),
         np.empty(_BUCKETS, np.int64),
         np.empty(_BUCKETS, np.float64),
+        np.empty(vocabulary, np.float32),
     )
 
 
@@ -70,32 +72,30 @@ def _bucket(x):  # type: ignore[no-untyped-def]
 
 
 @part
-def _members(row, best, temperature, weights, bucket, count):  # type: ignore[no-untyped-def]
-    """Tokens of a bucket and how far each lies below the best, from the worst to the best; of
-    equals the lower id is the worse."""
-    tokens, below, found = np.empty(count, np.int64), np.empty(count, np.float32), 0
+def _members(x, weights, bucket, count):  # type: ignore[no-untyped-def]
+    """Tokens of a bucket and their x, from the worst to the best; of equals the lower id is the
+    worse."""
+    tokens, own, found = np.empty(count, np.int64), np.empty(count, np.float32), 0
     for i in range(len(weights)):
-        if weights[i] > ZERO:
-            x = row[i] / temperature - best
-            if _bucket(x) == bucket:
-                tokens[found], below[found] = i, x
-                found += 1
-    order = np.argsort(below, kind="mergesort")  # stable
-    return tokens[order], below[order]
+        if weights[i] > ZERO and _bucket(x[i]) == bucket:
+            tokens[found], own[found] = i, x[i]
+            found += 1
+    order = np.argsort(own, kind="mergesort")  # stable
+    return tokens[order], own[order]
 
 
 @part
-def _cut(row, best, rules, room):  # type: ignore[no-untyped-def]
-    """Weights of tokens that are not kept become 0."""
-    weights, _, counts, masses = room
-    temperature = rules.temperature
+def _cut(rules, room):  # type: ignore[no-untyped-def]
+    """Weights of tokens that are not kept become 0. What is compared is read, never computed again:
+    two loops may round one expression in two ways."""
+    weights, _, counts, masses, x = room
     least, first, last = np.float32(-np.inf), 0, _BUCKETS - 1
     if rules.top_k > 0 or rules.top_p < 1.0:
         for b in range(_BUCKETS):
             counts[b], masses[b] = 0, 0.0
         for i in range(len(weights)):
             if weights[i] > ZERO:
-                b = _bucket(row[i] / temperature - best)
+                b = _bucket(x[i])
                 counts[b] += 1
                 masses[b] += np.float64(weights[i])
     if rules.top_k > 0:
@@ -104,10 +104,10 @@ def _cut(row, best, rules, room):  # type: ignore[no-untyped-def]
             before += counts[b]
             b += 1
         if b < _BUCKETS:
-            tokens, below = _members(row, best, temperature, weights, b, counts[b])
-            least, last, masses[b] = below[len(below) - (rules.top_k - before)], b, 0.0
-            for j in range(len(below)):
-                if below[j] >= least:
+            tokens, own = _members(x, weights, b, counts[b])
+            least, last, masses[b] = own[len(own) - (rules.top_k - before)], b, 0.0
+            for j in range(len(own)):
+                if own[j] >= least:
                     masses[b] += np.float64(weights[tokens[j]])
     if rules.top_p < 1.0:
         total = 0.0
@@ -117,16 +117,15 @@ def _cut(row, best, rules, room):  # type: ignore[no-untyped-def]
         while b < last and ahead + masses[b] < wanted:
             ahead += masses[b]
             b += 1
-        tokens, below = _members(row, best, temperature, weights, b, counts[b])
+        tokens, own = _members(x, weights, b, counts[b])
         # A token stays where what is better than it weighs less than is wanted.
-        j, end = len(below) - 1, least
-        while j >= 0 and below[j] >= end and ahead < wanted:
-            least, first = below[j], tokens[j]
+        j, end = len(own) - 1, least
+        while j >= 0 and own[j] >= end and ahead < wanted:
+            least, first = own[j], tokens[j]
             ahead += np.float64(weights[tokens[j]])
             j -= 1
     for i in range(len(weights)):
-        x = row[i] / temperature - best
-        if x < least or (x == least and i < first) or np.float64(weights[i]) < rules.min_p:
+        if x[i] < least or (x[i] == least and i < first) or np.float64(weights[i]) < rules.min_p:
             weights[i] = ZERO
 
 
@@ -137,15 +136,18 @@ def draw_one(row, uniform, rules, room):  # type: ignore[no-untyped-def]
     That is not a number where the logits are no distribution. Weights are added up by parts, then
     within the part that is hit. `row` has at least as many numbers as `room` has weights.
     """
-    weights, sums = room[0], room[1]
+    weights, sums, below = room[0], room[1], room[4]
     vocabulary, greedy = len(weights), rules.temperature == ZERO
     temperature = ONE if greedy else rules.temperature
-    best = largest(row[:vocabulary]) / temperature
+    best = largest(row[:vocabulary])
+    if not greedy:
+        best /= temperature
     for i in range(vocabulary):
         x = row[i] / temperature - best
+        below[i] = x
         weights[i] = ZERO if x < TINIEST else exp(x)
     if not greedy and (rules.top_k > 0 or rules.top_p < 1.0 or rules.min_p > 0.0):
-        _cut(row, best, rules, room)
+        _cut(rules, room)
     total = 0.0
     for piece in range(len(sums)):
         mass = 0.0
@@ -157,7 +159,7 @@ def draw_one(row, uniform, rules, room):  # type: ignore[no-untyped-def]
         return 0, np.nan
     if greedy:
         token = 0
-        while row[token] / temperature != best:
+        while row[token] != best:
             token += 1
         return token, -np.log(total)
     target = uniform * total
@@ -173,7 +175,7 @@ def draw_one(row, uniform, rules, room):  # type: ignore[no-untyped-def]
         if weights[i] > ZERO and found <= target:
             token = i
         found += np.float64(weights[i])
-    return token, np.float64(row[token] / temperature - best) - np.log(total)
+    return token, np.float64(below[token]) - np.log(total)
 
 
 @compiled

@@ -56,7 +56,7 @@ def evaluate(
     stop: Sequence[str] | None = None,
     system: str | None = None,
     template_arguments: Mapping[str, Any] | None = None,
-    note: Callable[[str], None] = log.info,
+    note: Callable[[str], None] | None = None,
     data_dir: str | Path | None = None,
     prompts: Sequence[str] = ("own",),
     engine: str | None = None,
@@ -75,9 +75,9 @@ def evaluate(
         tests on the same benchmark, else from how the benchmark is usually decoded.
     max_prompt_tokens: longer prompts are refused; None: the recipe's limit.
     decoding: "benchmark", or "recommended": what the model's generation_config.json says of
-        temperature, top_p, top_k, min_p and repetition_penalty, told to `note`. What is given
-        beside it comes first. Every one of them, `stop` texts, a `system` turn ("" for none) and
-        the chat template's arguments stand beside each answer.
+        temperature, top_p, top_k, min_p and repetition_penalty, told to `note` (None: logged).
+        What is given beside it comes first. Every one of them, `stop` texts, a `system` turn (""
+        for none) and the chat template's arguments stand beside each answer.
     data_dir: where benchmarks' files are looked for, before $ONESHOT_DATA_DIR and the hub.
     prompts: templates (evaluation/prompts.toml), "own", or "all". With any but ("own",) the keys of
         the result are "BENCHMARK:TEMPLATE".
@@ -104,7 +104,7 @@ def evaluate(
         system=system,
         template_arguments=None if template_arguments is None else dict(template_arguments),
     )
-    advised = _advised(decoding, subject, note)
+    advised = _advised(decoding, subject, note or log.info)
     found = {
         name: find_benchmark(name, recipe, given, data_dir, recommended=advised)
         for name in benchmarks
@@ -171,7 +171,10 @@ def _advised(
             f'decoding is "recommended", which reads {GENERATION_CONFIG} of a model that lies '
             "here, and an endpoint's does not. Give its values: --temperature, --top-p ..."
         )
-    advised = recommended(subject.path, subject.recipe.model.revision)
+    from oneshot_rlvr.policy.generation import generation_config_file
+
+    file = generation_config_file(subject.path, subject.recipe.model.revision)
+    advised = recommended(file, subject.path)
     values = ", ".join(f"{key} {value:g}" for key, value in advised.items())
     note(f"decoding that {subject.name} recommends ({GENERATION_CONFIG}): {values}")
     return advised

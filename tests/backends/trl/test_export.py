@@ -47,6 +47,7 @@ def test_every_place_is_of_a_key():
         ({"train": {"updates_per_rollout": 3}}, "128 rows do not split into 3"),
         ({"rollouts": {"top_p": 0.9}}, "rollouts.top_p = 0.9 (TRL draws from what is left"),
         ({"rollouts": {"top_k": 5}}, "rollouts.top_k = 5"),
+        ({"model": {"dtype": "float16", "device": "cpu"}}, "on a CPU, which has no use for it"),
         ({"rollouts": {"min_p": 0.1}}, "rollouts.min_p = 0.1"),
     ],
 )

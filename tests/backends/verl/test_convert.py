@@ -231,7 +231,7 @@ def test_groups_that_verl_dropped_are_recorded_counted_and_costed(tmp_path, verl
     assert metrics["train/zero_variance_share"] == 0
     assert metrics["train/tokens"] == 18
     assert (metrics["train/resampled_rows"], metrics["train/discarded_tokens"]) == (1, 6)
-    rollouts = run.rollouts()
+    rollouts = run.rollouts(columns=["learned", "sampling", "advantage"])
     assert rollouts["learned"].tolist() == [True] * 4 + [False] * 2
     assert rollouts["sampling"].tolist() == [1, 1, 2, 2, 1, 1]
     assert rollouts["advantage"].tolist() == [0.5, -0.5, -0.5, 0.5, 0.0, 0.0]

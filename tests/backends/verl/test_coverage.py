@@ -194,6 +194,7 @@ def test_a_key_without_a_counterpart_is_refused_by_name(key):
         ({"backend.gpus_per_node": 3}, "ranks"),
         ({"reward.length_penalty": 0.1}, "std_floor = 0 goes without"),
         ({"model.lora.alpha": 2.5}, "lora.alpha"),
+        ({"model.dtype": "float16", "model.device": "cpu"}, "has no use for it"),
         ({"model.lora.rank": 4, "model.dtype": "bfloat16"}, "too coarse"),
     ],
 )

@@ -418,7 +418,8 @@ def test_dynamic_sampling_records_what_was_dropped(tmp_path):
         },
     )  # fmt: skip
     run = Run(result.directory)
-    rollouts, metrics = run.rollouts(), run.metrics()
+    names = ["step", "row", "tokens", "correct", "reward", "advantage", "sampling", "learned"]
+    rollouts, metrics = run.rollouts(columns=names), run.metrics()
     dropped = rollouts[~rollouts["learned"]]
     assert len(dropped) > 0
     assert (dropped["advantage"] == 0).all()

@@ -172,6 +172,8 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
         faults.append("cispo with a lower clip, or averaged otherwise than by token")
     if algorithm.reference_refresh_every and recipe.model.lora is not None:
         faults.append("algorithm.reference_refresh_every with model.lora (its reference is fixed)")
+    if recipe.model.dtype == "float16" and recipe.model.device == "cpu":
+        faults.append('model.dtype = "float16" on a CPU, which has no use for it (use "float32")')
     if recipe.model.device.startswith("cuda:"):
         faults.append(
             f'model.device = "{recipe.model.device}" (set CUDA_VISIBLE_DEVICES and "cuda")'

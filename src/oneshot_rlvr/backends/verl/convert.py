@@ -216,7 +216,7 @@ def read_rollouts(
         )
         for row in rows
     ]
-    beside = {
+    beside: dict[str, list[Any]] = {
         "sampling": [int(row.get("sampling", 1)) for row in rows],
         "learned": [bool(row.get("learned", True)) for row in rows],
     }

@@ -176,6 +176,8 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
         faults.append(
             f"{rollouts} rollouts an update (they do not split among {ranks} training ranks)"
         )
+    if recipe.model.dtype == "float16" and recipe.model.device == "cpu":
+        faults.append('model.dtype = "float16" on a CPU, which has no use for it (use "float32")')
     if recipe.model.lora is not None and recipe.model.lora.alpha != int(recipe.model.lora.alpha):
         faults.append(f"model.lora.alpha = {recipe.model.lora.alpha} (a whole number)")
     if recipe.model.lora is not None and recipe.backend.save_dtype == "bfloat16":
