@@ -246,7 +246,7 @@ def test_every_command_of_the_page_is_understood():
     page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
     lines = [line.partition("#")[0] for line in page.splitlines() if "oneshot evaluate" in line]
     commands = [line.split("oneshot evaluate", 1)[1] for line in lines if line.startswith("    ")]
-    assert len(commands) == 9
+    assert len(commands) == 13
     for command in commands:
         args = build_parser().parse_all(["evaluate", *shlex.split(command)])
         assert args.verb == "evaluate"
