@@ -48,6 +48,9 @@ def as_transformers(logits, top_k=0, top_p=1.0, min_p=0.0):
 def test_what_is_kept_and_its_probabilities_are_transformers(kind, cut):
     logits = logits_of(kind, dtype=torch.float64)
     kept, expected = truncate(logits, **cut), as_transformers(logits.clone(), **cut)
+    if kind == "ties" and "top_p" in cut:
+        # Its sort is not stable: of equals it keeps as many, and not always the same ones.
+        kept, expected = kept.sort(-1).values, expected.sort(-1).values
     assert torch.equal(kept.isfinite(), expected.isfinite())
     torch.testing.assert_close(kept.softmax(-1), expected.softmax(-1), rtol=1e-12, atol=0)
     assert kept.isfinite().any(1).all()
@@ -182,6 +185,8 @@ def test_what_is_kept_is_vllms(kind, top_k, top_p):
     p = None if top_p is None else torch.full((60,), top_p)
     expected = apply_top_k_top_p_pytorch(logits.clone(), k, p)
     kept = truncate(logits, top_k=top_k or 0, top_p=top_p or 1.0)
+    if kind == "ties":
+        kept, expected = kept.sort(-1).values, expected.sort(-1).values
     # vLLM adds up in float32: a token whose border is that near may fall either way.
     assert (kept.isfinite() != expected.isfinite()).sum() <= 1
     torch.testing.assert_close(kept.softmax(-1), expected.softmax(-1), rtol=0, atol=2e-3)

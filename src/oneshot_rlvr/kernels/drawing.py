@@ -124,8 +124,10 @@ def _cut(rules, room):  # type: ignore[no-untyped-def]
             least, first = own[j], tokens[j]
             ahead += np.float64(weights[tokens[j]])
             j -= 1
+    # The best weighs 1 but for its rounding, and stays.
+    light = rules.min_p * np.float64(largest(weights))
     for i in range(len(weights)):
-        if x[i] < least or (x[i] == least and i < first) or np.float64(weights[i]) < rules.min_p:
+        if x[i] < least or (x[i] == least and i < first) or np.float64(weights[i]) < light:
             weights[i] = ZERO
 
 
@@ -175,7 +177,7 @@ def draw_one(row, uniform, rules, room):  # type: ignore[no-untyped-def]
         if weights[i] > ZERO and found <= target:
             token = i
         found += np.float64(weights[i])
-    return token, np.float64(below[token]) - np.log(total)
+    return token, min(0.0, np.float64(below[token]) - np.log(total))
 
 
 @compiled

@@ -34,9 +34,10 @@ def truncate(
 
     top-k: the k best and what equals the last of them (Fan et al. 2018, arXiv 1805.04833). top-p:
     the smallest set of best tokens whose mass reaches `top_p` (Holtzman et al. 2020, arXiv
-    1904.09751); of equals the higher ids are taken first. min-p: at least `min_p` of the best
-    token's probability (Nguyen et al. 2024, arXiv 2407.01082). The best token always stays. Order
-    and ties are those of transformers' warpers with one token to keep; vLLM cuts by min-p first.
+    1904.09751); of equals the higher ids are taken first (transformers and vLLM keep as many of
+    them, chosen by a sort that is not stable). min-p: at least `min_p` of the best token's
+    probability (Nguyen et al. 2024, arXiv 2407.01082). The best token always stays. The order is
+    that of transformers' warpers with one token to keep; vLLM cuts by min-p first.
     """
     V = logits_N_V.shape[-1]
     if 0 < top_k < V:
