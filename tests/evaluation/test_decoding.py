@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 import pytest
 
 import oneshot_rlvr
-from oneshot_rlvr.config import BenchmarkConfig, RewardConfig, parse_recipe
+from oneshot_rlvr.config import (
+    BenchmarkConfig,
+    RewardConfig,
+    parse_recipe,
+    recipe_fields,
+    to_toml,
+)
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.evaluation import Benchmark, evaluate
 from oneshot_rlvr.evaluation.decoding import described, in_words, recommended
@@ -18,6 +25,7 @@ from oneshot_rlvr.policy.generation import generation_config_file
 from oneshot_rlvr.policy.random_model import byte_tokenizer, random_policy
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import Sampling, make_engine
+from oneshot_rlvr.settings import value_from_text
 from oneshot_rlvr.types import Example
 from oneshot_rlvr.verbs.subjects import find_benchmark
 
@@ -271,3 +279,20 @@ def test_a_decoding_in_words():
     config = BenchmarkConfig(temperature=0.6, top_p=0.95, top_k=20, stop=["x"])
     assert in_words(described(config)) == 'stop ["x"], top_k 20, top_p 0.95'
     assert in_words(None) == in_words("not json") == ""
+
+
+def test_a_recipe_that_says_all_of_it_is_written_and_read_back():
+    told = {
+        "model": {"template_arguments": {"enable_thinking": False, "budget": 5, "mood": "calm"}},
+        "evaluation": {"test": {"benchmark": "tiny", **ALL}},
+    }
+    recipe = parse_recipe(told)
+    assert parse_recipe(tomllib.loads(to_toml(recipe))) == recipe
+    assert recipe.model.template_arguments["enable_thinking"] is False
+    fields = {field.key: field for field in recipe_fields()}
+    for key, text, value in (
+        ("evaluation.test.stop", '["a", "b"]', ["a", "b"]),
+        ("model.template_arguments", "{enable_thinking = false}", {"enable_thinking": False}),
+        ("evaluation.test.top_p", "0.9", 0.9),
+    ):
+        assert value_from_text(fields[key], text) == value
