@@ -137,7 +137,7 @@ def type_text(annotation: Any, *, slips: bool = False) -> str:
         words = [f"list of {len(get_args(base))} {each}s {limits}".rstrip()]
     elif get_origin(base) is list:
         words = ["list of tables" if get_origin(get_args(base)[0]) is dict else "list"]
-    elif table_model(base) is not None:
+    elif table_model(base) is not None or get_origin(base) is dict:
         words = ["table"]
     else:
         words = [_NAMES.get(base, str(base))]

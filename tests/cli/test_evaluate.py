@@ -247,7 +247,7 @@ def test_every_command_of_the_page_is_understood():
     page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
     lines = [line.partition("#")[0] for line in page.splitlines() if "oneshot evaluate" in line]
     commands = [line.split("oneshot evaluate", 1)[1] for line in lines if line.startswith("    ")]
-    assert len(commands) == 9
+    assert len(commands) == 13
     for command in commands:
         args = build_parser().parse_all(["evaluate", *shlex.split(command)])
         assert args.verb == "evaluate"
@@ -340,3 +340,36 @@ def test_answers_that_a_file_lacks_are_told_and_damage_is_refused(
     pq.write_table(table.set_column(where, "correct", turned), path)
     assert main(["evaluate", "ev"]) == 2
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_decoding_is_shown_kept_and_refused_where_it_means_nothing(
+    babbler, questions, workdir, capsys
+):
+    given = ["--temperature", "1", "--top-p", "0.9", "--stop", "b", "--samples", "2"]
+    assert evaluate(babbler, questions, *given) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert 'temperature 1, stop ["b"], top_p 0.9, seed 0' in shown
+    (path,) = (workdir / "evaluations").glob("*/*.parquet")
+    samples = read_samples(path)
+    assert {s["decoding"] for s in samples} == {'{"stop": ["b"], "top_p": 0.9}'}
+    assert not any("b" in s["text"] for s in samples)
+    assert evaluate(babbler, questions, "--temperature", "0", "--top-k", "3") == 2
+    assert "top_k is 3 at temperature 0" in capsys.readouterr().err
+    assert evaluate(babbler, questions, "--template-argument", "thinking") == 2
+    assert "wanted NAME=VALUE, as enable_thinking=false" in capsys.readouterr().err
+    assert evaluate(babbler, questions, "--template-argument", "thinking=false") == 2
+    assert '"thinking", which the chat template' in capsys.readouterr().err
+
+
+def test_what_a_model_recommends_is_asked_and_told(babbler, questions, workdir, capsys):
+    model = shutil.copytree(babbler, workdir / "advised")
+    (model / "generation_config.json").write_text(
+        json.dumps({"do_sample": True, "temperature": 0.7, "top_k": 5, "eos_token_id": 257})
+    )
+    assert evaluate(model, questions, "--decoding", "recommended", "--samples", "1") == 0
+    told = capsys.readouterr()
+    assert "recommends (generation_config.json): temperature 0.7, top_k 5" in told.err
+    assert "temperature 0.7, top_k 5" in " ".join(told.out.split())
+    (model / "generation_config.json").unlink()
+    assert evaluate(model, questions, "--decoding", "recommended") == 2
+    assert "has no generation_config.json" in capsys.readouterr().err

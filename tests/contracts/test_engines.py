@@ -101,6 +101,53 @@ def test_greedy_tokens_equal_hf_generate(name, architecture):
         assert list(rollout.tokens) == expected[0, ids.shape[1] :].tolist()
 
 
+@pytest.mark.parametrize("name", MODEL_ENGINES)
+def test_greedy_tokens_under_a_penalty_equal_hf_generate(name, policy):
+    sampling = Sampling(0.0, 25, repetition_penalty=1.4)
+    plain = make_engine(name, policy).generate(PROMPTS, 1, Sampling(0.0, 25), KEY)
+    penalised = make_engine(name, policy).generate(PROMPTS, 1, sampling, KEY)
+    assert [r.tokens for r in plain] != [r.tokens for r in penalised]
+    for rollout in penalised:
+        ids = torch.tensor([rollout.prompt_tokens])
+        with torch.inference_mode():
+            expected = policy.model.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=25, do_sample=False,
+                repetition_penalty=1.4,
+            )  # fmt: skip
+        assert list(rollout.tokens) == expected[0, ids.shape[1] :].tolist()
+
+
+CUT = [{"top_p": 0.7}, {"top_k": 5}, {"min_p": 0.2}, {"top_k": 9, "top_p": 0.9},
+       {"repetition_penalty": 1.3, "top_p": 0.8}]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", CUT, ids=str)
+@pytest.mark.parametrize("name", MODEL_ENGINES)
+def test_logprobs_are_those_of_what_transformers_would_draw_from(name, settings, policy):
+    from transformers.generation import logits_process as theirs
+
+    rollouts = make_engine(name, policy).generate(PROMPTS, 5, Sampling(0.8, 12, **settings), KEY)
+    for r in rollouts:
+        ids = torch.tensor([[*r.prompt_tokens, *r.tokens]])
+        with torch.inference_mode():
+            logits = policy.model(ids).logits[0].double()
+        for place, token in enumerate(r.tokens):
+            before = ids[:, : len(r.prompt_tokens) + place]
+            row = logits[before.shape[1] - 1][None]
+            if penalty := settings.get("repetition_penalty"):
+                row = theirs.RepetitionPenaltyLogitsProcessor(penalty)(before, row)
+            row = theirs.TemperatureLogitsWarper(0.8)(before, row)
+            for key, warper in (
+                ("top_k", theirs.TopKLogitsWarper),
+                ("top_p", theirs.TopPLogitsWarper),
+                ("min_p", theirs.MinPLogitsWarper),
+            ):
+                if key in settings:
+                    row = warper(settings[key], min_tokens_to_keep=1)(before, row)
+            expected = float(row.log_softmax(-1)[0, token])
+            assert r.logprobs[place] == pytest.approx(expected, abs=2e-4)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("name", MODEL_ENGINES)
 def test_logprobs_equal_a_recomputation(name, temperature, policy):

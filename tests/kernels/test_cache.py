@@ -43,7 +43,8 @@ import logging; logging.basicConfig(format="%(message)s")
 import numpy as np
 from oneshot_rlvr.kernels import drawing
 tokens, logs = np.zeros(1, np.int64), np.zeros(1)
-assert drawing.draw(np.zeros((1, 4), np.float32), np.array([0.6]), np.float32(1), tokens, logs)
+rules = drawing.rules_of(1)
+assert drawing.draw(np.zeros((1, 4), np.float32), np.array([0.6]), rules, tokens, logs)
 assert tokens[0] == 2 and np.isclose(logs[0], -np.log(4)), (tokens, logs)
 print(sum(drawing.draw.stats.cache_hits.values()), drawing.draw.stats.cache_path)
 """

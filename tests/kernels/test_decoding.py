@@ -12,7 +12,8 @@ from oneshot_rlvr.errors import ModelError
 from oneshot_rlvr.kernels import decoding, drawing
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.policy.random_model import random_policy
-from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
+from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine, shared_prefix
+from oneshot_rlvr.rollouts import sampling as sampling_module
 from oneshot_rlvr.rollouts.compiled_state import CompiledState
 from oneshot_rlvr.rollouts.packed import pack_prompts, pack_weights
 from oneshot_rlvr.rollouts.plan import PlainPlan
@@ -51,7 +52,8 @@ def test_logits_that_are_no_distribution_are_left_to_the_tensor_operations(bad):
     logits = torch.zeros(3, 100)
     logits[1, 60] = bad
     tokens, logprobs = np.zeros(3, np.int64), np.zeros(3)
-    assert not drawing.draw(logits.numpy(), np.full(3, 0.5), np.float32(1.0), tokens, logprobs)
+    for rules in (drawing.rules_of(1.0), drawing.rules_of(0.0), drawing.rules_of(1.0, 5, 0.9, 0.1)):
+        assert not drawing.draw(logits.numpy(), np.full(3, 0.5), rules, tokens, logprobs)
 
 
 def states(policy, prompts, which, new):
@@ -118,28 +120,56 @@ def generate(policy, prompts, group_size, sampling):
     )
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_many_positions_in_one_call_are_those_one_by_one(temperature):
+SETTINGS = [
+    {}, {"temperature": 0.7}, {"top_p": 0.8}, {"top_k": 9, "min_p": 0.05, "temperature": 0.7},
+    {"repetition_penalty": 1.3}, {"repetition_penalty": 1.2, "top_p": 0.9, "top_k": 50},
+    {"temperature": 0.0, "repetition_penalty": 1.2},
+]  # fmt: skip
+
+
+def sampling_of(tokens, temperature=1.0, **settings):
+    return Sampling(temperature, tokens, **settings)
+
+
+class ByPosition:
+    """A state that does not draw by itself, so that the tensor operations do."""
+
+    def __init__(self, state):
+        self.start, self.advance, self.keep = state.start, state.advance, state.keep
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_many_positions_in_one_call_are_those_one_by_one(settings, monkeypatch):
     policy = random_policy("qwen2", scale=0.3)
     policy = dataclasses.replace(policy, eos_ids=tuple(range(250, 259)))
     asked = [Prompt(r, Example(str(r), "", ""), (1, 2, 3, r)) for r in range(5)]
-    at_once = generate(policy, asked, 8, Sampling(temperature, 60))
-    # Cutting nothing off, but not known to.
-    by_position = generate(policy, asked, 8, Sampling(temperature, 60, top_k=259))
+    sampling = sampling_of(60, **settings)
+    at_once = generate(policy, asked, 8, sampling)
+    states = shared_prefix._states
+
+    def by_position(*given):
+        make = states(*given)
+        return lambda prefix: lambda which: ByPosition(make(prefix)(which))
+
+    monkeypatch.setattr(shared_prefix, "_states", by_position)
+    monkeypatch.setattr(sampling_module, "_compiled", lambda *given: None)
+    one_by_one = generate(policy, asked, 8, sampling)
     lengths = {len(r.tokens) for r in at_once}
-    assert len(lengths) > 15
-    assert max(lengths) == 60
-    assert [r.tokens for r in at_once] == [r.tokens for r in by_position]
-    for one, other in zip(at_once, by_position, strict=True):
-        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+    assert len(lengths) > (15 if sampling.temperature else 1)
+    assert [r.tokens for r in at_once] == [r.tokens for r in one_by_one]
+    for one, other in zip(at_once, one_by_one, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=2e-5)
 
 
-def test_a_rollout_is_the_same_to_the_bit_whatever_is_decoded_beside_it():
+@pytest.mark.parametrize("settings", [*SETTINGS, {"stop": ("a",)}], ids=str)
+def test_a_rollout_is_the_same_to_the_bit_whatever_is_decoded_beside_it(settings):
     policy = random_policy("qwen2")
     asked = [Prompt(r, Example(str(r), "", ""), (1, 2, 3 + r % 3)) for r in range(7)]
-    together = {(r.row, r.index): r for r in generate(policy, asked, 7, Sampling(1.0, 70))}
-    for rollout in generate(policy, asked, 2, Sampling(1.0, 70)):
+    sampling = sampling_of(70, **settings)
+    together = {(r.row, r.index): r for r in generate(policy, asked, 7, sampling)}
+    for rollout in generate(policy, asked, 2, sampling):
         assert rollout == together[rollout.row, rollout.index]
+    assert generate(policy, asked, 2, sampling) == generate(policy, asked, 2, sampling)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -490,31 +490,65 @@ def the_output_head() -> None:
                 assert np.abs(ours - theirs.numpy()).max() < 2e-5 * M
 
 
-def drawn(logits: np.ndarray, uniform: float, temperature: float) -> tuple[int, float]:
-    """By inversion in double precision; the uniforms of these checks fall near no border."""
-    x = logits.astype(np.float64) / temperature
+def drawn(logits: np.ndarray, uniform: float, rules: drawing.Rules) -> tuple[int, float]:
+    """By inversion in double precision, of the tokens kept; greedy at temperature 0. The uniforms
+    of these checks fall near no border, and no token lies near the edge of what is kept."""
+    x = logits.astype(np.float64) / float(rules.temperature or 1)
     p = np.exp(x - x.max())
-    p /= p.sum()
+    if rules.temperature == 0:
+        return int(x.argmax()), float(-np.log(p.sum()))
+    order = np.lexsort((-np.arange(len(p)), -p))
+    kept = np.ones(len(p), bool)
+    if rules.top_k:
+        kept &= p >= np.sort(p)[::-1][: rules.top_k][-1]
+    ahead = np.zeros(len(p))
+    ahead[order] = np.cumsum((p * kept)[order]) - (p * kept)[order]
+    kept &= ahead < rules.top_p * (p * kept).sum()
+    kept &= p >= rules.min_p
+    p = p * kept / (p * kept).sum()
     token = int(np.searchsorted(np.cumsum(p), uniform, side="right"))
     assert np.abs(np.cumsum(p) - uniform).min() > 1e-6
     return token, float(np.log(p[token]))
 
 
-@twin("drawing.parts_of", "drawing.draw_one", "drawing.draw")
+RULES = [
+    drawing.rules_of(*given)
+    for given in [(0.6,), (0.0,), (0.6, 3), (1.0, 0, 0.7), (0.6, 0, 1.0, 0.2), (0.8, 9, 0.9, 0.01)]
+]
+
+
+@twin("drawing.room_for", "drawing.draw_one", "drawing.draw")
 def drawing_by_inversion() -> None:
     for vocabulary in (1, 3, 17, 63, 64, 65, 544):
-        parts = drawing.parts_of(vocabulary)
-        assert parts == -(-vocabulary // 64)
+        room = drawing.room_for(vocabulary)
+        sizes = [vocabulary, -(-vocabulary // 64), 2048, 2048, vocabulary]
+        assert [len(part) for part in room] == sizes
         logits, uniforms = 2 * random(5, vocabulary), np.random.default_rng(1).random(5)
-        tokens, logprobs = np.zeros(5, np.int64), np.zeros(5)
-        assert drawing.draw(logits, uniforms, np.float32(0.6), tokens, logprobs)
-        for r in range(5):
-            wanted = drawn(logits[r], uniforms[r], float(np.float32(0.6)))
-            room = zeros(vocabulary), np.zeros(parts)
-            one = drawing.draw_one(logits[r], vocabulary, uniforms[r], np.float32(0.6), *room)
-            assert one == (tokens[r], logprobs[r])
-            assert tokens[r] == wanted[0]
-            assert abs(logprobs[r] - wanted[1]) < 1e-5
+        for rules in RULES:
+            tokens, logprobs = np.zeros(5, np.int64), np.zeros(5)
+            assert drawing.draw(logits, uniforms, rules, tokens, logprobs)
+            for r in range(5):
+                wanted = drawn(logits[r], uniforms[r], rules)
+                one = drawing.draw_one(logits[r], uniforms[r], rules, room)
+                assert one[0] == tokens[r] == wanted[0]
+                assert abs(one[1] - logprobs[r]) < 1e-6
+                assert abs(logprobs[r] - wanted[1]) < 1e-5
+
+
+def less_likely(logits: np.ndarray, seen: np.ndarray, penalty: float) -> np.ndarray:
+    """Logits of tokens that were seen: divided above 0, multiplied below."""
+    return np.where(seen, np.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+@twin("drawing.penalise")
+def a_penalty_on_what_was_seen() -> None:
+    for count in ODD:
+        for penalty in (np.float32(1.3), np.float32(0.5)):
+            logits = random(count)
+            seen = np.arange(count) % 2 == 0
+            wanted = less_likely(logits.astype(np.float64), seen, float(penalty))
+            drawing.penalise(logits, seen, penalty)
+            close(logits, wanted, 1e-6)
 
 
 class Model:
@@ -626,23 +660,26 @@ def positions_one_by_one() -> None:
 @twin("decoding.decode")
 def many_positions_in_one_call() -> None:
     for shape in MODELS:
-        new, temperature = OWN + 3, np.float32(0.8)
+        new, rules = OWN + 3, drawing.rules_of(0.8, 9, 0.95, 0.01, 1.2)
         model = Model(*shape, new)
         N, ends = model.n, np.array([0, 1, 2])
         uniforms = np.random.default_rng(6).random((new, N))
         first = random(N, 17)
         model.own.logits[:, :17] = first
         out = Drawn(uniforms, np.zeros((new, N), np.int64), np.zeros((new, N)))
-        n, t = N, 0
+        before = np.random.default_rng(7).random((N, 17)) < 0.3
+        n, t, seen = N, 0, before.copy()
         while n and t < new:
             n, t, _ = decoding.decode(
-                n, t, t + 5, temperature, ends, out, model.weights, model.prompts, model.own
+                n, t, t + 5, rules, ends, seen, out, model.weights, model.prompts, model.own
             )
         for r in range(N):
             tokens: list[int] = []
             for place in range(new):
                 logits = model.logits(r, tokens) if tokens else first[r]
-                token, logprob = drawn(logits, uniforms[place, r], float(temperature))
+                logits = less_likely(logits.astype(np.float64), before[r], 1.2)
+                token, logprob = drawn(logits, uniforms[place, r], rules)
+                before[r, token] = True
                 assert out.tokens[place, r] == token
                 assert abs(out.logprobs[place, r] - logprob) < 2e-5
                 if token in ends:

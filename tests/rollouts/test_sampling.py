@@ -89,7 +89,11 @@ def test_a_row_is_drawn_the_same_alone_and_in_any_batch(seed, rows, width):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": -1.0}, {"max_new_tokens": 0}, {"top_p": 0.0}, {"top_k": -1}]
+    "wrong",
+    [
+        *({"temperature": -1.0}, {"max_new_tokens": 0}, {"top_p": 0.0}, {"top_k": -1}),
+        *({"min_p": 1.5}, {"repetition_penalty": 0.0}, {"stop": ("",)}),
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(wrong):
     with pytest.raises(ValueError, match="wanted"):

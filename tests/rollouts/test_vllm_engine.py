@@ -213,18 +213,28 @@ def test_tokens_come_as_often_as_the_temperature_says():
 
 
 @pytest.mark.vllm
-@pytest.mark.parametrize(("top_p", "top_k"), [(0.7, 0), (1.0, 3)])
-def test_logprobs_are_of_the_cut_distribution(policy, top_p, top_k):
-    from oneshot_rlvr.rollouts.sampling import truncate
+@pytest.mark.parametrize(
+    "cut", [{"top_p": 0.7}, {"top_k": 3}, {"min_p": 0.2}, {"top_k": 9, "min_p": 0.1}], ids=str
+)
+def test_logprobs_are_of_the_cut_distribution(policy, cut):
+    from oneshot_rlvr.policy.truncation import truncate
 
-    sampling = Sampling(0.9, 8, top_p=top_p, top_k=top_k)
+    sampling = Sampling(0.9, 8, **cut)
     for r in make_engine("vllm", policy).generate([prompt(0, (5, 6, 7))], 6, sampling, KEY):
         ids = torch.tensor([[*r.prompt_tokens, *r.tokens]])
         with torch.inference_mode():
             logits = policy.model(ids).logits[0, 2:-1].double() / 0.9
-        logs = truncate(logits, top_p=top_p, top_k=top_k).log_softmax(-1)
+        logs = truncate(logits, **cut).log_softmax(-1)
         expected = logs.gather(1, torch.tensor(r.tokens)[:, None])[:, 0]
         assert r.logprobs == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+@pytest.mark.vllm
+def test_top_p_beside_min_p_is_refused_because_vllm_orders_them_otherwise(policy):
+    with pytest.raises(ConfigError, match=r"vLLM cuts by min_p first.*Give one of them"):
+        make_engine("vllm", policy).generate(
+            [prompt(0, LONG)], 1, Sampling(1.0, 4, top_p=0.9, min_p=0.1), KEY
+        )
 
 
 @pytest.mark.vllm

@@ -119,6 +119,8 @@ ELSEWHERE = {
     "train/overlong_penalty",
     "train/resampled_rows",
     "train/discarded_tokens",
+    "train/loss_scale",
+    "train/overflowed_updates",
 }
 """Metrics of settings that this recipe does not have (tests/train/test_step_settings.py)."""
 

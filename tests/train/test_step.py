@@ -1,6 +1,7 @@
 """One step of learning: its gradient, its metrics, and what it leaves alone."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -14,7 +15,9 @@ from oneshot_rlvr.config import (
     RewardConfig,
     RolloutsConfig,
     TrainConfig,
+    parse_recipe,
 )
+from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.policy import Reference, sequence_logprobs
 from oneshot_rlvr.policy.random_model import random_policy
 from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
@@ -383,3 +386,35 @@ def test_a_saturated_group_moves_by_what_its_rewards_differ_and_no_more(policy):
     # Row 0: 0.001 from the mean, by the least std of verdicts, 1 / sqrt(3).
     assert held[:3] == pytest.approx([0.001732, 0, -0.001732], abs=1e-6)
     assert held[3:6] == pytest.approx(blown_up[3:6])  # verdicts decide as they did
+
+
+@pytest.mark.parametrize("cut", [{"top_p": 0.8}, {"top_k": 5}, {"min_p": 0.1}], ids=str)
+def test_rollouts_that_were_cut_train_the_cut_policy(policy, cut):
+    asked, key = Sampling(0.8, T, **cut), StreamKey(0, "test", 0)
+    rollouts = make_engine("auto", policy).generate(PROMPTS, G, asked, key)
+    graded = grade(rollouts, [1, 0, 0, 0, 1, 0, 1, 1, 0, 0, 1, 0])
+    reference = Reference(policy.model)
+    whole = TrainStep(copy_of(policy), recipe(), reference=reference).update(graded).metrics
+    own = TrainStep(copy_of(policy), recipe(rollouts=cut), reference=reference).update(graded)
+    assert own.metrics["train/logprob_gap"] < 1e-3
+    assert own.metrics["train/sampler_kl"] < 1e-6
+    # As who draws from a part and trains the whole.
+    assert whole["train/logprob_gap"] > 0.05
+    assert whole["train/sampler_kl"] > 0.005
+    # The policy that is trained is a narrower one than the reference, whose part it was drawn from.
+    assert own.metrics["train/entropy_nats"] < whole["train/entropy_nats"]
+
+
+def copy_of(policy):
+    return dataclasses.replace(policy, model=copy.deepcopy(policy.model))
+
+
+def test_several_updates_of_cut_rollouts_are_refused():
+    with pytest.raises(ConfigError, match="compares distributions over different sets"):
+        parse_recipe({"rollouts": {"top_p": 0.9}, "train": {"updates_per_rollout": 2}})
+
+
+@pytest.mark.parametrize(("key", "value"), [("repetition_penalty", 1.1), ("stop", ["x"])])
+def test_what_has_no_place_in_training_is_refused_by_name(key, value):
+    with pytest.raises(ConfigError, match=rf"rollouts\.{key} is .*evaluation\.test\.{key}"):
+        parse_recipe({"rollouts": {key: value}})

@@ -93,8 +93,8 @@ def gradient(monkeypatch, policy, share, step, **algorithm):
         trainer = TrainStep(policy, recipe(share, **algorithm))
         trainer.steps_done = step
         patch.setattr(
-            trainer,
-            "_apply",
+            trainer._applying,
+            "apply",
             lambda loss: (
                 found.append(torch.cat([p.grad.flatten() for p in policy.model.parameters()])),
                 {},

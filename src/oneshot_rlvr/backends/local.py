@@ -278,6 +278,7 @@ def _answer(
         max_new_tokens=recipe.rollouts.max_new_tokens,
         max_prompt_tokens=recipe.rollouts.max_prompt_tokens,
         chat_template=recipe.model.chat_template,
+        template_arguments=recipe.model.template_arguments,
         check_golds=False,  # `prepare` has
         progress=told and partial(told, f"{name} set"),
     )

@@ -17,6 +17,7 @@ from rich.text import Text
 from oneshot_rlvr.cli.tables import make_console
 from oneshot_rlvr.estimators import Difference, Estimate
 from oneshot_rlvr.evaluation.comparison import Comparison, Side
+from oneshot_rlvr.evaluation.decoding import in_words
 
 if TYPE_CHECKING:
     from oneshot_rlvr.evaluation import EvaluationResult
@@ -248,6 +249,8 @@ def setting(summary: Part) -> str:
     """How answers were drawn, in words."""
     temperature = summary["temperature"]
     how = "greedy" if temperature == 0 else f"temperature {temperature:g}"
+    more = in_words(summary.get("decoding"))
+    how += f", {more}" if more else ""
     return f"avg@{summary['samples']}, {how}, seed {summary['seed']}; shares in % [95 % interval]"
 
 

@@ -23,8 +23,8 @@ class VLLMConfig(Section):
     cache_gibibytes: Annotated[float, Field(gt=0.0, le=1e5)] | None = Field(
         None, description="on a CPU: memory of keys and values; None: what is needed, at most 4"
     )
-    dtype: Literal["float32", "bfloat16", "auto"] = Field(
-        "auto", description="auto: bfloat16 on CUDA, elsewhere the policy's own"
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = Field(
+        "auto", description="auto: on CUDA the policy's own if of 16 bits, else bfloat16"
     )
     max_sequences: Positive = Field(256, description="decoded together at most")
     eager: bool = Field(

@@ -65,6 +65,12 @@ class Recipe(Section):
 
     def _updates_fit(self) -> None:
         updates, epochs = self.train.updates_per_rollout, self.train.epochs
+        if updates > 1 and self.rollouts.truncated:
+            raise ValueError(
+                f"train.updates_per_rollout is {updates} and rollouts are cut (rollouts.top_p, "
+                "top_k or min_p): after the first update the policy keeps other tokens, and the "
+                "ratio compares distributions over different sets. Set train.updates_per_rollout=1"
+            )
         if updates % epochs:
             raise ValueError(
                 f"train.updates_per_rollout is {updates}, which {epochs} epochs cannot share; give "

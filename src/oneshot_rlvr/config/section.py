@@ -28,6 +28,9 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 """What a term of the loss, a penalty or a rate is multiplied by."""
+TopP = Annotated[float, Field(gt=0.0, le=1.0)]
+TemplateArguments = dict[str, bool | int | float | str]
+"""Names and values that a chat template reads."""
 
 
 class Section(BaseModel):

@@ -21,8 +21,13 @@ from oneshot_rlvr.config.section import (
     Section,
     Seed,
     Share,
+    TemplateArguments,
+    TopP,
     Weight,
 )
+
+CUTS = ("top_p", "top_k", "min_p")
+"""Keys that cut tokens off before one is drawn."""
 
 
 class LoraConfig(Section):
@@ -45,14 +50,20 @@ class ModelConfig(Section):
         description="hub name, directory, .gguf file, `tiny` (the embedded model), or `smollm2`",
     )
     revision: str | None = Field(None, description="hub revision; None takes the default branch")
-    dtype: Literal["float32", "bfloat16", "auto"] = Field(
-        "auto", description="weights' type; auto: bfloat16 on CUDA, float32 elsewhere"
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = Field(
+        "auto",
+        description="weights' type; auto: bfloat16 on CUDA, float32 elsewhere; float16: on CUDA "
+        "alone, with a scaled loss",
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     trust_remote_code: bool = Field(False, description="run code that a hub model ships")
     chat_template: Literal["auto", "none"] = Field(
         "auto",
         description="auto: the tokenizer's template where it has one; none: the bare question",
+    )
+    template_arguments: TemplateArguments = Field(
+        default_factory=dict,
+        description="of the chat template, in training and evaluation: {enable_thinking = false}",
     )
     autocast: Literal["bfloat16"] | None = Field(
         None, description="type of the products in training; weights keep theirs; None: theirs"
@@ -63,6 +74,20 @@ class ModelConfig(Section):
     lora: LoraConfig | None = Field(
         None, description="train low-rank adapters instead of the weights; None: all weights"
     )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ModelConfig:
+        if self.dtype == "float16" and self.autocast is not None:
+            raise ValueError(
+                f'model.dtype is "float16" and model.autocast "{self.autocast}"; products have one '
+                "type. Leave one of them out"
+            )
+        if self.template_arguments and self.chat_template == "none":
+            raise ValueError(
+                'model.template_arguments are given and model.chat_template is "none", so that '
+                "no template reads them. Leave one of them out"
+            )
+        return self
 
 
 class ExamplesConfig(Section):
@@ -148,7 +173,31 @@ class RolloutsConfig(Section):
     temperature: float = Field(
         0.6, ge=1e-3, le=1e3, description="of sampling and of the training log-probs"
     )
+    top_p: TopP = Field(
+        1.0, description="draw from the best tokens of this mass alone, and train those; 1: off"
+    )
+    top_k: Count = Field(0, description="draw from so many best tokens alone; 0: off")
+    min_p: Share = Field(
+        0.0, description="draw from tokens of at least this share of the best's probability; 0: off"
+    )
     vllm: VLLMConfig = VLLMConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_while_training(cls, given: Any) -> Any:
+        for key in ("repetition_penalty", "stop") if isinstance(given, dict) else ():
+            if key in given:
+                raise ValueError(
+                    f"rollouts.{key} is {given[key]!r}: an answer that is trained on is drawn from "
+                    "the policy itself and ends where the policy ends it. Evaluation has this key "
+                    f"(evaluation.test.{key}); leave it out here"
+                )
+        return given
+
+    @property
+    def truncated(self) -> bool:
+        """Whether tokens are cut off before one is drawn."""
+        return self.top_p < 1 or bool(self.top_k or self.min_p)
 
 
 class OptimizerConfig(Section):
@@ -231,6 +280,35 @@ class BenchmarkConfig(Section):
     temperature: float = Field(0.0, ge=0, le=1e3, description="0 is greedy")
     seed: Seed = Field(0, description="of sampling, and of a generated test set")
     max_new_tokens: Length | None = Field(None, description="None: as in rollouts")
+    top_p: TopP = Field(1.0, description="draw from the best tokens of this mass alone; 1: off")
+    top_k: Count = Field(0, description="draw from so many best tokens alone; 0: off")
+    min_p: Share = Field(
+        0.0, description="draw from tokens of at least this share of the best's probability; 0: off"
+    )
+    repetition_penalty: float = Field(
+        1.0, gt=0, le=1000, description="on logits of tokens that stand in prompt or answer; 1: off"
+    )
+    stop: list[str] = Field(
+        default_factory=list, description="an answer ends before the first of these texts"
+    )
+    system: str | None = Field(
+        None, description="system turn; empty: none; None: the benchmark's own, if it has one"
+    )
+    template_arguments: TemplateArguments | None = Field(
+        None, description="of the chat template; None: as model.template_arguments"
+    )
+
+    @model_validator(mode="after")
+    def _decoding_fits(self) -> BenchmarkConfig:
+        cut = [key for key in CUTS if getattr(self, key) != type(self).model_fields[key].default]
+        if cut and self.temperature == 0:
+            raise ValueError(
+                f"{cut[0]} is {getattr(self, cut[0])} at temperature 0, which takes the best token "
+                "whatever is cut off. Set a temperature above 0, or leave it out"
+            )
+        if "" in self.stop:
+            raise ValueError("stop has an empty text, at which every answer would end at once")
+        return self
 
 
 class EvaluationConfig(Section):

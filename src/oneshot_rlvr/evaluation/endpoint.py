@@ -72,6 +72,8 @@ class Request:
     seed: int
     messages: tuple[dict[str, str], ...] = ()
     text: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What else is asked of the decoding (`decoding.request_fields`)."""
 
     def body(self, model: str, neutral: Mapping[str, Any] = NEUTRAL[0]) -> dict[str, Any]:
         """What is sent, with those values for what the request leaves open."""
@@ -81,6 +83,7 @@ class Request:
             "temperature": self.temperature,
             "max_tokens": self.max_new_tokens,
             "seed": self.seed,
+            **self.fields,
         }
         if self.text is not None:
             return {**shared, "prompt": self.text}

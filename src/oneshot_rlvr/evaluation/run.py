@@ -11,18 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.config import BenchmarkConfig, RewardConfig
 from oneshot_rlvr.errors import ConfigError, DataError
-from oneshot_rlvr.evaluation import contamination
+from oneshot_rlvr.evaluation import contamination, decoding
 from oneshot_rlvr.evaluation.benchmark import Benchmark
+from oneshot_rlvr.evaluation.decoding import refuse_special_stops, sampling_of
 from oneshot_rlvr.evaluation.grading import Answer, Grader, graded, still_graded
 from oneshot_rlvr.evaluation.journal import Journal, Reply
 from oneshot_rlvr.evaluation.store import identity_of
-from oneshot_rlvr.examples.prompting import ChatTokenizer, encode_prompts
+from oneshot_rlvr.examples.prompting import ChatTokenizer, encode_prompts, with_system
 from oneshot_rlvr.records.files import clean_text
 from oneshot_rlvr.records.summary import summarise
 from oneshot_rlvr.rollouts import Sampling, StreamKey
@@ -95,6 +96,7 @@ def evaluate(
     max_new_tokens: int,
     max_prompt_tokens: int,
     chat_template: str = "auto",
+    template_arguments: Mapping[str, Any] | None = None,
     model: str = "",
     prompt: str = "own",
     progress: Progress | None = None,
@@ -109,22 +111,28 @@ def evaluate(
     `config.max_new_tokens`, where set, comes before the argument. `max_rows` and `max_tokens`
     (answers, and prompt plus new tokens) bound one engine call; neither changes a result. `model`
     and `prompt` are names, for the record: a template is applied before (prompts.py).
+    `template_arguments` are the chat template's where `config` has none of its own.
     `journal` keeps answers and verdicts as they come: another call, after a kill for example, asks
     only for those that it lacks. `source` names what answers: weights and engine.
     `check_golds` may be False when this benchmark's golds have been checked before. ConfigError for
     several greedy samples; DataError for a prompt that is too long or a bad gold.
     """
     refuse_repeats(config)
-    tokens_Q = encode_prompts(benchmark.examples, tokenizer, max_prompt_tokens, chat_template)
+    refuse_special_stops(config, tokenizer)
+    arguments = decoding.template_arguments(config, template_arguments)
+    benchmark = replace(benchmark, examples=with_system(benchmark.examples, config.system))
+    tokens_Q = encode_prompts(
+        benchmark.examples, tokenizer, max_prompt_tokens, chat_template, arguments
+    )
     if check_golds:
         scorer.check_golds(benchmark.examples)
     new_tokens = config.max_new_tokens or max_new_tokens
-    sampling = Sampling(temperature=config.temperature, max_new_tokens=new_tokens)
+    sampling = sampling_of(config, new_tokens)
     prompts_Q = [
         Prompt(row=q, example=example, tokens=tokens)
         for q, (example, tokens) in enumerate(zip(benchmark.examples, tokens_Q, strict=True))
     ]
-    facts = facts_of(benchmark, config, new_tokens, model, prompt)
+    facts = facts_of(benchmark, config, new_tokens, model, prompt, arguments)
     placed: dict[tuple[int, int], dict[str, Any]] = {}
     total = len(prompts_Q) * config.samples
     kept = None if journal is None else Journal(journal)
@@ -183,8 +191,10 @@ def _keys(
 ) -> dict[tuple[int, int], str]:
     """A name for every answer, of all on which it depends: (question, sample) -> key."""
     keys = {}
+    drawing = decoding.described(config)  # of the prompt, its tokens tell
     for prompt in prompts_Q:
         told = [source, config.seed, benchmark.name, config.temperature, new_tokens, prompt.row]
+        told += [drawing] if drawing != "{}" else []
         for sample in range(config.samples):
             words = json.dumps([*told, list(map(int, prompt.tokens)), sample])
             keys[prompt.row, sample] = hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
@@ -251,9 +261,17 @@ def probe(
 
 
 def facts_of(
-    benchmark: Benchmark, config: BenchmarkConfig, new_tokens: int, model: str, prompt: str
+    benchmark: Benchmark,
+    config: BenchmarkConfig,
+    new_tokens: int,
+    model: str,
+    prompt: str,
+    arguments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """How the answers of one evaluation were asked for: the same in each of its samples."""
+    """How the answers of one evaluation were asked for: the same in each of its samples.
+
+    `arguments` are the chat template's.
+    """
     return {
         "benchmark": benchmark.name,
         "split": config.split,
@@ -261,6 +279,7 @@ def facts_of(
         "prompt": prompt,
         "temperature": config.temperature,
         "max_new_tokens": new_tokens,
+        "decoding": decoding.described(config, arguments),
         "seed": config.seed,
     }
 

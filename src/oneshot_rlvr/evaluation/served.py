@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.config import BenchmarkConfig
-from oneshot_rlvr.errors import EndpointError
+from oneshot_rlvr.errors import ConfigError, EndpointError
 from oneshot_rlvr.evaluation.benchmark import Benchmark
 from oneshot_rlvr.evaluation.contamination import cuts_of, new_tokens, probe_benchmark, probed
+from oneshot_rlvr.evaluation.decoding import request_fields
 from oneshot_rlvr.evaluation.endpoint import Endpoint, Request, alive, ask_all, refused
 from oneshot_rlvr.evaluation.grading import Answer, Grader, graded, still_graded
 from oneshot_rlvr.evaluation.journal import Journal, Reply
@@ -29,6 +31,7 @@ from oneshot_rlvr.evaluation.run import (
     summed_up,
 )
 from oneshot_rlvr.evaluation.store import identity_of
+from oneshot_rlvr.examples.prompting import with_system
 from oneshot_rlvr.types import Example
 
 
@@ -50,10 +53,16 @@ def evaluate_served(
     the server refuses; DataError for a bad gold. KeyboardInterrupt loses nothing that came.
     """
     refuse_repeats(config)
+    if config.template_arguments and chat_template == "none":
+        raise ConfigError(
+            "template_arguments are given and prompts are sent without a chat template, so that "
+            "nothing reads them. Leave them out."
+        )
+    benchmark = replace(benchmark, examples=with_system(benchmark.examples, config.system))
     scorer.check_golds(benchmark.examples)
     tokens = config.max_new_tokens or max_new_tokens
     requests = _requests(benchmark, config, tokens, chat_template)
-    facts = facts_of(benchmark, config, tokens, endpoint.model, prompt)
+    facts = facts_of(benchmark, config, tokens, endpoint.model, prompt, config.template_arguments)
     kept = Journal(journal)
     try:
         failures, said = _collect(
@@ -109,6 +118,7 @@ def told(failures: Mapping[str, int]) -> str:
 def _requests(
     benchmark: Benchmark, config: BenchmarkConfig, tokens: int, chat_template: str
 ) -> list[Request]:
+    fields = request_fields(config)
     return [
         Request(
             row=row,
@@ -118,6 +128,7 @@ def _requests(
             seed=_seed(config.seed, benchmark.name, example.id, sample),
             messages=tuple(example.chat()) if chat_template != "none" else (),
             text=_bare(example) if chat_template == "none" else None,
+            fields=fields,
         )
         for row, example in enumerate(benchmark.examples)
         for sample in range(config.samples)

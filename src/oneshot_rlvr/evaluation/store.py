@@ -42,10 +42,12 @@ EXTRA_COLUMNS = pa.schema(
         ("prompt", pa.string()),
         ("temperature", pa.float64()),
         ("max_new_tokens", pa.int32()),
+        ("decoding", pa.string()),
         ("seed", pa.int64()),
     ]
 )
-"""Beside records.schema.SAMPLE_COLUMNS: both readings, how it was graded, how it was sampled."""
+"""Beside records.schema.SAMPLE_COLUMNS: both readings, how it was graded, how it was sampled
+(`decoding`: JSON of what is not off, evaluation/decoding.py)."""
 
 REGRADED_COLUMNS = pa.schema([("previous_correct", pa.bool_()), ("previous_version", pa.string())])
 """Of samples that were graded again: what they were before."""
@@ -83,7 +85,9 @@ def identity_of(told: Mapping[str, Any], examples: Sequence[Example]) -> str:
     `told`: model, engine, decoding, prompt ...; of the examples everything; what grades.
     """
     asked = [[e.id, e.chat(), e.answer, e.verifier, options_of(e)] for e in examples]
-    words = json.dumps([dict(told), asked, verifier_version()], sort_keys=True)
+    # A plain decoding names nothing: files of versions that knew no other keep their place.
+    named = {key: value for key, value in told.items() if (key, value) != ("decoding", "{}")}
+    words = json.dumps([named, asked, verifier_version()], sort_keys=True)
     return hashlib.blake2b(words.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 

@@ -6,10 +6,12 @@ prompt that does not fit is refused, because a cut question is another question.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from oneshot_rlvr.errors import DataError
+from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.types import Example
 
 
@@ -31,18 +33,25 @@ def encode_prompts(
     tokenizer: ChatTokenizer,
     max_prompt_tokens: int,
     chat_template: str = "auto",
+    arguments: Mapping[str, Any] | None = None,
 ) -> list[tuple[int, ...]]:
     """One tuple of token ids per example, in order.
 
     `chat_template` "auto" uses the tokenizer's template and opens the assistant's turn; without a
     template, or with "none", the turns' texts are joined by a blank line behind what the tokenizer
-    itself puts in front of a text (`opening`). DataError: a prompt of more than
-    `max_prompt_tokens` tokens or of none, or a chat that the template refuses.
+    itself puts in front of a text (`opening`). `arguments` are names that the template reads
+    (enable_thinking). DataError: a prompt of more than `max_prompt_tokens` tokens or of none, or a
+    chat that the template refuses. ConfigError for arguments that no template reads.
     """
     templated = chat_template == "auto" and bool(getattr(tokenizer, "chat_template", None))
+    if arguments:
+        _refuse_unread(arguments, tokenizer if templated else None)
     encoded = []
     for example in examples:
-        tokens = _templated(example, tokenizer) if templated else _bare(example, tokenizer)
+        if templated:
+            tokens = _templated(example, tokenizer, arguments or {})
+        else:
+            tokens = _bare(example, tokenizer)
         if len(tokens) > max_prompt_tokens:
             raise DataError(
                 f'The prompt of example "{example.id}" has {len(tokens)} tokens, the limit is '
@@ -54,16 +63,57 @@ def encode_prompts(
     return encoded
 
 
-def _templated(example: Example, tokenizer: ChatTokenizer) -> tuple[int, ...]:
+def with_system(examples: Sequence[Example], system: str | None) -> list[Example]:
+    """The examples with this system turn in place of their own; "" for none, None as they are."""
+    if system is None:
+        return list(examples)
+    opening = [{"role": "system", "content": system}] if system else []
+    return [
+        dataclasses.replace(
+            example,
+            messages=(*opening, *(turn for turn in example.chat() if turn["role"] != "system")),
+        )
+        for example in examples
+    ]
+
+
+_OWN = (
+    "tokenize",
+    "return_dict",
+    "add_generation_prompt",
+    "continue_final_message",
+    "conversation",
+)
+"""What we tell transformers ourselves."""
+
+
+def _refuse_unread(arguments: Mapping[str, Any], tokenizer: ChatTokenizer | None) -> None:
+    """A name that stands nowhere in the template would change nothing, in silence."""
+    template = getattr(tokenizer, "chat_template", None)
+    texts = template.values() if isinstance(template, Mapping) else [template]
+    words = set(re.findall(r"\w+", " ".join(map(str, texts)))) if template else set()
+    for name in arguments:
+        if name in _OWN or name not in words:
+            told = (
+                f'"{name}", which the chat template of the tokenizer does not read'
+                if template
+                else f'"{name}", and prompts have no chat template that could read it'
+            )
+            raise ConfigError(f"template_arguments has {told}. Leave it out.")
+
+
+def _templated(
+    example: Example, tokenizer: ChatTokenizer, arguments: Mapping[str, Any]
+) -> tuple[int, ...]:
     chat = example.chat()
     try:
-        return _apply(chat, tokenizer)
+        return _apply(chat, tokenizer, arguments)
     except Exception as error:  # a template is code of its own and raises what it likes
         # Some templates (Gemma's) know no system turn; its text then opens the user's first turn.
         if chat[0]["role"] == "system" and len(chat) > 1 and chat[1]["role"] == "user":
             opening = {"role": "user", "content": f"{chat[0]['content']}\n\n{chat[1]['content']}"}
             try:
-                return _apply([opening, *chat[2:]], tokenizer)
+                return _apply([opening, *chat[2:]], tokenizer, arguments)
             except Exception:  # the first error is the one to show
                 pass
         roles = ", ".join(turn["role"] for turn in chat)
@@ -74,9 +124,11 @@ def _templated(example: Example, tokenizer: ChatTokenizer) -> tuple[int, ...]:
         ) from error
 
 
-def _apply(chat: list[dict[str, str]], tokenizer: ChatTokenizer) -> tuple[int, ...]:
+def _apply(
+    chat: list[dict[str, str]], tokenizer: ChatTokenizer, arguments: Mapping[str, Any]
+) -> tuple[int, ...]:
     encoding = tokenizer.apply_chat_template(
-        chat, add_generation_prompt=True, tokenize=True, return_dict=True
+        chat, add_generation_prompt=True, tokenize=True, return_dict=True, **arguments
     )
     return tuple(int(token) for token in encoding["input_ids"])
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from oneshot_rlvr.kernels.compiling import compiled, part
-from oneshot_rlvr.kernels.drawing import draw_one, parts_of
+from oneshot_rlvr.kernels.drawing import draw_one, penalise, room_for
 from oneshot_rlvr.kernels.elementary import ONE
 from oneshot_rlvr.kernels.mlp import silu
 from oneshot_rlvr.kernels.norm import norm_alone
@@ -259,25 +259,27 @@ def advance(tokens, filled, weights, prompts, own):  # type: ignore[no-untyped-d
 
 
 @compiled
-def decode(n, t, until, temperature, ends, drawn, weights, prompts, own):  # type: ignore[no-untyped-def]
+def decode(n, t, until, rules, ends, seen, drawn, weights, prompts, own):  # type: ignore[no-untyped-def]
     """Draws the tokens of places t, t + 1 ... and their logits, until all have ended or `until`.
 
-    `own.logits` has the logits of place t. How many go on, the next place, and the tokens computed.
-    None goes on after a row of logits that is no distribution.
+    `own.logits` has the logits of place t. `seen` (N, V) marks the tokens that were there before,
+    where `rules` have a penalty on them (else nobody looks). How many go on, the next place, and
+    the tokens computed. None goes on after a row of logits that is no distribution.
     """
-    vocabulary, places = weights.vocabulary[0], drawn.tokens.shape[0]
-    masses = np.empty(vocabulary, np.float32)
-    sums = np.empty(parts_of(vocabulary), np.float64)
+    places, penalised = drawn.tokens.shape[0], rules.penalty != ONE
+    room = room_for(weights.vocabulary[0])
     tokens, slots = np.empty(n, np.int64), np.empty(n, np.int64)
     running, computed = np.ones(n, np.bool_), 0
     while True:
         going = 0
         for r in range(n):
             at = own.sequence[r]
-            token, logprob = draw_one(
-                own.logits[r], vocabulary, drawn.uniforms[t, at], temperature, masses, sums
-            )
+            if penalised:
+                penalise(own.logits[r], seen[at], rules.penalty)
+            token, logprob = draw_one(own.logits[r], drawn.uniforms[t, at], rules, room)
             tokens[r] = token
+            if penalised:
+                seen[at, token] = True
             # Slots that have ended keep writing until they are dropped; nothing after the first
             # end-of-text is read.
             drawn.tokens[t, at], drawn.logprobs[t, at] = token, logprob

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from oneshot_rlvr.kernels import head as kernels
 from oneshot_rlvr.policy.lanes import in_lanes, lane_count
+from oneshot_rlvr.policy.truncation import Cut, truncate_around
 from oneshot_rlvr.policy.wide import add_outer, wide_linear, wide_product, wide_type
 
 # Logits held at once. 2^18 floats are 1 MiB, about one core's second-level cache; elsewhere a
@@ -30,6 +31,9 @@ KEPT_BYTES = 1 << 29
 # Of the head's numbers, where every lane packs it for itself twice: 64 MiB of copies a lane.
 LARGEST_COMPILED = 1 << 23
 
+WHOLE = Cut()
+"""Nothing is cut off."""
+
 
 def token_scores(
     hidden_M_D: Tensor,
@@ -37,8 +41,10 @@ def token_scores(
     bias_V: Tensor | None,
     tokens_M: Tensor,
     temperature: float,
+    cut: Cut = WHOLE,
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability (M, nats) of each token and entropy (M, nats), at the temperature.
+    """Log-probability (M, nats) of each token and entropy (M, nats), at the temperature, of what
+    `cut` leaves of the distribution (which tokens those are has no gradient).
 
     In float32 or wider, logits and the head's gradient too, whatever the weights' type (`wide.py`);
     differentiable in hidden states and head. Under autocast states and head are first rounded to
@@ -52,14 +58,14 @@ def token_scores(
         hidden_M_D, weight_V_D = hidden_M_D.to(narrow), weight_V_D.to(narrow)
         bias_V = None if bias_V is None else bias_V.to(narrow)
     with torch.autocast(device, enabled=False):
-        if _compiles(hidden_M_D, weight_V_D):
+        if _compiles(hidden_M_D, weight_V_D) and not cut:
             scores: Any = _CompiledHead.apply(hidden_M_D, weight_V_D, bias_V, tokens_M, temperature)
             return scores[0], scores[1]
         keeps = torch.is_grad_enabled() and keeps_logits(
             len(hidden_M_D), weight_V_D.shape[0], wide_type(hidden_M_D.dtype)
         )
         logprobs_M, entropy_M = _Head.apply(
-            hidden_M_D, weight_V_D, bias_V, tokens_M, temperature, keeps
+            hidden_M_D, weight_V_D, bias_V, tokens_M, temperature, keeps, cut
         )
     return logprobs_M, entropy_M
 
@@ -82,8 +88,16 @@ def _part(hidden_M_D: Tensor, weight_V_D: Tensor) -> int:
     return max(_LEAST_TOKENS, held // weight_V_D.shape[0])
 
 
-def _log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    return (wide_linear(hidden, weight, bias) / temperature).log_softmax(-1)
+def _log_softmax(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    temperature: float,
+    tokens: Tensor,
+    cut: Cut,
+) -> Tensor:
+    logits = wide_linear(hidden, weight, bias) / temperature
+    return (truncate_around(logits, tokens, cut) if cut else logits).log_softmax(-1)
 
 
 class _Head(torch.autograd.Function):
@@ -96,20 +110,22 @@ class _Head(torch.autograd.Function):
         tokens: Tensor,
         temperature: float,
         keeps: bool,
+        cut: Cut,
     ) -> tuple[Tensor, Tensor]:
         M, part = hidden.shape[0], _part(hidden, weight)
         wide = wide_type(hidden.dtype)
         kept = hidden.new_empty((M, weight.shape[0]) if keeps else 0, dtype=wide)
         logprobs, entropy = hidden.new_empty(M, dtype=wide), hidden.new_empty(M, dtype=wide)
         for m in range(0, M, part):
-            logs = _log_softmax(hidden[m : m + part], weight, bias, temperature)
+            chosen = tokens[m : m + part]
+            logs = _log_softmax(hidden[m : m + part], weight, bias, temperature, chosen, cut)
             if keeps:
                 kept[m : m + part] = logs
-            logprobs[m : m + part] = logs.gather(1, tokens[m : m + part, None])[:, 0]
+            logprobs[m : m + part] = logs.gather(1, chosen[:, None])[:, 0]
             # -inf logits have p = 0 and must give 0, not nan.
             entropy[m : m + part] = -(logs.exp() * logs.clamp(min=torch.finfo(wide).min)).sum(-1)
         ctx.save_for_backward(hidden, weight, bias, tokens, entropy, kept)
-        ctx.temperature = temperature
+        ctx.temperature, ctx.cut = temperature, cut
         return logprobs, entropy
 
     @staticmethod
@@ -128,11 +144,15 @@ class _Head(torch.autograd.Function):
             if len(kept):
                 logs = kept[here]
             else:
-                logs = _log_softmax(hidden[here], weight, bias, ctx.temperature)
+                logs = _log_softmax(
+                    hidden[here], weight, bias, ctx.temperature, tokens[here], ctx.cut
+                )
             p = logs.exp()
             # dz = -p (g_logprob + g_entropy (log p + H)) + g_logprob 1_y, then through z = W h / T
             dz = logs.clamp(min=torch.finfo(logs.dtype).min).add_(entropy[here, None])
             dz.mul_(grad_entropy[here, None]).add_(grad_logprobs[here, None]).mul_(p).neg_()
+            if ctx.cut:
+                dz.masked_fill_(p == 0, 0.0)  # the least of floats times a large gradient is none
             dz.scatter_add_(1, tokens[here, None], grad_logprobs[here, None])
             dz.div_(ctx.temperature)
             if grad_hidden is not None:
@@ -145,6 +165,7 @@ class _Head(torch.autograd.Function):
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
             None if grad_bias is None else grad_bias.to(bias.dtype),
+            None,
             None,
             None,
             None,

@@ -36,6 +36,8 @@ from oneshot_rlvr.policy.lora import (
 from oneshot_rlvr.policy.recompute import set_recompute
 from oneshot_rlvr.policy.tokenizer_guard import check_text, check_tokenizer
 
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 @dataclass(slots=True)
 class Policy:
@@ -271,7 +273,12 @@ def device_of(name: str) -> torch.device:
 def _dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    if name == "float16" and device.type == "cpu":
+        raise ModelError(
+            'model.dtype is "float16" and the device is a CPU, which multiplies in float32 faster '
+            'and more exactly; set model.dtype = "float32" (or "auto", here and on a GPU).'
+        )
+    return TYPES[name]
 
 
 def _mend_generation_config(model: nn.Module) -> None:

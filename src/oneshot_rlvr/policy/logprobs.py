@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from oneshot_rlvr.policy.decoder import Decoder, unsupported
-from oneshot_rlvr.policy.head import token_scores
+from oneshot_rlvr.policy.head import WHOLE, token_scores
 from oneshot_rlvr.policy.recompute import recomputing_layers
 from oneshot_rlvr.policy.shared_forward import response_states
+from oneshot_rlvr.policy.truncation import Cut, truncate_around
 
 Tokens = Sequence[int]
 _CERTAINTY_PART = 1 << 22  # logits held at once
@@ -49,12 +50,13 @@ def sequence_logprobs(
     pad_id: int,
     with_entropy: bool = True,
     value_head: nn.Module | None = None,
+    cut: Cut = WHOLE,
 ) -> TokenScores:
     """Scores of `responses[n]` after `prompts[n]` (each at least one token).
 
     Sequences are padded on the right, where causal attention makes padding harmless. With
     `with_entropy` False the entropy carries no gradient. `value_head` maps states (M, width) to
-    values (M).
+    values (M). `cut`: scores are those of what it leaves of each distribution.
     """
     layout = Layout.of(prompts, responses, next(model.parameters()).device)
     # An adapter of the head is no part of its weight; such a model gives its logits itself.
@@ -68,6 +70,7 @@ def sequence_logprobs(
             temperature,
             with_entropy=with_entropy,
             value_head=value_head,
+            cut=cut,
         )
     tokens_N_S, column_M = _right_padded(prompts, responses, layout, pad_id)
     with recomputing_layers(model):
@@ -75,7 +78,11 @@ def sequence_logprobs(
             input_ids=tokens_N_S, use_cache=False, output_hidden_states=value_head is not None
         )
     logits_M_V = outputs.logits[layout.row_M, column_M].float()
-    logs_M_V = (logits_M_V / temperature).log_softmax(-1)
+    logits_M_V = logits_M_V / temperature
+    if cut:
+        kept_M_V = truncate_around(logits_M_V.detach(), layout.tokens_M, cut).isfinite()
+        logits_M_V = logits_M_V.masked_fill(~kept_M_V, torch.finfo(logits_M_V.dtype).min)
+    logs_M_V = logits_M_V.log_softmax(-1)
     logprobs_M = logs_M_V.gather(1, layout.tokens_M[:, None])[:, 0]
     entropy_M = -(logs_M_V.exp() * logs_M_V.clamp(min=torch.finfo(logs_M_V.dtype).min)).sum(-1)
     values_M = None
@@ -175,11 +182,12 @@ def score(
     *,
     with_entropy: bool,
     value_head: nn.Module | None = None,
+    cut: Cut = WHOLE,
 ) -> TokenScores:
     """Scores from the (M, D) states that the output head reads, one for each response token."""
     head: Any = model.get_output_embeddings()  # type: ignore[operator]
     logprobs_M, entropy_M = token_scores(
-        hidden_M_D, head.weight, head.bias, layout.tokens_M, temperature
+        hidden_M_D, head.weight, head.bias, layout.tokens_M, temperature, cut
     )
     values_M = None if value_head is None else value_head(hidden_M_D)
     return spread(logprobs_M, entropy_M if with_entropy else entropy_M.detach(), layout, values_M)

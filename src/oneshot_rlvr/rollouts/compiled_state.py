@@ -1,21 +1,25 @@
 """Rollouts in mid-generation whose positions are compiled loops (`kernels/decoding.py`).
 
-For a CPU in float32. `decode` draws many positions in one call; `advance` computes one, for draws
-that the loops do not know (greedy, top-k, top-p).
+For a CPU in float32. `decode` draws many positions in one call; `advance` computes one, for tokens
+that are given.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from oneshot_rlvr.kernels import decoding
+from oneshot_rlvr.kernels.drawing import rules_of
 from oneshot_rlvr.kernels.packing import OWN, Array, Drawn, Own, Prompts, Weights, padded
 from oneshot_rlvr.kernels.tiles import PANEL
+from oneshot_rlvr.rollouts.engine import Sampling
+from oneshot_rlvr.rollouts.sampling import seen_in
+from oneshot_rlvr.rollouts.stopping import EVERY, Stops
 
-# Positions of one call: a signal is heeded after that many.
-_SPAN = 32
 # Rows that go through the MLP together: what it computes of them stays in a core's cache.
 _MLP_ROWS = 64
 
@@ -68,16 +72,41 @@ class CompiledState:
         decoding.keep(self._own, slots_m.numpy(), self._filled)
         self._n = len(slots_m)
 
-    def decode(self, uniforms_T_N: Array, ends: Array, temperature: float) -> tuple[Array, Array]:
+    def decode(
+        self,
+        uniforms_T_N: Array,
+        ends: Array,
+        sampling: Sampling,
+        prompts_N: Sequence[Sequence[int]],
+        stops: Stops,
+    ) -> tuple[Array, Array, Array]:
         """See `DrawsItself`: all ends at the first logits that are no distribution."""
-        T, N = uniforms_T_N.shape
+        (T, N), own = uniforms_T_N.shape, self._own
         drawn = Drawn(uniforms_T_N, np.zeros((T, N), np.int64), np.zeros((T, N)))
-        self._own.logits[:, : self._logits_B_V.shape[1]] = self.start().numpy()
-        n, t = N, 0
+        own.logits[:, : self._logits_B_V.shape[1]] = self.start().numpy()
+        penalty = sampling.repetition_penalty
+        rules = rules_of(
+            sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, penalty
+        )
+        asked = prompts_N if penalty != 1 else []
+        seen_N_V = seen_in(asked, int(self._weights.vocabulary[0])).numpy()
+        n, t, limits_N = N, 0, np.full(N, T)
         while n > 0 and t < T:
             n, t, computed = decoding.decode(
-                n, t, t + _SPAN, np.float32(temperature), ends, drawn,
-                self._weights, self._prompts, self._own,
-            )  # fmt: skip
+                n, t, t + EVERY, rules, ends, seen_N_V, drawn, self._weights, self._prompts, own
+            )
             self.computed += computed
-        return drawn.tokens, drawn.logprobs
+            if stops and n > 0 and t < T:
+                n = self._drop(n, t, drawn.tokens, limits_N, stops)
+        return drawn.tokens, drawn.logprobs, limits_N
+
+    def _drop(self, n: int, t: int, tokens_T_N: Array, limits_N: Array, stops: Stops) -> int:
+        """Lets those of n rollouts go that have said a stop text in t tokens; how many go on."""
+        own, going = self._own, self._own.sequence[:n].copy()
+        said = np.array(stops.said(tokens_T_N[:t, going].T.tolist()), dtype=bool)
+        limits_N[going[said]] = t
+        slots = np.flatnonzero(~said)
+        if 0 < len(slots) < n:
+            decoding.keep(own, slots, t)
+            own.logits[: len(slots)] = own.logits[slots]
+        return len(slots)

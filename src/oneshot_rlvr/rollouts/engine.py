@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from oneshot_rlvr.rollouts.randomness import StreamKey
+from oneshot_rlvr.rollouts.stopping import cut_at_stop, texts_of
 from oneshot_rlvr.types import Prompt, Rollout
 
 if TYPE_CHECKING:
@@ -19,23 +20,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to draw. Temperature 0 is greedy; `top_p` = 1 and `top_k` = 0 are off."""
+    """How to draw. Temperature 0 is greedy; the rest is off at its default.
+
+    The logits of tokens in prompt or answer are first penalised by `repetition_penalty`, then
+    divided by the temperature, then cut to the `top_k` best, to the nucleus of `top_p`, and to
+    what has at least `min_p` of the best token's probability: transformers' order. An answer ends
+    before the first of the `stop` texts.
+    """
 
     temperature: float
     max_new_tokens: int
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or self.max_new_tokens < 1:
             raise ValueError(f"wanted temperature >= 0 and max_new_tokens >= 1, got {self}")
-        if not 0 < self.top_p <= 1 or self.top_k < 0:
-            raise ValueError(f"wanted 0 < top_p <= 1 and top_k >= 0, got {self}")
+        if not 0 < self.top_p <= 1 or self.top_k < 0 or not 0 <= self.min_p <= 1:
+            raise ValueError(f"wanted 0 < top_p <= 1, top_k >= 0 and 0 <= min_p <= 1, got {self}")
+        if self.repetition_penalty <= 0 or not all(self.stop):
+            raise ValueError(f"wanted repetition_penalty > 0 and no empty stop text, got {self}")
 
     @property
-    def plain(self) -> bool:
-        """Drawn, and from the whole distribution."""
-        return self.temperature > 0 and not self.top_k and self.top_p >= 1
+    def cuts(self) -> bool:
+        """Whether tokens are cut off before one is drawn."""
+        return self.temperature > 0 and bool(self.top_k or self.top_p < 1 or self.min_p)
 
 
 @runtime_checkable
@@ -66,20 +78,28 @@ def to_rollouts(
     logprobs_N: Sequence[Sequence[float]],
     eos_ids: Sequence[int],
     tokenizer: Any,
+    stop: Sequence[str] = (),
 ) -> list[Rollout]:
     """Rollouts from generated ids; sequence n answers prompt n // group_size.
 
-    The text leaves out the end-of-text id and other special tokens.
+    The text leaves out the end-of-text id and other special tokens. Where it has one of the `stop`
+    texts, it ends before it and the tokens with what completes it; such an answer is finished.
     """
     if not tokens_N:
         return []  # tokenizers decode an empty batch to one empty text
     ends = frozenset(eos_ids)
     finished_N = [bool(tokens) and tokens[-1] in ends for tokens in tokens_N]
-    texts_N = tokenizer.batch_decode(
-        [t[:-1] if done else t for t, done in zip(tokens_N, finished_N, strict=True)],
-        skip_special_tokens=True,
-        clean_up_tokenization_spaces=False,
+    texts_N = texts_of(
+        tokenizer, [t[:-1] if done else t for t, done in zip(tokens_N, finished_N, strict=True)]
     )
+    if stop:
+        tokens_N, logprobs_N = list(tokens_N), list(logprobs_N)
+        for n, text in enumerate(texts_N):
+            kept = cut_at_stop(tokens_N[n], text, stop, tokenizer)
+            if kept is not None:
+                length, texts_N[n] = kept
+                tokens_N[n], logprobs_N[n] = tokens_N[n][:length], logprobs_N[n][:length]
+                finished_N[n] = True
     return [
         Rollout(
             row=prompts[n // group_size].row,

@@ -58,10 +58,12 @@ class HFEngine:
             prompts, group_size, sampling, key,
             eos_ids=policy.eos_ids, device=policy.device, batches=batches,
             state_of=lambda batch: _HFState(policy, batch, sampling.max_new_tokens),
+            tokenizer=policy.tokenizer,
         )  # fmt: skip
         return to_rollouts(
-            prompts, group_size, tokens_N, logprobs_N, policy.eos_ids, policy.tokenizer
-        )
+            prompts, group_size, tokens_N, logprobs_N, policy.eos_ids, policy.tokenizer,
+            sampling.stop,
+        )  # fmt: skip
 
 
 class _HFState:

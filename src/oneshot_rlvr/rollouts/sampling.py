@@ -8,10 +8,12 @@ Not here: where logits or uniforms come from.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from oneshot_rlvr.policy.truncation import truncate
 from oneshot_rlvr.rollouts.engine import Sampling
 
 # Rows are drawn in parts of about this many logits, which fit a core's second-level cache; a
@@ -23,8 +25,9 @@ def sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[
     """Tokens (N, int64) and their log-probabilities (N, float64, nats).
 
     The log-probability is under the distribution that was sampled from: the softmax of
-    logits / temperature, cut by top-k and then top-p and renormalised. A greedy token has no such
-    distribution; its log-probability is the model's own, at temperature 1.
+    logits / temperature, cut (`truncate`) and renormalised. A greedy token has no such
+    distribution; its log-probability is the model's own, at temperature 1. A penalty on repetition
+    is in the logits already (`penalised`).
     """
     N, V = logits_N_V.shape
     drawn_N = _compiled(logits_N_V, uniforms_N, sampling)
@@ -45,19 +48,19 @@ def sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[
 def _compiled(
     logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling
 ) -> tuple[Tensor, Tensor] | None:
-    """The same in one compiled pass, on a CPU in float32 where no token is cut off.
+    """The same in compiled loops, on a CPU in float32.
 
     None elsewhere, and where logits are not finite.
     """
-    if logits_N_V.device.type != "cpu" or logits_N_V.dtype != torch.float32 or not sampling.plain:
+    if logits_N_V.device.type != "cpu" or logits_N_V.dtype != torch.float32:
         return None
-    from oneshot_rlvr.kernels.drawing import draw  # numba takes its time
+    from oneshot_rlvr.kernels.drawing import draw, rules_of  # numba takes its time
 
     tokens_N = torch.empty(len(logits_N_V), dtype=torch.int64)
     logprobs_N = torch.empty(len(logits_N_V), dtype=torch.float64)
     logits = logits_N_V.detach().contiguous().numpy()
-    temperature = np.float32(sampling.temperature)
-    fine = draw(logits, uniforms_N.numpy(), temperature, tokens_N.numpy(), logprobs_N.numpy())
+    rules = rules_of(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p)
+    fine = draw(logits, uniforms_N.numpy(), rules, tokens_N.numpy(), logprobs_N.numpy())
     return (tokens_N, logprobs_N) if fine else None
 
 
@@ -66,8 +69,10 @@ def _sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple
     if sampling.temperature > 0:
         if sampling.temperature != 1:
             logits_N_V = logits_N_V / sampling.temperature
-        if sampling.top_k or sampling.top_p < 1:
-            logits_N_V = truncate(logits_N_V, top_p=sampling.top_p, top_k=sampling.top_k)
+        if sampling.cuts:
+            logits_N_V = truncate(
+                logits_N_V, top_p=sampling.top_p, top_k=sampling.top_k, min_p=sampling.min_p
+            )
     best_N_1 = logits_N_V.amax(-1, keepdim=True)
     # A cumulative sum, not a reduction: its order of additions is the same in every batch.
     cumulative_N_V = (logits_N_V - best_N_1).exp_().cumsum(-1, dtype=torch.float64)
@@ -85,23 +90,16 @@ def _sample(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple
     return tokens_N_1[:, 0], chosen_N - total_N.log()
 
 
-def truncate(logits_N_V: Tensor, *, top_p: float = 1.0, top_k: int = 0) -> Tensor:
-    """Logits with -inf outside the k best tokens, then outside the nucleus of mass `top_p`.
+def penalised(logits_N_V: Tensor, seen_N_V: Tensor, penalty: float) -> Tensor:
+    """Logits of the tokens that were seen, divided by the penalty where positive, else multiplied
+    (Keskar et al. 2019, arXiv 1909.05858, as transformers and vLLM have it)."""
+    less_N_V = torch.where(logits_N_V > 0, logits_N_V / penalty, logits_N_V * penalty)
+    return torch.where(seen_N_V, less_N_V, logits_N_V)
 
-    The nucleus is the smallest set of best tokens whose mass reaches `top_p` (Holtzman et al. 2020,
-    arXiv 1904.09751); it always holds the best token. Ties are broken by token id.
-    """
-    ordered_N_V, order_N_V = logits_N_V.sort(dim=-1, descending=True, stable=True)
-    drop_N_V = torch.zeros_like(ordered_N_V, dtype=torch.bool)
-    if top_k:
-        drop_N_V[:, top_k:] = True
-    if top_p < 1:
-        kept_N_V = ordered_N_V.masked_fill(drop_N_V, -torch.inf)
-        weights_N_V = (kept_N_V - kept_N_V[:, :1]).exp()  # ordered: the first is the best
-        cumulative_N_V = weights_N_V.cumsum(-1)
-        before_N_V = cumulative_N_V - weights_N_V
-        drop_N_V |= before_N_V >= top_p * cumulative_N_V[:, -1:]
-        drop_N_V[:, 0] = False
-    return logits_N_V.masked_fill(
-        torch.zeros_like(drop_N_V).scatter(-1, order_N_V, drop_N_V), -torch.inf
-    )
+
+def seen_in(prompts_N: Sequence[Sequence[int]], vocabulary: int) -> Tensor:
+    """Which tokens each prompt has (N, V), on the CPU."""
+    seen_N_V = torch.zeros(len(prompts_N), vocabulary, dtype=torch.bool)
+    for seen_V, prompt in zip(seen_N_V, prompts_N, strict=True):
+        seen_V[list(prompt)] = True
+    return seen_N_V

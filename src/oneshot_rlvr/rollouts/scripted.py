@@ -48,10 +48,12 @@ class ScriptedEngine:
             prompts, group_size, sampling, key,
             eos_ids=self.policy.eos_ids, device=torch.device("cpu"), batches=batches,
             state_of=lambda batch: _ScriptedState(self.script, batch),
+            tokenizer=self.policy.tokenizer,
         )  # fmt: skip
         return to_rollouts(
-            prompts, group_size, tokens_N, logprobs_N, self.policy.eos_ids, self.policy.tokenizer
-        )
+            prompts, group_size, tokens_N, logprobs_N, self.policy.eos_ids, self.policy.tokenizer,
+            sampling.stop,
+        )  # fmt: skip
 
 
 class _ScriptedState:
@@ -107,5 +109,6 @@ class AnsweringEngine:
                 tokens_N.append([*ids, self.policy.eos_ids[0]][: sampling.max_new_tokens])
         logprobs_N = [[0.0] * len(tokens) for tokens in tokens_N]
         return to_rollouts(
-            prompts, group_size, tokens_N, logprobs_N, self.policy.eos_ids, self.policy.tokenizer
-        )
+            prompts, group_size, tokens_N, logprobs_N, self.policy.eos_ids, self.policy.tokenizer,
+            sampling.stop,
+        )  # fmt: skip

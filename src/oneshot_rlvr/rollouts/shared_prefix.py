@@ -72,8 +72,9 @@ class SharedPrefixEngine:
                 tokens_N[p * group_size + index] = tokens
                 logprobs_N[p * group_size + index] = logprobs
         return to_rollouts(
-            prompts, group_size, tokens_N, logprobs_N, policy.eos_ids, policy.tokenizer
-        )
+            prompts, group_size, tokens_N, logprobs_N, policy.eos_ids, policy.tokenizer,
+            sampling.stop,
+        )  # fmt: skip
 
     def _decode(
         self,
@@ -93,8 +94,9 @@ class SharedPrefixEngine:
             state = state_of(torch.tensor([which[i] for i in members]))
             batch = Batch([prompts[pairs[i][0]] for i in members], [pairs[i][1] for i in members])
             return run_batch(
-                state, batch, sampling, key, eos_ids=policy.eos_ids, device=policy.device
-            )
+                state, batch, sampling, key,
+                eos_ids=policy.eos_ids, device=policy.device, tokenizer=policy.tokenizer,
+            )  # fmt: skip
 
         shares = lane_shares(len(pairs), lane_count(policy.device))
         done = in_lanes(lane, shares)

@@ -30,12 +30,13 @@ from torch import nn
 
 from oneshot_rlvr.config import RolloutsConfig, VLLMConfig
 from oneshot_rlvr.errors import ConfigError, ModelError
-from oneshot_rlvr.policy.load import Policy
+from oneshot_rlvr.policy.load import TYPES, Policy
 from oneshot_rlvr.policy.logprobs import sequence_logprobs
 from oneshot_rlvr.policy.lora import has_adapters
 from oneshot_rlvr.rollouts.capacity import CPU_BYTES, key_value_bytes
 from oneshot_rlvr.rollouts.engine import Sampling, to_rollouts
-from oneshot_rlvr.rollouts.randomness import StreamKey, uniforms
+from oneshot_rlvr.rollouts.randomness import StreamKey
+from oneshot_rlvr.rollouts.vllm_sampling import refuse_another_order, sampling_params, seeds
 from oneshot_rlvr.rollouts.vllm_weights import Beside, beside_base, tied_apart, weights
 from oneshot_rlvr.types import Prompt, Rollout
 
@@ -84,6 +85,7 @@ class VLLMEngine:
         """See `Engine.generate`. ConfigError where vLLM's memory cannot hold one sequence."""
         if not prompts:
             return []
+        refuse_another_order(sampling)
         policy, running = self.policy, _running_for(self.policy, self.settings)
         _check_length(running, prompts, sampling)
         tokens_N, logprobs_N = running.answers(
@@ -91,15 +93,9 @@ class VLLMEngine:
             seeds(prompts, group_size, key), sampling,
         )  # fmt: skip
         return to_rollouts(
-            prompts, group_size, tokens_N, logprobs_N, policy.eos_ids, policy.tokenizer
-        )
-
-
-def seeds(prompts: Sequence[Prompt], group_size: int, key: StreamKey) -> list[int]:
-    """A seed in [0, 2^52) for every rollout, from its address (key, row, index)."""
-    rows_P_1 = np.array([p.row for p in prompts])[:, None]
-    uniforms_P_G = uniforms(key, rows_P_1, np.arange(group_size)[None], 0)
-    return [int(u * 2.0**52) for u in uniforms_P_G.ravel()]
+            prompts, group_size, tokens_N, logprobs_N, policy.eos_ids, policy.tokenizer,
+            sampling.stop,
+        )  # fmt: skip
 
 
 def check_agreement(
@@ -149,7 +145,7 @@ class _Running:
     ) -> tuple[list[list[int]], list[list[float]]]:
         """Tokens (end-of-text included) and log-probabilities of every request, in order."""
         requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts_N]
-        settings = [_sampling_params(sampling, seed, policy.eos_ids) for seed in seeds_N]
+        settings = [sampling_params(sampling, seed, policy.eos_ids) for seed in seeds_N]
         try:
             self.take_weights(policy)
             adapters = None if self.beside is None else self.beside.take(policy.model)
@@ -185,21 +181,6 @@ class _Running:
 def _bare(model: Any) -> Any:
     """The model without PEFT's wrapping."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _sampling_params(sampling: Sampling, seed: int, eos_ids: Sequence[int]) -> Any:
-    return vllm.SamplingParams(
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        seed=seed if sampling.temperature > 0 else None,
-        max_tokens=sampling.max_new_tokens,
-        stop_token_ids=list(eos_ids),
-        logprobs=0,  # of the sampled token alone
-        flat_logprobs=True,
-        detokenize=False,
-        output_kind=vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
-    )
 
 
 def _check_length(running: _Running, prompts: Sequence[Prompt], sampling: Sampling) -> None:
@@ -337,8 +318,9 @@ def _dtype(policy: Policy, settings: VLLMConfig, beside: Beside | None) -> torch
     if has_adapters(policy.model) and beside is None:
         return torch.float32  # merged: 16 bits do not hold what adapters change in a weight
     if settings.dtype != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.dtype]
-    return torch.bfloat16 if policy.device.type == "cuda" else policy.dtype
+        return TYPES[settings.dtype]
+    narrow = policy.dtype if torch.finfo(policy.dtype).bits < 32 else torch.bfloat16
+    return narrow if policy.device.type == "cuda" else policy.dtype
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from oneshot_rlvr.algorithms import ALGORITHMS
 from oneshot_rlvr.config import BenchmarkConfig, Recipe
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.evaluation import Benchmark, load_benchmark
+from oneshot_rlvr.evaluation.decoding import refuse_special_stops, template_arguments
 from oneshot_rlvr.evaluation.run import refuse_repeats
 from oneshot_rlvr.examples import load_examples
 from oneshot_rlvr.examples.controls import without_suffix
 from oneshot_rlvr.examples.likeness import near_duplicates, same_questions
-from oneshot_rlvr.examples.prompting import encode_prompts
+from oneshot_rlvr.examples.prompting import encode_prompts, with_system
 from oneshot_rlvr.policy import Policy, load_policy
 from oneshot_rlvr.rewards import ARMS, Scorer
 from oneshot_rlvr.rewards.arms import Arm
@@ -128,10 +129,15 @@ def _fitting_prompts(
     """The training prompts' tokens, when prompts and answers of every set fit the model."""
     most, template = recipe.rollouts.max_prompt_tokens, recipe.model.chat_template
     own = "rollouts.max_new_tokens"
-    prompts = encode_prompts(examples, policy.tokenizer, most, template)
+    usual = recipe.model.template_arguments
+    prompts = encode_prompts(examples, policy.tokenizer, most, template, usual)
     _check_positions(policy, "training", prompts, recipe.rollouts.max_new_tokens, own)
     for name, config in held_out(recipe).items():
-        asked = encode_prompts(benchmarks[name].examples, policy.tokenizer, most, template)
+        refuse_special_stops(config, policy.tokenizer)
+        asked = encode_prompts(
+            with_system(benchmarks[name].examples, config.system), policy.tokenizer, most, template,
+            template_arguments(config, usual),
+        )  # fmt: skip
         new_tokens, key = config.max_new_tokens, f"evaluation.{name}.max_new_tokens"
         if new_tokens is None:
             new_tokens, key = recipe.rollouts.max_new_tokens, own

@@ -20,6 +20,7 @@ from oneshot_rlvr.policy.load import Policy
 from oneshot_rlvr.policy.logprobs import TokenScores, sequence_logprobs
 from oneshot_rlvr.policy.lora import BaseReference
 from oneshot_rlvr.policy.reference import Reference
+from oneshot_rlvr.policy.truncation import Cut
 from oneshot_rlvr.train.batching import micro_batches
 from oneshot_rlvr.types import Rollout
 
@@ -47,7 +48,10 @@ class Forward:
     critic: Critic | None = field(default=None)
 
     def scores(self, rollouts: Sequence[Rollout], *, with_entropy: bool) -> TokenScores:
-        """Log-probabilities and entropies under the policy, and values where there is a critic."""
+        """Log-probabilities and entropies under the policy, cut as its rollouts are, and values
+        where there is a critic."""
+        rollouts_config = self.recipe.rollouts
+        cut = Cut(rollouts_config.top_p, rollouts_config.top_k, rollouts_config.min_p)
         shared = self.critic is not None and self.critic.model is None
         with self._types():
             scores = sequence_logprobs(
@@ -58,6 +62,7 @@ class Forward:
                 pad_id=self.policy.pad_id,
                 with_entropy=with_entropy,
                 value_head=self.critic.head if self.critic is not None and shared else None,
+                cut=cut,
             )
         return scores
 
@@ -76,7 +81,7 @@ class Forward:
             )
 
     def reference_logprobs(self, rollouts: Sequence[Rollout]) -> Tensor | None:
-        """The reference's log-probabilities (N, T); None without a reference."""
+        """The reference's log-probabilities (N, T), of its whole distribution; None without one."""
         if self.reference is None:
             return None
         with self._types():

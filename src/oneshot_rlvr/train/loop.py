@@ -146,8 +146,9 @@ def _step(job: Job, step: int, best: Best | None) -> Best | None:
     Takes and returns the best validation so far.
     """
     recipe, train, clock = job.recipe, job.recipe.train, _Clock(job.policy.device, job.untold)
+    asked = recipe.rollouts
     sampling = Sampling(
-        temperature=recipe.rollouts.temperature, max_new_tokens=recipe.rollouts.max_new_tokens
+        asked.temperature, asked.max_new_tokens, asked.top_p, asked.top_k, asked.min_p
     )
     key = StreamKey(train.seed, ROLLOUT_PURPOSE, step)
     prompts = prompts_of_step(job, step)

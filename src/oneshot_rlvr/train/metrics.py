@@ -207,6 +207,17 @@ METRICS: dict[str, Declared] = {
         "updates left out for a loss or gradient not finite",
         "0; anything else is worth a look at the steps before",
     ),
+    "train/loss_scale": (
+        "factor",
+        "the loss is multiplied by it before the backward pass; with model.dtype float16 only",
+        "halves at an overflow, doubles after 400 updates without; worry below 1: gradients are "
+        "too large for float16",
+    ),
+    "train/overflowed_updates": (
+        "count",
+        "updates left out because the scaled gradient overflowed; with model.dtype float16 only",
+        "a few at first and one now and then: so the scale finds its size",
+    ),
     "optimizer/learning_rate": (
         "rate",
         "of the step's last update",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,6 @@ from oneshot_rlvr.policy.logprobs import TokenScores
 from oneshot_rlvr.policy.lora import BaseReference, add_adapters, has_adapters
 from oneshot_rlvr.policy.optimizer import (
     AdamW,
-    clip_gradient,
-    gradient_norm,
     learning_rate_at,
     load_state_tensors,
     make_optimizer,
@@ -41,6 +40,7 @@ from oneshot_rlvr.policy.optimizer import (
 )
 from oneshot_rlvr.policy.reference import Reference
 from oneshot_rlvr.rollouts.randomness import StreamKey
+from oneshot_rlvr.train.applying import Applying
 from oneshot_rlvr.train.batching import parts
 from oneshot_rlvr.train.forward import Forward, Known, padded
 from oneshot_rlvr.train.learner import LearnerState, prefixed, without_prefix
@@ -101,6 +101,17 @@ class TrainStep:
             self.critic = Critic(policy.model, shared=config.critic == "shared")
             own = recipe.optimizer.model_copy(update={"learning_rate": config.critic_learning_rate})
             self.critic_optimizer = make_optimizer(self.critic.parameters(), own)
+        self._applying = Applying(
+            {
+                "gradient_norm": self.optimizer,
+                **(
+                    {"critic_gradient_norm": self.critic_optimizer} if self.critic_optimizer else {}
+                ),
+            },
+            recipe.optimizer.gradient_clip,
+            scaled=policy.dtype == torch.float16,
+            device=policy.device.type,
+        )
         self.sampler_correction = recipe.sampler_correction(sampler)
         self.entropy_coefficient = config.entropy_coefficient  # of the next update
         self._controlled = config.entropy_coefficient  # the controller's, where there is one
@@ -118,10 +129,12 @@ class TrainStep:
 
     def state(self) -> LearnerState:
         """What changes with every update beside policy and optimizer (for checkpoints)."""
-        values: dict[str, int | float] = {
+        values: dict[str, Any] = {
             "steps_done": self.steps_done,
             "skipped_in_a_row": self.skipped_in_a_row,
         }
+        if scale := self._applying.state():
+            values["loss_scale"] = scale
         tensors: dict[str, Tensor] = {}
         if self.recipe.algorithm.entropy_target is not None:
             values["entropy_coefficient"] = self.entropy_coefficient
@@ -137,6 +150,7 @@ class TrainStep:
         """Goes on where `state` was taken."""
         self.steps_done = int(state.values["steps_done"])
         self.skipped_in_a_row = int(state.values["skipped_in_a_row"])
+        self._applying.load(state.values.get("loss_scale", {}))
         if self.recipe.algorithm.entropy_target is not None:
             self.entropy_coefficient = float(state.values["entropy_coefficient"])
             self._controlled = float(state.values["controlled_entropy_coefficient"])
@@ -173,6 +187,7 @@ class TrainStep:
                 values_N_T, advantages.returns_N_T, mask_N_T
             )
         collected: list[dict[str, float]] = []
+        overflows: list[float] = []
         for number, members in enumerate(members_U):
             made = self.steps_done * train.updates_per_rollout + number
             rate = learning_rate_at(made, self.recipe.optimizer)
@@ -187,11 +202,16 @@ class TrainStep:
             if number == 0:
                 metrics |= self._term_norms(chosen, given, part, drawn)
             collected.append(self._one_update(chosen, given, part, drawn))
+            overflows.append(collected[-1].pop("overflowed", 0.0))
             left_out = "gradient_norm" not in collected[-1]
-            self.skipped_in_a_row = self.skipped_in_a_row + 1 if left_out else 0
+            if not overflows[-1]:  # of these the scale takes care
+                self.skipped_in_a_row = self.skipped_in_a_row + 1 if left_out else 0
         self.steps_done += 1
         metrics |= effective_sample(combined(collected))
-        metrics["skipped_updates"] = float(sum("gradient_norm" not in c for c in collected))
+        left = float(sum("gradient_norm" not in c for c in collected))
+        metrics["skipped_updates"] = left - sum(overflows)
+        if "loss_scale" in metrics:
+            metrics["overflowed_updates"] = sum(overflows)
         self._between_steps(metrics)
         named = {
             name if "/" in name else f"train/{name}": value
@@ -257,7 +277,7 @@ class TrainStep:
         """
         config = self.recipe.algorithm
         weights = weights or self._weights(rollouts)
-        self._zero_gradients()
+        self._applying.zero()
         # Where only the policy term is on, a rollout without advantage has no gradient: its
         # backward pass is left out, and its forward pass serves the metrics.
         kl_in_loss = config.kl_coefficient and config.kl_place == "loss"
@@ -273,8 +293,7 @@ class TrainStep:
                 with torch.set_grad_enabled(learns):
                     scores, output = self._part(rollouts, members, advantages, weights, known)
                 if learns:
-                    output.loss.backward()
-                    self._collect()
+                    self._applying.backward(output.loss)
                 if known.old is None:
                     gap = sampler_gap(scores, [rollouts[n] for n in members])
                     extremes.setdefault("logprob_gap", []).append(gap)
@@ -283,7 +302,7 @@ class TrainStep:
                 for name, value in output.extremes.items():
                     extremes.setdefault(name, []).append(value.item())
         metrics = {**sums, **{name: EXTREMES[name](values) for name, values in extremes.items()}}
-        metrics |= self._apply(sums["loss"])
+        metrics |= self._applying.apply(sums["loss"])
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def _term_norms(
@@ -302,7 +321,8 @@ class TrainStep:
             for members in self.forward.micro_batches(rollouts):
                 yield self._part(rollouts, members, advantages, weights, known)[1]
 
-        norms = term_norms(losses, _trained(self.policy.model.parameters()))
+        trained = _trained(self.policy.model.parameters())
+        norms = term_norms(losses, trained, self._applying.scale)
         return {f"train/gradient_norm/{name}": norm for name, norm in norms.items()}
 
     def _part(
@@ -351,31 +371,6 @@ class TrainStep:
             set_learning_rate(
                 self.critic_optimizer, self.recipe.algorithm.critic_learning_rate * share
             )
-
-    def _collect(self) -> None:
-        self.optimizer.collect()
-        if self.critic_optimizer is not None:
-            self.critic_optimizer.collect()
-
-    def _zero_gradients(self) -> None:
-        self.optimizer.zero_grad()
-        if self.critic_optimizer is not None:
-            self.critic_optimizer.zero_grad()
-
-    def _apply(self, loss: float) -> dict[str, float]:
-        """Clips and steps; the gradient norms before clipping, nothing if nothing was applied."""
-        learners = {"gradient_norm": self.optimizer}
-        if self.critic_optimizer is not None:
-            learners["critic_gradient_norm"] = self.critic_optimizer
-        norms = {name: gradient_norm(o.masters).item() for name, o in learners.items()}
-        if all(math.isfinite(value) for value in (loss, *norms.values())):
-            for name, optimizer in learners.items():
-                clip_gradient(optimizer.masters, norms[name], self.recipe.optimizer.gradient_clip)
-                optimizer.step()
-        else:
-            norms = {}
-        self._zero_gradients()
-        return norms
 
     def _between_steps(self, metrics: dict[str, float]) -> None:
         """What moves once a step: the entropy coefficient, the reference. Tells the former."""

@@ -16,11 +16,14 @@ from oneshot_rlvr.algorithms.batch import LossOutputs
 
 
 def term_norms(
-    parts: Callable[[], Iterable[LossOutputs]], parameters: Iterable[nn.Parameter]
+    parts: Callable[[], Iterable[LossOutputs]],
+    parameters: Iterable[nn.Parameter],
+    scale: float = 1.0,
 ) -> dict[str, float]:
     """L2 norm over all parameters by term name, weighted as in the loss; `.grad` is not touched.
 
     `parts` computes the update's losses anew, part after part; a term's gradient is their sum.
+    `scale`: terms are multiplied by it and their norms divided, as the loss itself is in float16.
     """
     trained = list(parameters)
     names = dict.fromkeys(name for output in _without_gradient(parts) for name in output.weighted)
@@ -31,10 +34,11 @@ def term_norms(
             term = output.weighted[name]
             if not term.requires_grad:  # nothing in it depends on what is trained
                 continue
-            gradients = torch.autograd.grad(term, trained, allow_unused=True)
+            gradients = torch.autograd.grad(scale * term, trained, allow_unused=True)
             total = [_sum(one, other) for one, other in zip(total, gradients, strict=True)]
         told = [torch.linalg.vector_norm(g.float()) for g in total if g is not None]
-        norms[name] = torch.linalg.vector_norm(torch.stack(told)).item() if told else 0.0
+        whole = torch.linalg.vector_norm(torch.stack(told)).item() if told else 0.0
+        norms[name] = whole / scale
     return norms
 
 

@@ -114,6 +114,7 @@ class Side:
             rows = stored.rows
             facts = {name: rows[0].get(name) for name in ("benchmark", "temperature", "seed")}
             facts |= {"prompt": rows[0].get("prompt") or "own", "model": rows[0].get("model")}
+            facts["decoding"] = rows[0].get("decoding") or "{}"
             failures = {"not_stored": stored.missing} if stored.missing else {}
             result = EvaluationResult(rows, summed_up(rows, facts), failures)
             if failures:

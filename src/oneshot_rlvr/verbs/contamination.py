@@ -46,7 +46,7 @@ def probe_contamination(
     questions that the model finishes word by word from their first 60 %."""
     subject = None if endpoint is not None else subject_of(model)
     recipe = recipe_of(subject)
-    given = given_settings(seed, None, None, questions, None)
+    given = given_settings(seed, questions=questions)
     found = told_apart(
         {name: find_benchmark(name, recipe, given, data_dir, bare=True)[0] for name in benchmarks}
     )

@@ -126,8 +126,10 @@ def find_benchmark(
     data_dir: str | Path | None = None,
     *,
     bare: bool = False,
+    recommended: Mapping[str, Any] | None = None,
 ) -> tuple[Benchmark, BenchmarkConfig]:
-    """A benchmark, shipped or a file, and how to ask it: `given` over the recipe's own test.
+    """A benchmark, shipped or a file, and how to ask it: `given` over what a model recommends, over
+    the recipe's own test.
 
     Where the recipe tests on something else, over the benchmark's usual decoding (the paper's avg@8
     at temperature 0.6 for AIME and AMC, one greedy answer for the others). `bare`: no decoding at
@@ -136,6 +138,7 @@ def find_benchmark(
     from pydantic import ValidationError
 
     from oneshot_rlvr.config import BenchmarkConfig
+    from oneshot_rlvr.config.sections import CUTS
     from oneshot_rlvr.evaluation import BENCHMARKS, load_benchmark
     from oneshot_rlvr.examples.readers import names_a_file
     from oneshot_rlvr.settings import explain
@@ -148,13 +151,17 @@ def find_benchmark(
     tested = test is not None and test.benchmark == name and not bare
     if test is not None and tested:
         own = test.model_dump()
+    told = {**(recommended or {}), **given}
     try:
-        config = BenchmarkConfig(**{**own, **given})
-        benchmark = load_benchmark(config, data_dir)
+        which = {key: given[key] for key in ("seed", "questions") if key in given}
+        benchmark = load_benchmark(BenchmarkConfig(**{**own, **which}), data_dir)
         usual = {} if tested or bare else benchmark.decoding.model_dump()
-        if given.get("temperature") == 0 and "samples" not in given:
-            usual["samples"] = 1  # one greedy answer: the usual K would be K times the same
-        return benchmark, BenchmarkConfig(**{**usual, **own, **given})
+        if told.get("temperature") == 0:
+            # One greedy answer: the usual K would be K times the same, and nothing is cut off.
+            for settings in (usual, own):
+                for key in ("samples", *CUTS):
+                    settings.pop(key, None)
+        return benchmark, BenchmarkConfig(**{**usual, **own, **told})
     except ValidationError as error:
         raise ConfigError(explain(error, BenchmarkConfig)) from None
 
@@ -181,22 +188,10 @@ def told_apart(found: Mapping[str, Benchmark]) -> dict[str, Benchmark]:
     return apart
 
 
-def given_settings(
-    seed: int,
-    samples: int | None,
-    temperature: float | None,
-    questions: int | None,
-    max_new_tokens: int | None,
-) -> dict[str, Any]:
-    """The settings that were given, under BenchmarkConfig's names."""
-    settings = {
-        "seed": seed,
-        "samples": samples,
-        "temperature": temperature,
-        "questions": questions,
-        "max_new_tokens": max_new_tokens,
-    }
-    return {key: value for key, value in settings.items() if value is not None}
+def given_settings(seed: int, **settings: Any) -> dict[str, Any]:
+    """The settings that were given (not None), under BenchmarkConfig's names."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    return {"seed": seed, **given}
 
 
 def _is_local(name: str) -> bool:

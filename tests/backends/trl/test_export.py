@@ -45,6 +45,10 @@ def test_every_place_is_of_a_key():
         ({"rollouts": {"engine": "scripted"}}, 'rollouts.engine = "scripted"'),
         ({"model": {"device": "cuda:1"}}, "CUDA_VISIBLE_DEVICES"),
         ({"train": {"updates_per_rollout": 3}}, "128 rows do not split into 3"),
+        ({"rollouts": {"top_p": 0.9}}, "rollouts.top_p = 0.9 (TRL draws from what is left"),
+        ({"rollouts": {"top_k": 5}}, "rollouts.top_k = 5"),
+        ({"model": {"dtype": "float16", "device": "cpu"}}, "on a CPU, which has no use for it"),
+        ({"rollouts": {"min_p": 0.1}}, "rollouts.min_p = 0.1"),
     ],
 )
 def test_what_trl_has_no_counterpart_for_is_refused_by_name(tables, named, tmp_path):
@@ -101,6 +105,21 @@ def test_each_algorithm_as_trl_says_it(algorithm, told):
     coverage.refuse_what_has_no_counterpart(recipe)
     settings = grpo_config(recipe)
     assert {key: settings[key] for key in told} == told
+
+
+@pytest.mark.parametrize(
+    ("model", "products"),
+    [({"dtype": "float16"}, "'fp16'"), ({"dtype": "bfloat16"}, "'bf16'"),
+     ({"dtype": "float32"}, "None"), ({"dtype": "float32", "autocast": "bfloat16"}, "'bf16'")],
+)  # fmt: skip
+def test_the_type_of_products_is_named(model, products):
+    assert f"PRODUCTS = {products}" in script_text(recipe_of(model=model))
+
+
+def test_a_templates_arguments_are_trls():
+    recipe = recipe_of(model={"template_arguments": {"enable_thinking": False}})
+    assert grpo_config(recipe)["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "chat_template_kwargs" not in grpo_config(recipe_of())
 
 
 def test_rows_lie_in_the_order_of_the_recipe(tmp_path):

@@ -192,3 +192,46 @@ def test_nats_averaged_over_a_fixed_length_are_told_a_token():
     found = per_token(told, recipe, [graded(3), graded(5)])
     assert found == pytest.approx({"train/entropy_nats": 2.0, "train/kl": 1.0, "train/loss": 1.0})
     assert per_token(told, parse_recipe({}), [graded(3)]) == told
+
+
+def test_groups_that_verl_dropped_are_recorded_counted_and_costed(tmp_path, verl):
+    """Two rows of two, the first of which was all right and gave its place to a third."""
+    recipe = parse_recipe(
+        {
+            "rollouts": {"prompts_per_step": 2, "group_size": 2},
+            "algorithm": {"name": "dapo", "overlong_buffer_share": 0.0},
+        }
+    )
+    names = {1.0: "correct", 0.0: "mismatch"}
+    told = [  # row, index, reward, sampling, learned
+        (1, 0, 1.0, 1, True), (1, 1, 0.0, 1, True), (2, 0, 0.0, 2, True), (2, 1, 1.0, 2, True),
+        (0, 0, 1.0, 1, False), (0, 1, 1.0, 1, False),
+    ]  # fmt: skip
+    rows = [
+        {
+            "step": 1, "row": row, "index": index, "example_id": "a", "prompt_tokens": [5, 6],
+            "tokens": [7, 1, 1], "logprobs": [-0.5] * 3, "reward": reward,
+            "advantage": reward - 0.5 if learned else 0.0, "logprob_gap": 0.0, "text": "x",
+            "reason": names[reward], "extracted": "null", "finished": True, "acc": bool(reward),
+            "sampling": sampling, "learned": learned,
+        }
+        for row, index, reward, sampling, learned in told
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), verl / "rollouts" / "step-000001.parquet")
+    write_metrics(verl, 1)
+    notes = []
+    with RunWriter.create(tmp_path / "run", {"name": "x"}) as writer:
+        Converter(
+            recipe, writer, verl, [], after=0, told=lambda *given: None, note=notes.append
+        ).take()
+    assert notes == []  # as many were trained on as should be
+    run = Run(tmp_path / "run")
+    (metrics,) = run.metrics().to_dict("records")
+    assert metrics["train/accuracy"] == 0.75  # of first answers: rows 0 and 1
+    assert metrics["train/zero_variance_share"] == 0
+    assert metrics["train/tokens"] == 18
+    assert (metrics["train/resampled_rows"], metrics["train/discarded_tokens"]) == (1, 6)
+    rollouts = run.rollouts(columns=["learned", "sampling", "advantage"])
+    assert rollouts["learned"].tolist() == [True] * 4 + [False] * 2
+    assert rollouts["sampling"].tolist() == [1, 1, 2, 2, 1, 1]
+    assert rollouts["advantage"].tolist() == [0.5, -0.5, -0.5, 0.5, 0.0, 0.0]

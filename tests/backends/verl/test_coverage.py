@@ -18,6 +18,7 @@ from oneshot_rlvr.errors import ConfigError
 PLACES = Places(Path("/d/t.parquet"), Path("/d/v.parquet"), Path("/d/reward.json"), Path("/d/out"))
 NO_VALIDATION = Places(PLACES.training, None, PLACES.spec, PLACES.records)
 VALIDATION = {"evaluation.validation.benchmark": "tiny"}
+SAMPLED = {**VALIDATION, "evaluation.validation.temperature": 0.6}
 DAPO = {"algorithm.name": "dapo", "algorithm.overlong_buffer_share": 0.0}
 
 # Another value of every translated key, and what else the recipe must say for it to be one.
@@ -29,6 +30,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "model.chat_template": ("none", {}),
     "model.autocast": ("bfloat16", {"model.dtype": "float32"}),
     "model.gradient_checkpointing": (True, {}),
+    "model.template_arguments": ({"enable_thinking": False}, {}),
     "model.device": ("cpu", {}),
     "model.lora": ({"rank": 4}, {}),
     "model.lora.rank": (4, {"model.lora.alpha": 32.0}),
@@ -71,6 +73,8 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "evaluation.validation": ({"benchmark": "tiny"}, {}),
     "evaluation.validation.samples": (4, {**VALIDATION, "evaluation.validation.temperature": 0.6}),
     "evaluation.validation.temperature": (0.6, VALIDATION),
+    "evaluation.validation.top_p": (0.9, SAMPLED),
+    "evaluation.validation.top_k": (9, SAMPLED),
     "backend.nodes": (2, {}),
     "backend.gpus_per_node": (8, {}),
     "backend.tensor_parallel": (2, {}),
@@ -155,9 +159,16 @@ UNHEARD: dict[str, tuple[Any, dict[str, Any]]] = {
     "algorithm.value_coefficient": (0.5, {"algorithm.name": "ppo"}),
     "algorithm.overlong_buffer_share": (0.3, {}),
     "algorithm.overlong_penalty": (0.4, {}),
+    "rollouts.top_p": (0.9, {}),
+    "rollouts.top_k": (9, {}),
+    "rollouts.min_p": (0.1, {}),
     "train.term_norms_every": (5, {}),
     "train.zero_variance_share": (0.5, {}),
     "evaluation.validation.max_new_tokens": (9, VALIDATION),
+    "evaluation.validation.min_p": (0.1, SAMPLED),
+    "evaluation.validation.repetition_penalty": (1.1, VALIDATION),
+    "evaluation.validation.stop": (["x"], VALIDATION),
+    "evaluation.validation.template_arguments": ({"a": 1}, VALIDATION),
 }
 
 
@@ -183,12 +194,32 @@ def test_a_key_without_a_counterpart_is_refused_by_name(key):
         ({"backend.gpus_per_node": 3}, "ranks"),
         ({"reward.length_penalty": 0.1}, "std_floor = 0 goes without"),
         ({"model.lora.alpha": 2.5}, "lora.alpha"),
+        ({"model.dtype": "float16", "model.device": "cpu"}, "has no use for it"),
         ({"model.lora.rank": 4, "model.dtype": "bfloat16"}, "too coarse"),
     ],
 )
 def test_a_value_without_a_counterpart_is_refused_by_name(values, named):
     with pytest.raises(ConfigError, match=named):
         refuse_what_has_no_counterpart(recipe_of(values))
+
+
+def test_float16_is_products_with_a_scaled_loss_over_float32_weights():
+    told = translated({"model.dtype": "float16", "rollouts.engine": "vllm"})
+    key = "actor_rollout_ref.actor.fsdp_config"
+    assert told[f"{key}.model_dtype"] == "fp32"
+    assert told[f"{key}.dtype"] == "float16"
+    assert told[f"+{key}.mixed_precision.param_dtype"] == "fp16"
+    assert told["actor_rollout_ref.rollout.dtype"] == "float16"
+
+
+def test_a_validation_is_drawn_as_the_recipe_says():
+    told = translated({**SAMPLED, "evaluation.validation.top_p": 0.9})
+    key = "actor_rollout_ref.rollout.val_kwargs"
+    assert (told[f"{key}.top_p"], told[f"{key}.top_k"]) == (0.9, -1)
+    assert (told["actor_rollout_ref.rollout.top_p"], told["actor_rollout_ref.rollout.top_k"]) == (
+        1.0,
+        -1,
+    )
 
 
 def test_a_key_that_is_in_no_table_is_refused(monkeypatch):

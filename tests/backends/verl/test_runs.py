@@ -405,3 +405,31 @@ def test_adapters_train_and_come_out_merged(tmp_path):
     assert moved
     assert all("proj" in name for name in moved)
     assert left_behind() == []
+
+
+# Dynamic sampling, whose dropped groups verl forgets.
+
+
+def test_dynamic_sampling_records_what_was_dropped(tmp_path):
+    result = train(
+        tmp_path / "run",
+        {
+            "rollouts.engine": "hf", "algorithm.name": "dapo", "algorithm.dynamic_sampling": True,
+            "algorithm.overlong_buffer_share": 0.0,
+            "rollouts.group_size": 2,  # equal rewards are common
+        },
+    )  # fmt: skip
+    run = Run(result.directory)
+    names = ["step", "row", "tokens", "correct", "reward", "advantage", "sampling", "learned"]
+    rollouts, metrics = run.rollouts(columns=names), run.metrics()
+    dropped = rollouts[~rollouts["learned"]]
+    assert len(dropped) > 0
+    assert (dropped["advantage"] == 0).all()
+    kept = rollouts[rollouts["learned"]].groupby(["step", "row"])["reward"].nunique()
+    assert (kept > 1).all()
+    for step, every in rollouts.groupby("step"):
+        told = metrics[metrics["step"] == step].iloc[0]
+        first = every[every["sampling"] == 1]
+        assert told["train/accuracy"] == pytest.approx(first["correct"].mean())
+        assert told["train/tokens"] == every["tokens"].map(len).sum()
+        assert told["train/discarded_tokens"] == every[~every["learned"]]["tokens"].map(len).sum()

@@ -25,6 +25,7 @@ TRANSLATED = frozenset(
         "name",
         *("model.path", "model.revision", "model.dtype", "model.device", "model.autocast"),
         *("model.trust_remote_code", "model.chat_template", "model.gradient_checkpointing"),
+        "model.template_arguments",
         *("model.lora", "model.lora.rank", "model.lora.alpha", "model.lora.targets"),
         *("rollouts.engine", "rollouts.prompts_per_step", "rollouts.group_size"),
         *("rollouts.max_prompt_tokens", "rollouts.max_new_tokens", "rollouts.temperature"),
@@ -58,12 +59,15 @@ APART: Mapping[str, str] = {
     "backend.*": "start the script with `accelerate launch` for more than one GPU",
 }
 
+_WHOLE = "TRL draws from what is left and trains the whole distribution: leave it off"
+
 REFUSED: Mapping[str, str] = {
     "train.checkpoint_rule": "the script takes the last checkpoint; choose among them with "
     "`oneshot evaluate`",
     "algorithm.policy_coefficient": "scale the other coefficients and the learning rate instead",
     "algorithm.advantage_epsilon": "TRL's is 1e-4",
     "algorithm.std_floor": "TRL has none: set it to 0",
+    **dict.fromkeys(("rollouts.top_p", "rollouts.top_k", "rollouts.min_p"), _WHOLE),
     "train.zero_variance_share": "TRL computes every rollout",
     "algorithm.entropy_target": "TRL's controller follows another rule",
     "algorithm.entropy_rate": "it belongs to algorithm.entropy_target",
@@ -174,6 +178,8 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
         faults.append("cispo with a lower clip, or averaged otherwise than by token")
     if algorithm.reference_refresh_every and recipe.model.lora is not None:
         faults.append("algorithm.reference_refresh_every with model.lora (its reference is fixed)")
+    if recipe.model.dtype == "float16" and recipe.model.device == "cpu":
+        faults.append('model.dtype = "float16" on a CPU, which has no use for it (use "float32")')
     if recipe.model.device.startswith("cuda:"):
         faults.append(
             f'model.device = "{recipe.model.device}" (set CUDA_VISIBLE_DEVICES and "cuda")'

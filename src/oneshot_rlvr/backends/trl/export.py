@@ -78,12 +78,20 @@ def script_text(recipe: Recipe) -> str:
         settings=_written(grpo_config(recipe)),
         reward=_written(recipe.reward.model_dump(mode="json")),
         lora=_written(peft_config(recipe)),
-        mixed=repr(recipe.model.autocast == "bfloat16" or recipe.model.dtype != "float32"),
+        products=repr(_products(recipe)),
         template=repr(recipe.model.chat_template == "auto"),
         most=repr(recipe.rollouts.max_prompt_tokens),
         warmup=repr(recipe.optimizer.warmup_steps),
         threads=repr(recipe.train.threads),
     )
+
+
+def _products(recipe: Recipe) -> str | None:
+    """GRPOConfig's name of the products' type on a GPU; None: that of the weights, float32."""
+    if recipe.model.dtype == "float16":
+        return "fp16"
+    narrow = recipe.model.autocast == "bfloat16" or recipe.model.dtype != "float32"
+    return "bf16" if narrow else None
 
 
 def _written(value: Any) -> str:
@@ -101,9 +109,10 @@ def _notes(recipe: Recipe) -> Iterator[str]:
             f'averaged as its loss ("{averaging}"), so an equal coefficient does not weigh the same'
         )
     if recipe.model.dtype != "float32":
+        narrow = "float16, with a scaled loss," if recipe.model.dtype == "float16" else "bfloat16"
         yield (
-            "weights are float32, products bfloat16 on a GPU: TRL keeps no float32 masters of "
-            "bfloat16 weights"
+            f"weights are float32, products {narrow} on a GPU: TRL keeps no float32 masters of "
+            "16-bit weights"
         )
 
 
@@ -136,7 +145,7 @@ MODEL = $model
 SETTINGS = $settings
 REWARD = $reward
 LORA = $lora
-BFLOAT16_PRODUCTS = $mixed  # on a GPU; weights stay float32
+PRODUCTS = $products  # on a GPU; weights stay float32
 CHAT_TEMPLATE = $template  # the tokenizer's own, where it has one
 MAX_PROMPT_TOKENS = $most
 WARMUP_UPDATES = $warmup
@@ -169,7 +178,8 @@ def read_rows(tokenizer):
     examples = {row["id"]: Example(row["id"], row["prompt"][-1]["content"], row["answer"],
                                    messages=tuple(row["prompt"])) for row in rows}
     kind = "auto" if CHAT_TEMPLATE else "none"
-    encode_prompts(list(examples.values()), tokenizer, MAX_PROMPT_TOKENS, kind)
+    arguments = SETTINGS.get("chat_template_kwargs")
+    encode_prompts(list(examples.values()), tokenizer, MAX_PROMPT_TOKENS, kind, arguments)
     if not (CHAT_TEMPLATE and tokenizer.chat_template):
         for row in rows:
             row["prompt"] = "\\n\\n".join(turn["content"] for turn in row["prompt"])
@@ -180,7 +190,8 @@ if __name__ == "__main__":
     if THREADS:
         torch.set_num_threads(THREADS)
     on_gpu = torch.cuda.is_available() and not SETTINGS["use_cpu"]
-    own = {"output_dir": str(HERE / "out"), **SETTINGS, "bf16": BFLOAT16_PRODUCTS and on_gpu}
+    types = {name: on_gpu and name == PRODUCTS for name in ("bf16", "fp16")}
+    own = {"output_dir": str(HERE / "out"), **SETTINGS, **types}
     config = GRPOConfig(**own)
     if len(sys.argv) > 1:
         given = HfArgumentParser(GRPOConfig)

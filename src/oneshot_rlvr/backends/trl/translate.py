@@ -67,6 +67,8 @@ def grpo_config(recipe: Recipe) -> dict[str, Any]:
         "trust_remote_code": recipe.model.trust_remote_code,
         "use_cpu": recipe.model.device == "cpu",
     }
+    if recipe.model.template_arguments:
+        settings["chat_template_kwargs"] = dict(recipe.model.template_arguments)
     if train.save_every:
         settings["save_steps"] = train.save_every * train.updates_per_rollout
     if algorithm.reference_refresh_every:

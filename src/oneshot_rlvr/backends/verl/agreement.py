@@ -42,7 +42,10 @@ def differences(run: Path, step: int) -> dict[str, float]:
 
     recipe = parse_recipe(Run(run).info["recipe"])
     records = run / "verl" / "out"
-    graded, advantages, _ = read_rollouts(records / "rollouts", step)
+    every, every_advantage, _, beside = read_rollouts(records / "rollouts", step)
+    learned = beside["learned"]
+    graded = [item for item, kept in zip(every, learned, strict=True) if kept]
+    advantages = [value for value, kept in zip(every_advantage, learned, strict=True) if kept]
     theirs = read_metrics(_metrics_file(records, step))[step]
     base = load_policy(recipe.model)
     policy = base
@@ -92,4 +95,5 @@ def _token_advantages(records: Path, step: int) -> list[list[float]] | None:
     with pq.ParquetFile(path) as file:
         if "advantages" not in file.schema_arrow.names:
             return None
-        return list(file.read(columns=["advantages"]).to_pydict()["advantages"])
+        every = file.read(columns=["advantages"]).to_pydict()["advantages"]
+        return [row for row in every if row is not None]  # of what was trained on

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import RunError
 from oneshot_rlvr.estimators import equal_rewards
+from oneshot_rlvr.evaluation.decoding import described
 from oneshot_rlvr.records import Run, RunWriter, summarise
 from oneshot_rlvr.types import Example, Graded, Reason, Rollout, Verdict
 
@@ -69,6 +70,7 @@ class Converter:
         note: Callable[[str], None],
     ):
         self._recipe = recipe
+        self._resamples = recipe.algorithm.dynamic_sampling
         self._writer = writer
         self._records = records
         self._questions = {example.id: n for n, example in enumerate(validation)}
@@ -98,7 +100,8 @@ class Converter:
         from oneshot_rlvr.train.metrics import METRICS as OURS
         from oneshot_rlvr.train.metrics import TIMINGS, checked, rollout_metrics
 
-        graded, advantages, gap = read_rollouts(self._records / ROLLOUTS, step)
+        every, advantages, gap, beside = read_rollouts(self._records / ROLLOUTS, step)
+        graded = [item for item, kept in zip(every, beside["learned"], strict=True) if kept]
         rows: dict[int, list[float]] = {}
         for item in graded:
             rows.setdefault(item.rollout.row, []).append(item.reward)
@@ -107,6 +110,7 @@ class Converter:
             self._note(f"step {step}: verl trained on {len(graded)} of {expected} rollouts")
         metrics = {
             **rollout_metrics(graded),
+            **(resampling_metrics(every, beside) if self._resamples else {}),
             **per_token(renamed(data), self._recipe, graded),
             "train/zero_variance_share": sum(map(equal_rewards, rows.values())) / len(rows),
             "train/logprob_gap": gap,
@@ -116,7 +120,7 @@ class Converter:
         self.skipped = 0 if whole else self.skipped + 1
         metrics["train/skipped_updates"] = float(not whole)
         seconds = timings(data, metrics["train/tokens"])
-        self._writer.rollouts(step, graded, advantages)
+        self._writer.rollouts(step, every, advantages, beside if self._resamples else None)
         self._writer.metrics(step, checked(metrics, OURS))
         self._writer.timings(step, checked(seconds, TIMINGS))
         shown = {**metrics, "tokens_per_second": seconds.get("tokens_per_second", 0.0)}
@@ -130,6 +134,8 @@ class Converter:
         assert config is not None
         samples = read_samples(self._records / VALIDATION / f"{step}.jsonl", self._validation)
         samples.sort(key=lambda s: (self._questions[s["example_id"]], s["sample"]))
+        told = described(config, self._recipe.model.template_arguments)
+        samples = [{**sample, "decoding": told} for sample in samples]
         summary = summarise(
             samples,
             benchmark=config.benchmark,
@@ -137,6 +143,7 @@ class Converter:
             seed=config.seed,
             split=config.split,
             max_new_tokens=self._recipe.rollouts.max_new_tokens,
+            decoding=told,
         )
         self._writer.evaluation(VALIDATION, step, samples, summary)
         self._accuracy[step] = float(summary["overall"]["accuracy"]["value"])
@@ -152,8 +159,28 @@ def read_metrics(path: Path) -> dict[int, dict[str, float]]:
     return {r["step"]: r["data"] for r in rows if "training/global_step" in r["data"]}
 
 
-def read_rollouts(folder: Path, step: int) -> tuple[list[Graded], list[float], float]:
-    """Rollouts by row and index, their advantages, and the largest gap of log-probabilities.
+def resampling_metrics(
+    graded: Sequence[Graded], beside: Mapping[str, Sequence[Any]]
+) -> dict[str, float]:
+    """What a local run tells of dynamic sampling: of first answers, of everything, of what was
+    dropped."""
+    from oneshot_rlvr.train.metrics import rollout_metrics
+
+    told = list(zip(graded, beside["sampling"], beside["learned"], strict=True))
+    dropped = [item for item, _, learned in told if not learned]
+    return {
+        **rollout_metrics([item for item, sampling, _ in told if sampling == 1]),
+        "train/tokens": float(sum(len(item.rollout.tokens) for item in graded)),
+        "train/resampled_rows": float(len({item.rollout.row for item in dropped})),
+        "train/discarded_tokens": float(sum(len(item.rollout.tokens) for item in dropped)),
+    }
+
+
+def read_rollouts(
+    folder: Path, step: int
+) -> tuple[list[Graded], list[float], float, dict[str, list[Any]]]:
+    """Rollouts by row and index, their advantages, the largest gap of log-probabilities, and the
+    columns `sampling` and `learned`. What was trained on comes first.
 
     RunError where the file is missing: the plugin did not run in verl's processes.
     """
@@ -189,7 +216,12 @@ def read_rollouts(folder: Path, step: int) -> tuple[list[Graded], list[float], f
         )
         for row in rows
     ]
-    return graded, [row["advantage"] for row in rows], max(row["logprob_gap"] for row in rows)
+    beside: dict[str, list[Any]] = {
+        "sampling": [int(row.get("sampling", 1)) for row in rows],
+        "learned": [bool(row.get("learned", True)) for row in rows],
+    }
+    gap = max(row["logprob_gap"] for row in rows)
+    return graded, [row["advantage"] for row in rows], gap, beside
 
 
 def read_samples(path: Path, examples: Mapping[str, Example]) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ TRANSLATED = frozenset(
         "name",
         *("model.path", "model.dtype", "model.trust_remote_code", "model.chat_template"),
         *("model.autocast", "model.gradient_checkpointing", "model.device"),
+        "model.template_arguments",
         *("model.lora", "model.lora.rank", "model.lora.alpha", "model.lora.targets"),
         *("reward.workers",),
         *("rollouts.engine", "rollouts.prompts_per_step", "rollouts.group_size"),
@@ -39,7 +40,8 @@ TRANSLATED = frozenset(
         *("train.seed", "train.save_every", "train.eval_every", "train.checkpoint_rule"),
         "train.threads",
         *("evaluation.validation", "evaluation.validation.samples"),
-        "evaluation.validation.temperature",
+        *("evaluation.validation.temperature", "evaluation.validation.top_p"),
+        "evaluation.validation.top_k",
         *("backend.nodes", "backend.gpus_per_node", "backend.tensor_parallel"),
         *("rollouts.vllm.memory_share", "rollouts.vllm.sleep", "rollouts.vllm.cache_gibibytes"),
         *("rollouts.vllm.dtype", "rollouts.vllm.max_sequences", "rollouts.vllm.eager"),
@@ -54,6 +56,7 @@ FILED: Mapping[str, str] = {
     "evaluation.validation.path": "as above",
     "evaluation.validation.split": "as above",
     "evaluation.validation.questions": "as above",
+    "evaluation.validation.system": "a turn of its rows",
     "evaluation.validation.seed": "chooses generated questions; the answers are drawn by verl",
 }
 
@@ -73,6 +76,8 @@ OURS: Mapping[str, str] = {
     "backend.stall_minutes": "watched here",
 }
 
+_WHOLE = "verl draws from what is left and trains the whole distribution: leave it off"
+
 REFUSED: Mapping[str, str] = {
     "model.revision": "download that revision and give its directory as model.path",
     "algorithm.policy_coefficient": "scale the other coefficients and the learning rate instead",
@@ -86,10 +91,16 @@ REFUSED: Mapping[str, str] = {
     "algorithm.critic_learning_rate",
     "algorithm.overlong_buffer_share": "set reward.length_penalty instead",
     "algorithm.overlong_penalty": "it belongs to algorithm.overlong_buffer_share",
+    **dict.fromkeys(("rollouts.top_p", "rollouts.top_k", "rollouts.min_p"), _WHOLE),
     "train.zero_variance_share": "verl computes every rollout",
     "train.term_norms_every": "verl measures the whole gradient only",
     "evaluation.validation.max_new_tokens": "verl cuts training and validation answers alike, at "
     "rollouts.max_new_tokens",
+    "evaluation.validation.min_p": "verl's validation has top_p and top_k",
+    "evaluation.validation.repetition_penalty": "verl's validation has none",
+    "evaluation.validation.stop": "verl's validation has none",
+    "evaluation.validation.template_arguments": "verl asks training and validation alike: set "
+    "model.template_arguments",
 }
 
 ALGORITHMS = (*("grpo", "dr_grpo", "dapo", "rloo", "reinforce_plus_plus", "ppo", "gspo", "cispo"),)
@@ -171,6 +182,8 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
         faults.append(
             f"{rollouts} rollouts an update (they do not split among {ranks} training ranks)"
         )
+    if recipe.model.dtype == "float16" and recipe.model.device == "cpu":
+        faults.append('model.dtype = "float16" on a CPU, which has no use for it (use "float32")')
     if recipe.model.lora is not None and recipe.model.lora.alpha != int(recipe.model.lora.alpha):
         faults.append(f"model.lora.alpha = {recipe.model.lora.alpha} (a whole number)")
     if recipe.model.lora is not None and recipe.backend.save_dtype == "bfloat16":

@@ -30,9 +30,10 @@ from oneshot_rlvr.backends.verl.translate import AUTO_ENGINE, Places, Target
 from oneshot_rlvr.config import BenchmarkConfig, ModelConfig, Recipe
 from oneshot_rlvr.errors import ConfigError, ModelError
 from oneshot_rlvr.evaluation import Benchmark, load_benchmark
+from oneshot_rlvr.evaluation.decoding import template_arguments
 from oneshot_rlvr.evaluation.run import refuse_repeats
 from oneshot_rlvr.examples import load_examples
-from oneshot_rlvr.examples.prompting import encode_prompts, opening
+from oneshot_rlvr.examples.prompting import encode_prompts, opening, with_system
 from oneshot_rlvr.rewards import ARMS, Scorer
 from oneshot_rlvr.types import Example
 
@@ -70,8 +71,9 @@ def write_inputs(recipe: Recipe, inputs: Inputs, directory: Path, records: Path)
     training = write_parquet(rows, directory / "training.parquet")
     validation = None
     sets = {TRAINING: inputs.examples}
-    if "validation" in inputs.benchmarks:
-        sets[VALIDATION] = inputs.benchmarks["validation"].examples
+    config = recipe.evaluation.validation
+    if config is not None and "validation" in inputs.benchmarks:
+        sets[VALIDATION] = with_system(inputs.benchmarks["validation"].examples, config.system)
         validation = write_parquet(asking_rows(sets[VALIDATION]), directory / "validation.parquet")
     examples = write_examples(sets, directory / "examples.json")
     spec = write_spec(
@@ -82,6 +84,8 @@ def write_inputs(recipe: Recipe, inputs: Inputs, directory: Path, records: Path)
 
 def check_prompts(recipe: Recipe, inputs: Inputs, model: str) -> None:
     """ConfigError, DataError where a prompt or its answer does not fit the model."""
+    from oneshot_rlvr.running.prepare import held_out
+
     tokenizer = _tokenizer(recipe.model, model)
     positions = _positions(recipe.model, model)
     most, template = recipe.rollouts.max_prompt_tokens, recipe.model.chat_template
@@ -93,7 +97,12 @@ def check_prompts(recipe: Recipe, inputs: Inputs, model: str) -> None:
     sets = {"training": inputs.examples}
     sets |= {name: benchmark.examples for name, benchmark in inputs.benchmarks.items()}
     for name, examples in sets.items():
-        longest = max(map(len, encode_prompts(examples, tokenizer, most, template)))
+        config = held_out(recipe).get(name)
+        asked = with_system(examples, None if config is None else config.system)
+        arguments = recipe.model.template_arguments
+        if config is not None:
+            arguments = template_arguments(config, arguments)
+        longest = max(map(len, encode_prompts(asked, tokenizer, most, template, arguments)))
         new_tokens = recipe.rollouts.max_new_tokens
         if positions is not None and longest + new_tokens > positions:
             raise ConfigError(

@@ -272,6 +272,7 @@ def _test(
             max_new_tokens=recipe.rollouts.max_new_tokens,
             max_prompt_tokens=recipe.rollouts.max_prompt_tokens,
             chat_template=recipe.model.chat_template,
+            template_arguments=recipe.model.template_arguments,
             check_golds=False,  # read when the run began
         )
         writer.evaluation("test", step, result.samples, result.summary)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from oneshot_rlvr.backends.verl.correction import Settings, correction
 from oneshot_rlvr.backends.verl.coverage import refuse_what_has_no_counterpart
+from oneshot_rlvr.backends.verl.precision import precision, sampling_dtype
 from oneshot_rlvr.config import Recipe
 
 PLUGIN = "oneshot_rlvr.backends.verl.plugin"
@@ -125,6 +126,10 @@ def _data(recipe: Recipe, target: Target) -> Settings:
         "data.seed": recipe.train.seed,
         "data.dataloader_num_workers": 0,
         "data.trust_remote_code": recipe.model.trust_remote_code,
+        **{
+            f"+data.apply_chat_template_kwargs.{name}": value
+            for name, value in recipe.model.template_arguments.items()
+        },
     }
 
 
@@ -210,10 +215,10 @@ def _actor(recipe: Recipe, target: Target) -> Settings:
         f"{key}.use_dynamic_bsz": True,
         f"{key}.ppo_max_token_len_per_gpu": token_budget(recipe),
         **_optimizer(recipe, f"{key}.optim", optimizer.learning_rate),
-        **_precision(recipe, target, f"{key}.fsdp_config"),
+        **precision(recipe, target.dtype, f"{key}.fsdp_config"),
         f"{key}.fsdp_config.seed": recipe.train.seed,
         f"{key}.checkpoint.save_contents": ["model", "optimizer", "extra", "hf_model"],
-        **_precision(recipe, target, "actor_rollout_ref.ref.fsdp_config"),
+        **precision(recipe, target.dtype, "actor_rollout_ref.ref.fsdp_config"),
     }
     if algorithm.averaging == "fixed_length":
         settings[f"{key}.loss_scale_factor"] = recipe.rollouts.max_new_tokens
@@ -244,19 +249,6 @@ def _optimizer(recipe: Recipe, key: str, learning_rate: float) -> Settings:
     }
 
 
-def _precision(recipe: Recipe, target: Target, key: str) -> Settings:
-    """Type of the weights, and of the products (autocast)."""
-    weights = {"float32": "fp32", "bfloat16": "bf16"}[target.dtype]
-    products = "bf16" if recipe.model.autocast == "bfloat16" else weights
-    return {
-        f"{key}.model_dtype": weights,
-        f"{key}.dtype": {"fp32": "float32", "bf16": "bfloat16"}[products],
-        f"+{key}.mixed_precision.param_dtype": products,
-        f"+{key}.mixed_precision.reduce_dtype": "fp32",
-        f"+{key}.mixed_precision.buffer_dtype": "fp32",
-    }
-
-
 def _rollout(recipe: Recipe, target: Target) -> Settings:
     rollouts, key = recipe.rollouts, "actor_rollout_ref.rollout"
     validation = recipe.evaluation.validation
@@ -267,7 +259,7 @@ def _rollout(recipe: Recipe, target: Target) -> Settings:
         f"{key}.top_p": 1.0,
         f"{key}.top_k": -1,
         f"{key}.seed": recipe.train.seed,
-        f"{key}.dtype": _sampling_dtype(recipe, target),
+        f"{key}.dtype": sampling_dtype(recipe, target.dtype, target.device),
         f"{key}.calculate_log_probs": True,
         f"{key}.max_model_len": rollouts.max_prompt_tokens + rollouts.max_new_tokens,
         f"{key}.tensor_model_parallel_size": recipe.backend.tensor_parallel,
@@ -281,17 +273,10 @@ def _rollout(recipe: Recipe, target: Target) -> Settings:
             f"{key}.val_kwargs.n": validation.samples,
             f"{key}.val_kwargs.temperature": validation.temperature,
             f"{key}.val_kwargs.do_sample": validation.temperature > 0,
-            f"{key}.val_kwargs.top_p": 1.0,
-            f"{key}.val_kwargs.top_k": -1,
+            f"{key}.val_kwargs.top_p": validation.top_p,
+            f"{key}.val_kwargs.top_k": validation.top_k or -1,
         }
     return settings
-
-
-def _sampling_dtype(recipe: Recipe, target: Target) -> str:
-    if recipe.rollouts.vllm.dtype != "auto":
-        return recipe.rollouts.vllm.dtype
-    autocast = recipe.model.autocast == "bfloat16"
-    return "bfloat16" if autocast or target.device == "cuda" else target.dtype
 
 
 def _critic(recipe: Recipe, target: Target) -> Settings:
@@ -308,7 +293,7 @@ def _critic(recipe: Recipe, target: Target) -> Settings:
         "critic.data_loader_seed": recipe.train.seed,
         "critic.ppo_max_token_len_per_gpu": token_budget(recipe),
         **_optimizer(recipe, "critic.optim", algorithm.critic_learning_rate),
-        **_precision(recipe, target, "critic.fsdp"),
+        **precision(recipe, target.dtype, "critic.fsdp"),
         "critic.fsdp.seed": recipe.train.seed,
     }
 

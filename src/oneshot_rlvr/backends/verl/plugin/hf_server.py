@@ -19,6 +19,8 @@ import torch
 from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, TokenOutput
 
+from oneshot_rlvr.policy.truncation import truncate
+
 GATHER_SECONDS = 0.05
 LARGEST_BATCH = 256
 
@@ -108,8 +110,11 @@ class HfServer:
             )
             past = output.past_key_values
             logits_N_V = output.logits[:, -1].float()
-            lp_N_V = torch.log_softmax(logits_N_V / heat_N_1.masked_fill(heat_N_1 == 0, 1.0), -1)
             best_N = logits_N_V.argmax(-1)
+            logits_N_V = logits_N_V / heat_N_1.masked_fill(heat_N_1 == 0, 1.0)
+            for n in sorted(running):
+                logits_N_V[n : n + 1] = _cut(logits_N_V[n : n + 1], params[n])
+            lp_N_V = torch.log_softmax(logits_N_V, -1)
             next_N = torch.full((N,), self.pad)
             for n in sorted(running):
                 greedy = heat_N_1[n, 0] == 0
@@ -152,6 +157,12 @@ class HfServer:
 
     wake_up = sleep = abort_all_requests = resume_generation = clear_kv_cache = nothing
     release_kv_cache = resume_kv_cache = start_profile = stop_profile = nothing
+
+
+def _cut(logits_1_V: torch.Tensor, params: dict[str, Any]) -> torch.Tensor:
+    """What a request's top_p and top_k leave; verl says 1 and -1 for off."""
+    top_p, top_k = float(params.get("top_p", 1.0)), int(params.get("top_k", -1))
+    return truncate(logits_1_V, top_p=top_p, top_k=max(0, top_k))
 
 
 class HfAdapter(BaseRollout):
