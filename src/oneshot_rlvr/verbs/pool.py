@@ -108,15 +108,19 @@ def probe(
     seed: int = 0,
     max_new_tokens: int | None = None,
     name: str = "pool",
+    journals: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tried:
     """`rollouts` answers of the model at `path` to every example, graded; nothing is trained.
 
     `recipe` says how it is loaded and decoded; `temperature` None is that of its rollouts. `name`
-    is part of what a seed means.
+    is part of what a seed means. `journals`: a folder that keeps answers as they come, so that a
+    probe that was killed goes on; what it cost is then told of this call alone.
     """
     from oneshot_rlvr.policy import load_policy
+    from oneshot_rlvr.policy.fingerprint import fingerprint
     from oneshot_rlvr.rollouts import make_engine
+    from oneshot_rlvr.train.checkpoint import refuse_damaged_model
 
     if temperature is None:
         temperature = recipe.rollouts.temperature
@@ -126,6 +130,7 @@ def probe(
         fit = [example for example in examples if example.id not in unfit]
         if not fit:
             raise DataError(f"no gold is accepted by its own verifier. The first: {bad[0][1]}")
+        refuse_damaged_model(path)
         policy = load_policy(recipe.model.model_copy(update={"path": path}))
         engine = make_engine(recipe.rollouts.engine, policy, recipe.rollouts)
         started = time.perf_counter()
@@ -140,6 +145,8 @@ def probe(
             chat_template=recipe.model.chat_template,
             check_golds=False,
             progress=progress,
+            source=f"{fingerprint(policy)} {policy.device.type} {recipe.rollouts.engine}",
+            journal=None if journals is None else journals / f"{name}.journal.jsonl",
         )
         seconds = time.perf_counter() - started
     tokens = sum(int(sample["tokens"]) for sample in result.samples)

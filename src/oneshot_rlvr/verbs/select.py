@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from oneshot_rlvr.config import Recipe, resolve_recipe
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.examples import load_published
+from oneshot_rlvr.records.files import refuse_unwritable, write_outputs
 from oneshot_rlvr.selection import (
     SCORES,
     History,
@@ -27,7 +28,13 @@ from oneshot_rlvr.selection.history import without_visits
 from oneshot_rlvr.types import Example
 from oneshot_rlvr.verbs.mixing import mixed
 from oneshot_rlvr.verbs.subjects import find_model
-from oneshot_rlvr.verbs.training_sets import BATCH, SIZES, write_ranking, write_sets
+from oneshot_rlvr.verbs.training_sets import (
+    BATCH,
+    SIZES,
+    ranking_file,
+    refuse_no_ranking,
+    training_sets,
+)
 
 if TYPE_CHECKING:
     from oneshot_rlvr.verbs.pool import Cost
@@ -47,7 +54,8 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where the history comes from: exactly one of `path`, `recipe`, `rollouts`; none for scores
-    that need none. `model` and `model_recipe` are for a probe, `visits` and `out` for a recipe."""
+    that need none. `model` and `model_recipe` are for a probe, `visits` for a recipe, `out` for
+    both."""
 
     path: str | Path | None = None
     recipe: Recipe | None = None
@@ -85,6 +93,7 @@ def select(
     verifier: str = "math_answer",
     progress: Any = None,
     answered: Callable[[int, int], None] | None = None,
+    overwrite: bool = False,
 ) -> Selection:
     """Ranks a pool of examples by a score, and writes training sets of the first ones.
 
@@ -92,8 +101,8 @@ def select(
     history: a run's directory, the paper's JSON, a table (example, visit, accuracy), or graded
         samples. make_history: a recipe to train briefly over the pool with, in `history_out`,
         every example asked about `visits` times (None: the recipe's steps). probe: that many
-        answers of `model` to every example, without training. One of the three, or none for the
-        scores random and first.
+        answers of `model` to every example, without training, kept in `history_out` as they come.
+        One of the three, or none for the scores random and first.
     score: see `oneshot list scores`; None: variance, for a probe pass_rate.
     diversity: 0 (the score alone) to 1, by `category` (a column; None: domain) or `embeddings` (a
         Parquet file with id and embedding).
@@ -101,6 +110,7 @@ def select(
         examples for k in `sizes` (None: 1, 2, 4, 16), and of `ranks`, each repeated to `batch`
         rows, in the layout `columns` (own, verl, trl; auto: the pool's, its rows as published).
     progress, answered: told of a history's steps and a probe's answers (done, in all).
+    overwrite: `out` and `sets` may replace other files; else RecordsError, and none is written.
     """
     given = [history is not None, make_history is not None, probe is not None]
     if sum(given) > 1:
@@ -109,6 +119,10 @@ def select(
         raise ConfigError("a probe asks a model: give both, --probe N and --model MODEL.")
     if probe is not None and probe < 1:
         raise ConfigError(f"probe is {probe}; wanted at least 1 answer an example.")
+    if out is not None:
+        refuse_no_ranking(out, overwrite=overwrite)
+    if sets is not None:
+        refuse_unwritable(Path(sets))
     subject = None if model is None else find_model(model)
     source = Source(
         path=history,
@@ -147,11 +161,12 @@ def select(
         category=category,
         embeddings=embeddings,
     )
-    files = [] if out is None else [write_ranking(ranking, out)]
+    outputs = {} if out is None else ranking_file(ranking, out)
     if sets is not None:
-        files += write_sets(
+        outputs |= training_sets(
             ranking, published, pool, sets, sizes=sizes, ranks=ranks, batch=batch, columns=columns
         )
+    files = write_outputs(outputs, overwrite=overwrite)
     by_id = {example.id: example for example in examples}
     return Selection(ranking, by_id, cost, notes + ranking.notes(), files)
 
@@ -202,6 +217,7 @@ def history_of(
             temperature=source.temperature,
             seed=seed,
             max_new_tokens=source.max_new_tokens,
+            journals=source.out or Path("runs") / f"probe-{Path(pool).stem}",
             progress=answered,
         )
         return from_samples(tried.samples).of_pool(ids), tried.cost, tried.notes
