@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -48,9 +49,13 @@ from oneshot_rlvr.tiny import tasks  # noqa: E402
 Kind = tuple[str, int, Callable[[], str]]
 """What, how often a turn, and a try of it."""
 
+OFTEN = {"train --resume": 1, "report": 3}
+"""Tries a turn of what reads damaged files; the others are cheap."""
 
-def prepare(folder: Path) -> tuple[Commands, Damage]:
-    """Inputs: a pool, a recipe for its history, a finished run, a stopped one, graded answers."""
+
+def prepare(folder: Path) -> tuple[Path, Path]:
+    """(inputs, where a run was stopped). Inputs: a pool, a recipe for its history, a finished run,
+    graded answers."""
     inputs = fresh(folder / "inputs")
     rows = [own_row(example) for example in tasks.generate("add", 0, 6, "train")]
     (inputs / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -59,21 +64,14 @@ def prepare(folder: Path) -> tuple[Commands, Damage]:
         "[rollouts]\nprompts_per_step = 6\ngroup_size = 4\nmax_new_tokens = 24\n"
         "[train]\nsteps = 2\nthreads = 1\nsave_every = 1\n"
     )
-    draw = random.Random()
-    commands = Commands(inputs, fresh(folder / "commands"), draw)
-    train = COMMANDS["train"].argv.split()
     made = fresh(folder / "made")
-    command(train, made).expect(0)
+    command(COMMANDS["train"].argv.split(), made).expect(0)
     (made / "out").rename(inputs / "run")
     stopped = fresh(folder / "stopped")
     _stop_after(2, stopped)
-    argv = COMMANDS["evaluate"].argv.split()
-    command(argv, fresh(folder / "asked")).expect(0)
+    command(COMMANDS["evaluate"].argv.split(), fresh(folder / "asked")).expect(0)
     (folder / "asked" / "out").rename(inputs / "answers")
-    damage = Damage(
-        inputs / "run", stopped / "out", train, inputs / "answers", fresh(folder / "damage"), draw
-    )
-    return commands, damage
+    return inputs, stopped
 
 
 def _stop_after(step: int, folder: Path) -> None:
@@ -92,47 +90,90 @@ def _stop_after(step: int, folder: Path) -> None:
     command(COMMANDS["train"].argv.split(), folder, before=interrupted).expect(130)
 
 
-def kinds(commands: Commands, damage: Damage, folder: Path) -> Iterator[Kind]:
-    """Every kind of try, cheap ones often."""
+def kinds(commands: Commands, damage: Damage, folder: Path) -> Iterator[list[Kind]]:
+    """Every kind of try in groups, each for one process: those of a verb together, as they share
+    its undisturbed run."""
     draw = commands.draw
-    for reader, attempt in KINDS.items():
-        times = {"train --resume": 1, "report": 3}.get(reader, 8)
-        yield f"one bit or a cut in a file, then {reader}", times, partial(attempt, damage)
-    for kind in strangers.KINDS:
-        attempt = partial(strangers.bad_server, kind, folder, draw)
-        yield f"a server that {kind}", 1, attempt
-    yield "a server that sends elsewhere", 1, partial(strangers.server_elsewhere, folder, draw)
-    for way in (*strangers.SOUND, *strangers.BROKEN):
-        yield f"a verifier that {way}", 1, partial(strangers.bad_grader, way, folder, draw)
+    yield [
+        (f"one bit or a cut in a file, then {reader}", OFTEN.get(reader, 8), partial(one, damage))
+        for reader, one in KINDS.items()
+    ]
+    yield [
+        *(
+            (f"a server that {kind}", 1, partial(strangers.bad_server, kind, folder, draw))
+            for kind in strangers.KINDS
+        ),
+        ("a server that sends elsewhere", 1, partial(strangers.server_elsewhere, folder, draw)),
+    ]
+    yield [
+        (f"a verifier that {way}", 1, partial(strangers.bad_grader, way, folder, draw))
+        for way in (*strangers.SOUND, *strangers.BROKEN)
+    ]
     for name in COMMANDS:
-        yield f"{name}, killed", 2, partial(commands.killed, name)
-    for name in COMMANDS:
-        yield f"{name}, no room", 1, partial(commands.out_of_room, name)
-    for name in COMMANDS:
-        yield f"{name}, two at once", 1, partial(commands.two_at_once, name)
-    yield "compiled loops: a damaged file", 2, commands.damaged_cache
-    yield "compiled loops: none yet, and killed", 1, commands.cold_cache
+        yield [
+            (f"{name}, killed", 2, partial(commands.killed, name)),
+            (f"{name}, no room", 1, partial(commands.out_of_room, name)),
+            (f"{name}, two at once", 1, partial(commands.two_at_once, name)),
+        ]
+    yield [
+        ("compiled loops: a damaged file", 2, commands.damaged_cache),
+        ("compiled loops: none yet, and killed", 1, commands.cold_cache),
+    ]
 
 
-def torture(minutes: float, seed: int) -> dict[str, Counter[str]]:
-    """Tries until the time is over."""
-    ends, counted = BEGAN + 60 * minutes, {}
+def torture(minutes: float, seed: int, workers: int) -> dict[str, Counter[str]]:
+    """Tries until the time is over, in so many processes."""
+    ends = BEGAN + 60 * minutes
     with tempfile.TemporaryDirectory(prefix="torture.") as name:
-        commands, damage = prepare(Path(name).resolve())
-        every = list(kinds(commands, damage, fresh(Path(name).resolve() / "strangers")))
-        number = 0
-        while time.monotonic() < ends:
-            for what, times, attempt in every:
-                for _ in range(times):
-                    if time.monotonic() > ends:
-                        break
-                    number += 1
-                    commands.draw.seed(f"{seed}/{number}")
-                    began = time.monotonic()
-                    outcome = judged(attempt, f"{what} (try {number})")
-                    counted.setdefault(what, Counter())[outcome] += 1
-                    counted[what]["seconds"] += time.monotonic() - began  # type: ignore[assignment]
-    return counted
+        folder = Path(name).resolve()
+        inputs, stopped = prepare(folder)
+        told, children = [], []
+        for worker in range(workers):
+            told.append(folder / f"{worker}.json")
+            child = os.fork()
+            if child == 0:
+                code = 70
+                try:
+                    own = fresh(folder / f"worker{worker}")
+                    counted = _tries(inputs, stopped, own, worker, workers, seed, ends)
+                    told[-1].write_text(json.dumps(counted))
+                    code = 0
+                finally:
+                    os._exit(code)
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        if any(codes):
+            raise SystemExit(f"a process of the tries ended with {codes}")
+        found: dict[str, Counter[str]] = {}
+        for path in told:
+            for what, some in json.loads(path.read_text()).items():
+                found[what] = found.get(what, Counter()) + Counter(some)
+    return found
+
+
+def _tries(
+    inputs: Path, stopped: Path, own: Path, worker: int, workers: int, seed: int, ends: float
+) -> dict[str, Counter[str]]:
+    os.environ["TORTURE"] = str(os.getpid())
+    draw, counted = random.Random(), dict[str, Counter[str]]()
+    commands = Commands(inputs, fresh(own / "commands"), draw)
+    damage = Damage(
+        inputs / "run", stopped / "out", COMMANDS["train"].argv.split(), inputs / "answers",
+        fresh(own / "damage"), draw,
+    )  # fmt: skip
+    groups = list(kinds(commands, damage, fresh(own / "strangers")))[worker::workers]
+    for turn in itertools.count():
+        for what, times, attempt in [kind for group in groups for kind in group]:
+            for number in range(times if turn else 1):  # each kind once, then the cheap ones often
+                if time.monotonic() > ends:
+                    return counted
+                draw.seed(f"{seed}/{what}/{turn}/{number}")
+                began = time.monotonic()
+                outcome = judged(attempt, f"{what} (turn {turn}, {number})")
+                so_far = counted.setdefault(what, Counter())
+                so_far[outcome] += 1
+                so_far["milliseconds"] += round(1e3 * (time.monotonic() - began))
+    raise AssertionError
 
 
 def judged(attempt: Callable[[], str], what: str) -> str:
@@ -186,8 +227,9 @@ COST = """
 Manifest, checksums and looks at the lock take {guard[cpu]:.2f} % of a step's time
 ({guard[wall]:.2f} % on the clock) with the packaged recipe: {rollouts} rollouts, {step:.2f} s.
 `oneshot doctor` reads every byte of a run of {many:,} rollouts ({size:,} MB) in
-{doctor[seconds]:.1f} s with {doctor[peak_megabytes]} MB; a report of it takes {report[seconds]:.1f} s and
-{report[peak_megabytes]} MB. `python benchmarks/reliability/cost.py`; {where}.
+{doctor[seconds]:.1f} s with {doctor[peak_megabytes]} MB; a report of it takes
+{report[seconds]:.1f} s and {report[peak_megabytes]} MB.
+`python benchmarks/reliability/cost.py`; {where}.
 """
 
 
@@ -233,14 +275,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes that try")
     parser.add_argument("--write", metavar="FILE")
     parser.add_argument("--seconds", action="store_true", help="tell what each kind took")
     args = parser.parse_args()
-    counted = torture(args.minutes, args.seed)
+    counted = torture(args.minutes, args.seed, args.workers)
     if args.seconds:
         for what, c in counted.items():
             tries = c[SURVIVED] + c[LOST] + c[WRONG]
-            print(f"{c['seconds'] / tries:6.2f} s  {what}", file=sys.stderr)
+            print(f"{c['milliseconds'] / tries:8.0f} ms  {what}", file=sys.stderr)
     text = table(counted)
     print(text)
     if args.write:

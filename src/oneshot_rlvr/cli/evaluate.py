@@ -303,7 +303,17 @@ _DECIDES_NOTHING = (
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
     """The words of the command on which its summaries depend."""
     every = {key: value for key, value in vars(args).items() if key not in _DECIDES_NOTHING}
-    return {key: value for key, value in every.items() if value not in (None, False)}
+    return {key: value for key, value in every.items() if value is not None and value is not False}
+
+
+def _earlier(args: argparse.Namespace) -> dict[str, Any] | None:
+    """The summaries at --out, where this very command wrote them."""
+    try:
+        document = json.loads(Path(args.out).read_bytes())
+        same = document["asked"] == json.loads(json.dumps(_asked(args)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(document) if same else None
 
 
 def _refuse_taken(args: argparse.Namespace) -> None:
@@ -315,13 +325,8 @@ def _refuse_taken(args: argparse.Namespace) -> None:
         return
     out = Path(args.out)
     refuse_unwritable(out.absolute().parent)
-    if out.is_file() or out.is_dir():
-        try:
-            same = json.loads(out.read_bytes())["asked"] == json.loads(json.dumps(_asked(args)))
-        except (OSError, ValueError, KeyError, TypeError):
-            same = False
-        if not same:
-            refuse_taken(out, overwrite=args.overwrite)
+    if (out.is_file() or out.is_dir()) and _earlier(args) is None:
+        refuse_taken(out, overwrite=args.overwrite)
 
 
 def _write(args: argparse.Namespace, document: Mapping[str, Any]) -> None:
@@ -332,10 +337,9 @@ def _write(args: argparse.Namespace, document: Mapping[str, Any]) -> None:
     if args.json:
         say(text, end="")
     if args.out:
-        _refuse_taken(args)
-        out = Path(args.out)
-        goes_on = out.is_file() and _lacks_answers(json.loads(out.read_bytes()))
-        write_outputs({out: text.encode("utf-8")}, overwrite=args.overwrite or goes_on)
+        earlier = _earlier(args)
+        goes_on = earlier is not None and _lacks_answers(earlier)
+        write_outputs({Path(args.out): text.encode()}, overwrite=args.overwrite or goes_on)
 
 
 def _lacks_answers(document: Mapping[str, Any]) -> bool:
