@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -79,7 +80,9 @@ class Running:
         dies_at: int | None = None,
     ):
         folder.mkdir(parents=True, exist_ok=True)
-        self._said = folder.parent / f"{folder.name}.{time.monotonic_ns()}.said"
+        handle, said = tempfile.mkstemp(suffix=".said")  # on no disk that is to fill
+        os.close(handle)
+        self._said = Path(said)
         self._reading, writing = os.pipe()
         sys.stdout.flush()
         self._child = os.fork()
