@@ -49,9 +49,11 @@ class Command:
     last: str = ""
 
 
-TRAIN = (
-    "--train.steps 3 --train.save_every 1 --train.threads 1 --rollouts.group_size 8 "
-    "--evaluation.validation.questions 1 --evaluation.test.questions 1"
+TRAIN = (  # steps, evaluations and checkpoints as ever, and little to compute
+    "--train.steps 3 --train.save_every 1 --train.eval_every 2 --train.threads 1 "
+    "--rollouts.prompts_per_step 2 --rollouts.group_size 8 --rollouts.max_new_tokens 96 "
+    "--evaluation.validation.questions 1 --evaluation.validation.samples 1 "
+    "--evaluation.test.questions 1 --evaluation.test.samples 1"
 )
 KEPT_OF_A_RUN = ("out/metrics", "out/rollouts/", "out/evaluations/", "out/final/", "out/report")
 COMMANDS = {

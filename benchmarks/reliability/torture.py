@@ -49,8 +49,12 @@ from oneshot_rlvr.tiny import tasks  # noqa: E402
 Kind = tuple[str, int, Callable[[], str]]
 """What, how often a turn, and a try of it."""
 
-OFTEN = {"train --resume": 1, "report": 3}
-"""Tries a turn of what reads damaged files; the others are cheap."""
+OFTEN = {
+    "doctor": 60, "stored answers": 90, "an evaluation's journal": 90, "analyse": 8, "a reader": 8,
+    "report": 3, "train --resume": 2, "servers": 8, "verifiers": 4,
+}  # fmt: skip
+"""Tries a turn: many of what is cheap. A short run takes one of each at first."""
+SHORT_MINUTES = 5.0
 
 
 def prepare(folder: Path) -> tuple[Path, Path]:
@@ -95,18 +99,30 @@ def kinds(commands: Commands, damage: Damage, folder: Path) -> Iterator[list[Kin
     its undisturbed run."""
     draw = commands.draw
     yield [
-        (f"one bit or a cut in a file, then {reader}", OFTEN.get(reader, 8), partial(one, damage))
+        (f"one bit or a cut in a file, then {reader}", OFTEN[reader], partial(one, damage))
         for reader, one in KINDS.items()
     ]
     yield [
         *(
-            (f"a server that {kind}", 1, partial(strangers.bad_server, kind, folder, draw))
+            (
+                f"a server that {kind}",
+                OFTEN["servers"],
+                partial(strangers.bad_server, kind, folder, draw),
+            )
             for kind in strangers.KINDS
         ),
-        ("a server that sends elsewhere", 1, partial(strangers.server_elsewhere, folder, draw)),
+        (
+            "a server that sends elsewhere",
+            OFTEN["servers"],
+            partial(strangers.server_elsewhere, folder, draw),
+        ),
     ]
     yield [
-        (f"a verifier that {way}", 1, partial(strangers.bad_grader, way, folder, draw))
+        (
+            f"a verifier that {way}",
+            OFTEN["verifiers"],
+            partial(strangers.bad_grader, way, folder, draw),
+        )
         for way in (*strangers.SOUND, *strangers.BROKEN)
     ]
     for name in COMMANDS:
@@ -161,10 +177,11 @@ def _tries(
         inputs / "run", stopped / "out", COMMANDS["train"].argv.split(), inputs / "answers",
         fresh(own / "damage"), draw,
     )  # fmt: skip
+    often = ends - BEGAN > 60 * SHORT_MINUTES
     groups = list(kinds(commands, damage, fresh(own / "strangers")))[worker::workers]
     for turn in itertools.count():
         for what, times, attempt in [kind for group in groups for kind in group]:
-            for number in range(times if turn else 1):  # each kind once, then the cheap ones often
+            for number in range(times if turn or often else 1):
                 if time.monotonic() > ends:
                     return counted
                 draw.seed(f"{seed}/{what}/{turn}/{number}")
