@@ -17,6 +17,7 @@ import argparse
 import datetime
 import itertools
 import json
+import logging
 import os
 import platform
 import random
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 BEGAN = time.monotonic()
+logging.disable(logging.WARNING)  # what readers say of damage, thousands of times
 os.environ["OMP_NUM_THREADS"] = "1"  # forks must find no threads
 os.environ["TORTURE"] = str(os.getpid())
 

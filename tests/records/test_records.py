@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from oneshot_rlvr.errors import OneshotError, RecordsError, RunError
-from oneshot_rlvr.records import Run, RunWriter, files
+from oneshot_rlvr.records import Run, RunWriter, files, manifest
 from oneshot_rlvr.types import Graded, Reason, Rollout, Verdict
 
 
@@ -399,3 +399,16 @@ def test_what_a_killed_write_left_is_gone_after_a_resume(directory):
     (directory / ".run.json.12345.part").write_bytes(b"half")
     RunWriter.resume(directory, 1).close()
     assert not list(directory.rglob("*.part"))
+
+
+def test_the_manifest_is_on_the_disk_itself_before_a_checkpoint_counts_on_it(
+    directory, monkeypatch
+):
+    synced = []
+    with RunWriter.create(directory, {}) as writer:
+        write_steps(writer, range(1, 2))
+        monkeypatch.setattr(
+            manifest.os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        )
+        writer.offset()
+    assert synced == [str(directory / "manifest.jsonl")]

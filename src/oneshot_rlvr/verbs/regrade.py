@@ -28,12 +28,12 @@ def regrade(
     from oneshot_rlvr.records.files import refuse_unwritable
     from oneshot_rlvr.rewards import Scorer
 
+    files = {file: read_stored(file) for file in sample_files(Path(path))}
     if out is None and not overwrite:
         raise ConfigError(
             f"new verdicts would replace those in {path}; give another folder with --samples-out, "
             "or --overwrite."
         )
-    files = {file: read_stored(file) for file in sample_files(Path(path))}
     if out is not None:
         refuse_unwritable(Path(out))
     regraded = {}
