@@ -8,7 +8,7 @@ where something harmed or half-written passes for whole. Servers are on loopback
 folder of its own, which is removed. Exit code 1 where anything was lost or silently wrong.
 
 The time counts from the start, preparations included; no try begins after it. Kinds take turns, so
-that a short run meets them all; the cheap ones take many.
+that a short run meets them all; the cheap ones then take many.
 """
 
 from __future__ import annotations
@@ -55,8 +55,7 @@ OFTEN = {
     "doctor": 60, "stored answers": 90, "an evaluation's journal": 90, "analyse": 8, "a reader": 8,
     "report": 3, "train --resume": 2, "servers": 8, "verifiers": 4,
 }  # fmt: skip
-"""Tries a turn: many of what is cheap. A short run takes one of each at first."""
-SHORT_MINUTES = 5.0
+"""Tries a turn: many of what is cheap."""
 
 
 def prepare(folder: Path) -> tuple[Path, Path]:
@@ -139,7 +138,7 @@ def kinds(commands: Commands, damage: Damage, folder: Path) -> Iterator[list[Kin
     ]
 
 
-def torture(minutes: float, seed: int, workers: int) -> dict[str, Counter[str]]:
+def torture(minutes: float, seed: int, workers: int, only: str) -> dict[str, Counter[str]]:
     """Tries until the time is over, in so many processes."""
     ends = BEGAN + 60 * minutes
     with tempfile.TemporaryDirectory(prefix="torture.") as name:
@@ -153,7 +152,7 @@ def torture(minutes: float, seed: int, workers: int) -> dict[str, Counter[str]]:
                 code = 70
                 try:
                     own = fresh(folder / f"worker{worker}")
-                    counted = _tries(inputs, stopped, own, worker, workers, seed, ends)
+                    counted = _tries(inputs, stopped, own, (worker, workers), seed, ends, only)
                     told[-1].write_text(json.dumps(counted))
                     code = 0
                 finally:
@@ -170,29 +169,36 @@ def torture(minutes: float, seed: int, workers: int) -> dict[str, Counter[str]]:
 
 
 def _tries(
-    inputs: Path, stopped: Path, own: Path, worker: int, workers: int, seed: int, ends: float
+    inputs: Path,
+    stopped: Path,
+    own: Path,
+    share: tuple[int, int],
+    seed: int,
+    ends: float,
+    only: str,
 ) -> dict[str, Counter[str]]:
     os.environ["TORTURE"] = str(os.getpid())
-    draw, counted = random.Random(), dict[str, Counter[str]]()
+    draw = random.Random()
     commands = Commands(inputs, fresh(own / "commands"), draw)
     damage = Damage(
         inputs / "run", stopped / "out", COMMANDS["train"].argv.split(), inputs / "answers",
         fresh(own / "damage"), draw,
     )  # fmt: skip
-    often = ends - BEGAN > 60 * SHORT_MINUTES
-    groups = list(kinds(commands, damage, fresh(own / "strangers")))[worker::workers]
-    for turn in itertools.count():
-        for what, times, attempt in [kind for group in groups for kind in group]:
-            for number in range(times if turn or often else 1):
+    groups = list(kinds(commands, damage, fresh(own / "strangers")))
+    chosen = [[kind for kind in group if only in kind[0]] for group in groups]
+    mine = [group for group in chosen if group][share[0] :: share[1]]
+    counted = {kind[0]: Counter[str]() for group in mine for kind in group}
+    for turn in itertools.count() if mine else ():
+        for what, times, attempt in [kind for group in mine for kind in group]:
+            for number in range(times if turn else 1):  # at first one of each
                 if time.monotonic() > ends:
                     return counted
                 draw.seed(f"{seed}/{what}/{turn}/{number}")
                 began = time.monotonic()
                 outcome = judged(attempt, f"{what} (turn {turn}, {number})")
-                so_far = counted.setdefault(what, Counter())
-                so_far[outcome] += 1
-                so_far["milliseconds"] += round(1e3 * (time.monotonic() - began))
-    raise AssertionError
+                counted[what][outcome] += 1
+                counted[what]["milliseconds"] += round(1e3 * (time.monotonic() - began))
+    return counted
 
 
 def judged(attempt: Callable[[], str], what: str) -> str:
@@ -295,13 +301,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that try")
+    parser.add_argument("--only", default="", metavar="TEXT", help="kinds whose name holds this")
     parser.add_argument("--write", metavar="FILE")
     parser.add_argument("--seconds", action="store_true", help="tell what each kind took")
     args = parser.parse_args()
-    counted = torture(args.minutes, args.seed, args.workers)
+    counted = torture(args.minutes, args.seed, args.workers, args.only)
     if args.seconds:
         for what, c in counted.items():
-            tries = c[SURVIVED] + c[LOST] + c[WRONG]
+            tries = max(1, c[SURVIVED] + c[LOST] + c[WRONG])
             print(f"{c['milliseconds'] / tries:8.0f} ms  {what}", file=sys.stderr)
     text = table(counted)
     print(text)
