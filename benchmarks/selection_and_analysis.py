@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from oneshot_rlvr.records import RunWriter, schema, summarise
+from oneshot_rlvr.records import RunWriter, manifest, schema, summarise
 
 EXAMPLES, VISITS = 100_000, 60
 STEPS, ROLLOUTS, ANSWERS, TOKENS = 2_000, 1_024, 4_096, 230
@@ -67,7 +67,7 @@ def make_history(path: Path) -> None:
     pq.write_table(pa.table(table), path, compression="zstd")
 
 
-def make_run(directory: Path) -> None:
+def make_run(directory: Path, steps: int = STEPS) -> None:
     """A run that saturates at step 100 and turns to gibberish at 1,400."""
     generator = np.random.default_rng(0)
     letters = np.array(
@@ -80,7 +80,7 @@ def make_run(directory: Path) -> None:
     info = {"examples": [{"id": "x", "question": "The wind?", "domain": "algebra"}]}
     with RunWriter.create(directory, info) as writer:
         (directory / schema.ROLLOUTS).mkdir()
-        for step in range(1, STEPS + 1):
+        for step in range(1, steps + 1):
             share = min(1.0, step / 100)
             correct = generator.random(ROLLOUTS) < (1.0 if step >= 100 else share)
             rows = generator.integers(0, ANSWERS, ROLLOUTS)
@@ -93,7 +93,7 @@ def make_run(directory: Path) -> None:
                 samples = _samples(generator, 0.4 + 0.3 * min(1.0, step / 1_500))
                 summary = summarise(samples, benchmark="b", temperature=0.6, seed=0)
                 writer.evaluation("validation", step, samples, summary)
-        writer.finish({"step": STEPS})
+        writer.finish({"step": steps})
 
 
 def _answer(generator: np.random.Generator, words: np.ndarray) -> str:
@@ -136,12 +136,15 @@ def _write_part(
         "correct": correct,
         "reason": np.where(correct, "correct", "mismatch"),
         "extracted": np.where(correct, "12.8", "13"),
+        "score": correct.astype(float),
         "reward": correct.astype(float),
         "advantage": correct - correct.mean(),
     }
     arrays = [pa.array(columns[f.name], f.type) for f in schema.ROLLOUT_COLUMNS]
     table = pa.Table.from_arrays(arrays, schema=schema.ROLLOUT_COLUMNS)
-    pq.write_table(table, schema.rollout_part(directory, step), compression="zstd")
+    path = schema.rollout_part(directory, step)
+    pq.write_table(table, path, compression="zstd")
+    manifest.add_file(directory, step, path.relative_to(directory).as_posix())
 
 
 def _metrics(step: int, accuracy: float) -> dict[str, float]:

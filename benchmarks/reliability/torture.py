@@ -1,307 +1,219 @@
-"""Harms a run, an evaluation, servers and graders at random, and counts what came of it.
+"""Harms runs, evaluations, commands, caches, servers and graders at random; counts what came of it.
 
     python benchmarks/reliability/torture.py [--minutes 20] [--seed 0] [--write docs/reliability.md]
 
 A try survives where the work ends as an undisturbed one, or the harm is told in one of our errors
 and what was written before is still there. It is lost where neither holds, and silently wrong
-where a harmed file passes for a whole one. Servers are on loopback. Exit code 1 where anything was
-lost or silently wrong.
+where something harmed or half-written passes for whole. Servers are on loopback; files are in a
+folder of its own, which is removed. Exit code 1 where anything was lost or silently wrong.
+
+The time counts from the start, preparations included; no try begins after it. Kinds take turns, so
+that a short run meets them all; the cheap ones then take many.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
+import logging
 import os
 import platform
 import random
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from oneshot_rlvr.config import BenchmarkConfig, RewardConfig
-from oneshot_rlvr.errors import GraderError, OneshotError, RunError
-from oneshot_rlvr.evaluation import Benchmark
-from oneshot_rlvr.evaluation.endpoint import Endpoint
-from oneshot_rlvr.evaluation.served import evaluate_served
-from oneshot_rlvr.records import RunWriter
-from oneshot_rlvr.rewards import Scorer
-from oneshot_rlvr.rewards.pool import Pool
-from oneshot_rlvr.running.examine import examine
-from oneshot_rlvr.types import Example
+BEGAN = time.monotonic()
+logging.disable(logging.WARNING)  # what readers say of damage, thousands of times
+os.environ["OMP_NUM_THREADS"] = "1"  # forks must find no threads
+os.environ["TORTURE"] = str(os.getpid())
 
-SURVIVED, LOST, WRONG = "survived", "lost", "silently wrong"
-START = "import sys; from oneshot_rlvr.cli import main; sys.exit(main(sys.argv[1:]))"
-EVALUATE = [
-    sys.executable, "-c", START, "evaluate", "tiny", "--benchmarks", "arithmetic",
-    "--questions", "60", "--samples-out",
-]  # fmt: skip
+import strangers  # noqa: E402
+from commands import COMMANDS, Commands  # noqa: E402
+from common import LOST, SURVIVED, WRONG, NotSurvived, command, fresh  # noqa: E402
+from damage import KINDS, Damage  # noqa: E402
 
+import oneshot_rlvr.backends.local  # noqa: E402
+import oneshot_rlvr.policy  # noqa: E402
+import oneshot_rlvr.report.page  # noqa: E402
+import oneshot_rlvr.rollouts  # noqa: E402, F401
+from oneshot_rlvr.examples.writers import own_row  # noqa: E402
+from oneshot_rlvr.records import RunWriter  # noqa: E402
+from oneshot_rlvr.tiny import tasks  # noqa: E402
 
-def harm(path: Path, draw: random.Random) -> None:
-    """One bit, or a cut."""
-    data = bytearray(path.read_bytes())
-    if draw.random() < 0.5 and len(data) > 1:
-        data = data[: draw.randrange(len(data))]
-    else:
-        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-    path.write_bytes(data)
+Kind = tuple[str, int, Callable[[], str]]
+"""What, how often a turn, and a try of it."""
 
-
-def files_of(run: Path) -> list[Path]:
-    """What a run holds, but its lock and page."""
-    every = sorted(path for path in run.rglob("*") if path.is_file() and path.stat().st_size)
-    return [p for p in every if p.name not in ("run.lock", "report.html", "README.md")]
+OFTEN = {
+    "doctor": 60, "stored answers": 90, "an evaluation's journal": 90, "analyse": 8, "a reader": 8,
+    "report": 3, "train --resume": 2, "servers": 8, "verifiers": 4,
+}  # fmt: skip
+"""Tries a turn: many of what is cheap."""
 
 
-def damaged_file(run: Path, folder: Path, draw: random.Random) -> str:
-    """A finished run with one harmed file: `doctor` must say so."""
-    out = folder / "damaged"
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(run, out)
-    path = draw.choice(files_of(out))
-    before = path.read_bytes()
-    harm(path, draw)
-    if path.read_bytes() == before:
-        return SURVIVED
-    try:
-        told = examine(out).damage
-    except OneshotError:
-        return SURVIVED
-    if told or same_values(path, before):
-        return SURVIVED
-    print(f"not noticed: {path.relative_to(out)}", file=sys.stderr)
-    return WRONG
+def prepare(folder: Path) -> tuple[Path, Path]:
+    """(inputs, where a run was stopped). Inputs: a pool, a recipe for its history, a finished run,
+    graded answers."""
+    inputs = fresh(folder / "inputs")
+    rows = [own_row(example) for example in tasks.generate("add", 0, 6, "train")]
+    (inputs / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (inputs / "history.toml").write_text(
+        'name = "history"\n[model]\npath = "tiny"\n[examples]\npath = "unused.jsonl"\n'
+        "[rollouts]\nprompts_per_step = 6\ngroup_size = 4\nmax_new_tokens = 24\n"
+        "[train]\nsteps = 2\nthreads = 1\nsave_every = 1\n"
+    )
+    made = fresh(folder / "made")
+    command(COMMANDS["train"].argv.split(), made).expect(0)
+    (made / "out").rename(inputs / "run")
+    stopped = fresh(folder / "stopped")
+    _stop_after(2, stopped)
+    command(COMMANDS["evaluate"].argv.split(), fresh(folder / "asked")).expect(0)
+    (folder / "asked" / "out").rename(inputs / "answers")
+    return inputs, stopped
 
 
-def same_values(path: Path, before: bytes) -> bool:
-    """Whether a JSON file says what it said: a blank for another blank harms nothing."""
-    if path.suffix != ".json":
-        return False
-    try:
-        return bool(json.loads(path.read_bytes()) == json.loads(before))
-    except ValueError:
-        return False
+def _stop_after(step: int, folder: Path) -> None:
+    """The same run, interrupted in its last step."""
+
+    def interrupted() -> None:
+        record = RunWriter.rollouts
+
+        def then_stop(self: RunWriter, at: int, *told: Any, **more: Any) -> None:
+            record(self, at, *told, **more)
+            if at > step:
+                raise KeyboardInterrupt
+
+        RunWriter.rollouts = then_stop  # type: ignore[method-assign]
+
+    command(COMMANDS["train"].argv.split(), folder, before=interrupted).expect(130)
 
 
-def killed(command: list[str], out: Path, draw: random.Random, seconds: float) -> str:
-    """SIGKILL after a random time; whatever is left is for `whole` to judge."""
-    process = subprocess.Popen(
-        command, cwd=out.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        process.wait(draw.random() * seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return SURVIVED
-
-
-def killed_evaluation(straight: Path, folder: Path, draw: random.Random, seconds: float) -> str:
-    """Killed once or twice, then let end: the answers of an undisturbed one."""
-    out = folder / "evaluated"
-    shutil.rmtree(out, ignore_errors=True)
-    killed([*EVALUATE, str(out)], out, draw, seconds)
-    done = subprocess.run([*EVALUATE, str(out)], capture_output=True, timeout=300, check=False)
-    if done.returncode:
-        return LOST
-    return SURVIVED if answers(out) == answers(straight) else WRONG
-
-
-def answers(folder: Path) -> list[tuple[Any, ...]]:
-    """(question, sample, text, correct) of the stored answers."""
-    from oneshot_rlvr.evaluation.store import read_samples
-
-    rows = [row for path in sorted(folder.glob("*.parquet")) for row in read_samples(path)]
-    return sorted((r["example_id"], r["sample"], r["text"], r["correct"]) for r in rows)
-
-
-EXAMPLES = [Example(f"e{i}", f"What is {i}?", str(i), "numeric") for i in range(30)]
-
-
-@contextmanager
-def server(draw: random.Random, dies_after: int) -> Iterator[str]:
-    """Answers rightly, lies about tokens, sends garbage, cuts off; and dies."""
-    asked, lock = Counter[str](), threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args: Any) -> None:
-            pass
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                asked["all"] += 1
-                dead, way = asked["all"] > dies_after, draw.random()
-            number = body["messages"][-1]["content"].split()[2].rstrip("?")
-            tokens = draw.choice([3, -5, 10**12, None, "x"])
-            reply = {
-                "choices": [{"message": {"content": f"\\boxed{{{number}}}"}}],
-                "usage": {"completion_tokens": tokens},
-            }
-            data = json.dumps(reply).encode()
-            if way < 0.1:
-                data = data[: len(data) // 2]
-            status = 503 if dead or way > 0.9 else 200
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_address[1]}/v1"
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join(60)
-
-
-def bad_server(folder: Path, draw: random.Random) -> str:
-    """A server that dies, lies and babbles; then a good one. Every question is right in the end."""
-    journal = folder / "served" / "j.jsonl"
-    shutil.rmtree(journal.parent, ignore_errors=True)
-    config = BenchmarkConfig(benchmark="file", samples=1, temperature=0.0, seed=1)
-    result = None
-    for dies_after in (draw.randrange(60), 10**9, 10**9):
-        with server(draw, dies_after) as url, Scorer(RewardConfig(workers=0), seed=0) as scorer:
-            endpoint = Endpoint(
-                url, "m", concurrency=4, retries=2, timeout_seconds=10, first_pause_seconds=0.001
+def kinds(commands: Commands, damage: Damage, folder: Path) -> Iterator[list[Kind]]:
+    """Every kind of try in groups, each for one process: those of a verb together, as they share
+    its undisturbed run."""
+    draw = commands.draw
+    yield [
+        (f"one bit or a cut in a file, then {reader}", OFTEN[reader], partial(one, damage))
+        for reader, one in KINDS.items()
+    ]
+    yield [
+        *(
+            (
+                f"a server that {kind}",
+                OFTEN["servers"],
+                partial(strangers.bad_server, kind, folder, draw),
             )
-            try:
-                result = evaluate_served(
-                    endpoint, scorer, Benchmark("b", EXAMPLES), config,
-                    max_new_tokens=9, journal=journal,
-                )  # fmt: skip
-            except OneshotError:
-                continue
-    if result is None:
-        return LOST
-    right = result.summary["overall"]["accuracy"]["value"] == 1.0
-    counted = all(s["tokens"] in (3, None) for s in result.samples)
-    whole = len(result.samples) + sum(result.failures.values()) == len(EXAMPLES)
-    return SURVIVED if right and counted and whole else WRONG
+            for kind in strangers.KINDS
+        ),
+        (
+            "a server that sends elsewhere",
+            OFTEN["servers"],
+            partial(strangers.server_elsewhere, folder, draw),
+        ),
+    ]
+    yield [
+        (
+            f"a verifier that {way}",
+            OFTEN["verifiers"],
+            partial(strangers.bad_grader, way, folder, draw),
+        )
+        for way in (*strangers.SOUND, *strangers.BROKEN)
+    ]
+    for name in COMMANDS:
+        yield [
+            (f"{name}, killed", 2, partial(commands.killed, name)),
+            (f"{name}, no room", 1, partial(commands.out_of_room, name)),
+            (f"{name}, two at once", 1, partial(commands.two_at_once, name)),
+        ]
+    yield [
+        ("compiled loops: a damaged file", 2, commands.damaged_cache),
+        ("compiled loops: none yet, and killed", 1, commands.cold_cache),
+    ]
 
 
-GRADER = """
-import os, random, time
-def grade(text, example):
-    way = text.split()[1]
-    if way == "exit":
-        raise SystemExit(1)
-    if way == "leave":
-        os._exit(0)
-    if way == "fork" and os.fork() == 0:
-        return not text.startswith("right")
-    return text.startswith("right")
-"""
+def torture(minutes: float, seed: int, workers: int, only: str) -> dict[str, Counter[str]]:
+    """Tries until the time is over, in so many processes."""
+    ends = BEGAN + 60 * minutes
+    with tempfile.TemporaryDirectory(prefix="torture.") as name:
+        folder = Path(name).resolve()
+        inputs, stopped = prepare(folder)
+        told, children = [], []
+        for worker in range(workers):
+            told.append(folder / f"{worker}.json")
+            child = os.fork()
+            if child == 0:
+                code = 70
+                try:
+                    own = fresh(folder / f"worker{worker}")
+                    counted = _tries(inputs, stopped, own, (worker, workers), seed, ends, only)
+                    told[-1].write_text(json.dumps(counted))
+                    code = 0
+                finally:
+                    os._exit(code)
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        if any(codes):
+            raise SystemExit(f"a process of the tries ended with {codes}")
+        found: dict[str, Counter[str]] = {}
+        for path in told:
+            for what, some in json.loads(path.read_text()).items():
+                found[what] = found.get(what, Counter()) + Counter(some)
+    return found
 
 
-def bad_grader(folder: Path, draw: random.Random) -> str:
-    """A verifier that forks gives every text its own verdict; one that exits is a broken grader."""
-    (folder / "tortured_grader.py").write_text(GRADER)
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    example = Example("x", "q", "g", "custom", extra={"function": "tortured_grader:grade"})
-    way = draw.choice(["fork", "exit", "leave"])
-    texts = [f"{draw.choice(['right', 'wrong'])} {way} {n}" for n in range(8)]
-    pool = Pool(1, timeout_seconds=60.0)
+def _tries(
+    inputs: Path,
+    stopped: Path,
+    own: Path,
+    share: tuple[int, int],
+    seed: int,
+    ends: float,
+    only: str,
+) -> dict[str, Counter[str]]:
+    os.environ["TORTURE"] = str(os.getpid())
+    draw = random.Random()
+    commands = Commands(inputs, fresh(own / "commands"), draw)
+    damage = Damage(
+        inputs / "run", stopped / "out", COMMANDS["train"].argv.split(), inputs / "answers",
+        fresh(own / "damage"), draw,
+    )  # fmt: skip
+    groups = list(kinds(commands, damage, fresh(own / "strangers")))
+    chosen = [[kind for kind in group if only in kind[0]] for group in groups]
+    mine = [group for group in chosen if group][share[0] :: share[1]]
+    counted = {kind[0]: Counter[str]() for group in mine for kind in group}
+    for turn in itertools.count() if mine else ():
+        for what, times, attempt in [kind for group in mine for kind in group]:
+            for number in range(times if turn else 1):  # at first one of each
+                late = time.monotonic() > ends
+                if late and turn:
+                    return counted
+                if late and times <= 2:
+                    break  # of what is cheap there is one each, however slow the machine
+                draw.seed(f"{seed}/{what}/{turn}/{number}")
+                began = time.monotonic()
+                outcome = judged(attempt, f"{what} (turn {turn}, {number})")
+                counted[what][outcome] += 1
+                counted[what]["milliseconds"] += round(1e3 * (time.monotonic() - began))
+    return counted
+
+
+def judged(attempt: Callable[[], str], what: str) -> str:
+    """How a try ended; what was none of ours was not survived."""
     try:
-        verdicts = pool.run([(text, example) for text in texts])
-    except GraderError:
-        return SURVIVED if way != "fork" else LOST
-    finally:
-        pool.close()
-    if way != "fork":
-        return WRONG
-    same = [v.correct for v in verdicts] == [t.startswith("right") for t in texts]
-    return SURVIVED if same else WRONG
-
-
-def two_writers(run: Path, folder: Path, draw: random.Random) -> str:
-    """The second is refused while the first holds the run."""
-    out = folder / "shared"
-    if not out.exists():
-        shutil.copytree(run, out)
-    with RunWriter.claim(out):
-        try:
-            RunWriter.claim(out)
-        except RunError:
-            return SURVIVED
-    return WRONG
-
-
-def main() -> int:
-    """Tries until the time is over; the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", metavar="FILE")
-    args = parser.parse_args()
-    draw = random.Random(args.seed)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    counted: dict[str, Counter[str]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        run, straight = folder / "run", folder / "straight"
-        make_run(run)
-        began = time.monotonic()
-        subprocess.run([*EVALUATE, str(straight)], check=True, capture_output=True, timeout=300)
-        seconds = time.monotonic() - began
-        kinds: list[tuple[str, int, Callable[[], str]]] = [
-            ("one bit or a cut in a file of a run", 40, lambda: damaged_file(run, folder, draw)),
-            ("server that dies, lies and babbles", 4, lambda: bad_server(folder, draw)),
-            ("verifier that forks or exits", 2, lambda: bad_grader(folder, draw)),
-            ("second writer of a run", 2, lambda: two_writers(run, folder, draw)),
-            ("evaluation killed and started again", 1,
-             lambda: killed_evaluation(straight, folder, draw, seconds)),
-        ]  # fmt: skip
-        ends = time.monotonic() + 60 * args.minutes
-        while time.monotonic() < ends:
-            for what, times, attempt in kinds:
-                for _ in range(times):
-                    if time.monotonic() > ends:
-                        break
-                    try:
-                        outcome = attempt()
-                    except Exception as error:  # what is none of ours was not survived
-                        print(f"{what}: {type(error).__name__}: {error}", file=sys.stderr)
-                        outcome = LOST
-                    counted.setdefault(what, Counter())[outcome] += 1
-    text = table(counted)
-    print(text)
-    if args.write:
-        write(Path(args.write), text, args.minutes, args.seed)
-    return int(any(c[LOST] or c[WRONG] for c in counted.values()))
-
-
-def make_run(out: Path) -> None:
-    """A small finished run with every kind of file."""
-    import oneshot_rlvr
-
-    overrides = {
-        "train.steps": 4,
-        "train.save_every": 2,
-        "train.threads": 1,
-        "rollouts.group_size": 8,
-        "evaluation.validation.questions": 1,
-        "evaluation.test.questions": 1,
-    }
-    oneshot_rlvr.train("tiny_one_shot", overrides=overrides, out=out)
+        return attempt()
+    except NotSurvived as error:
+        print(f"{error.outcome}: {what}: {error}", file=sys.stderr, flush=True)
+        return error.outcome
+    except Exception as error:
+        print(f"{LOST}: {what}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return LOST
 
 
 def table(counted: dict[str, Counter[str]]) -> str:
@@ -309,29 +221,103 @@ def table(counted: dict[str, Counter[str]]) -> str:
     lines = ["| what | tries | survived | lost | silently wrong |", "|---|---|---|---|---|"]
     rows = [*counted.items(), ("all", sum(counted.values(), Counter()))]
     for what, c in rows:
-        lines.append(f"| {what} | {c.total()} | {c[SURVIVED]} | {c[LOST]} | {c[WRONG]} |")
+        tries = c[SURVIVED] + c[LOST] + c[WRONG]
+        lines.append(f"| {what} | {tries} | {c[SURVIVED]} | {c[LOST]} | {c[WRONG]} |")
     return "\n".join(lines)
+
+
+PAGE = """# Reliability
+
+Written by `make torture`: random harm to runs, evaluations, every verb that writes, compiled loops,
+servers on loopback and graders. A try survives where the work ends as an undisturbed one (equal to
+the byte where files are compared), or the harm is told in one error and what was written before is
+still there. It is lost where neither holds, and silently wrong where something harmed or
+half-written passes for whole.
+
+- *killed*: SIGKILL just before a random change of a file, or SIGKILL or SIGTERM at a random time,
+  up to three times; then the same command to its end.
+- *no room*: a disk of a random size that fills, or a limit to a file's size; then the same command
+  with room.
+- *two at once*: the same command in two processes.
+- *one bit or a cut*: of every file of a run in turn, of stored answers, journals and compiled
+  loops.
+
+{table}
+
+Measured {date} in {minutes:g} minutes, seed {seed}, oneshot-rlvr {version}, Python {python},
+{machine}, {cores} cores. A part of it runs in CI (`make torture-part`). Kills of training between
+any two calls, with an empty cache of compiled loops, are in `tests/backends/test_kill.py`.
+{cost}"""
+
+COST = """
+## What it costs
+
+Manifest, checksums and looks at the lock take {guard[cpu]:.2f} % of a step's time
+({guard[wall]:.2f} % on the clock) with the packaged recipe: {rollouts} rollouts, {step:.2f} s.
+`oneshot doctor` reads every byte of a run of {many:,} rollouts ({size:,} MB) in
+{doctor[seconds]:.1f} s with {doctor[peak_megabytes]} MB; a report of it takes
+{report[seconds]:.1f} s and {report[peak_megabytes]} MB.
+`python benchmarks/reliability/cost.py`; {where}.
+"""
+
+
+def cost() -> str:
+    """What cost.py measured, where it has."""
+    path = Path(__file__).resolve().parents[1] / "results" / "reliability_cost.json"
+    if not path.exists():
+        return ""
+    told = json.loads(path.read_text(encoding="utf-8"))
+    step, million = told["step"], told["million"]
+    return COST.format(
+        guard=step["guard, % of a step"],
+        rollouts=step["rollouts"],
+        step=step["step_seconds"],
+        many=million["rollouts"],
+        size=million["megabytes"],
+        doctor=million["doctor"],
+        report=million["report"],
+        where=told["machine"],
+    )
 
 
 def write(path: Path, text: str, minutes: float, seed: int) -> None:
     """docs/reliability.md."""
     from oneshot_rlvr import __version__
 
-    cores = os.cpu_count()
-    path.write_text(
-        "# Reliability\n\n"
-        "Written by `make torture`: random harm to a small run, an evaluation, servers on loopback "
-        "and graders. A try survives where the work ends as an undisturbed one, or the harm is "
-        "told in one error and what was written before is still there.\n\n"
-        f"{text}\n\n"
-        f"Measured {datetime.date.today()}, {minutes:g} minutes, seed {seed}, oneshot-rlvr "
-        f"{__version__}, Python {platform.python_version()}, {platform.machine()}, {cores} cores.\n"
-        "\nKills of training at any line are in `tests/backends/test_kill.py`, resumes after "
-        "damage in `tests/backends/test_damage.py`, full disks in `tests/backends/test_resume.py`. "
-        "Not among these tries: kills of select, study, export and report, and caches of "
-        "compiled code.\n",
-        encoding="utf-8",
+    told = PAGE.format(
+        table=text,
+        date=datetime.date.today(),
+        minutes=minutes,
+        seed=seed,
+        version=__version__,
+        python=platform.python_version(),
+        machine=platform.machine(),
+        cores=os.cpu_count(),
+        cost=cost(),
     )
+    path.write_text(told, encoding="utf-8")
+
+
+def main() -> int:
+    """The table, and the page where one is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes that try")
+    parser.add_argument("--only", default="", metavar="TEXT", help="kinds whose name holds this")
+    parser.add_argument("--write", metavar="FILE")
+    parser.add_argument("--seconds", action="store_true", help="tell what each kind took")
+    args = parser.parse_args()
+    counted = torture(args.minutes, args.seed, args.workers, args.only)
+    if args.seconds:
+        for what, c in counted.items():
+            tries = max(1, c[SURVIVED] + c[LOST] + c[WRONG])
+            print(f"{c['milliseconds'] / tries:8.0f} ms  {what}", file=sys.stderr)
+    text = table(counted)
+    print(text)
+    if args.write:
+        write(Path(args.write), text, args.minutes, args.seed)
+    return int(any(c[LOST] or c[WRONG] for c in counted.values()))
 
 
 if __name__ == "__main__":

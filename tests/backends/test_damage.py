@@ -152,3 +152,22 @@ def test_a_changed_run_json_is_refused(straight, tmp_path):
 def test_a_whole_run_has_no_findings(straight, capsys):
     assert main(["doctor", str(straight)]) == 0
     assert "every file is as it was written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "model", ["final/model.safetensors", "checkpoints/step-000006/model.safetensors"]
+)
+def test_a_model_that_is_not_as_the_run_wrote_it_answers_and_trains_nothing(
+    stateful, straight, tmp_path, capsys, model
+):
+    out = tmp_path / "run"
+    shutil.copytree(straight, out)
+    flip(out / model)
+    folder = (out / model).parent
+    assert main(["evaluate", str(folder), "--ask", "say a"]) == 2
+    assert "model.safetensors" in capsys.readouterr().err
+    tables = stateful.model_dump(mode="json")
+    tables["model"]["path"] = str(folder)
+    with pytest.raises(RecordsError, match=r"model\.safetensors"):
+        run(type(stateful).model_validate(tables), out=tmp_path / "next")
+    assert not (tmp_path / "next" / "run.json").exists()

@@ -155,11 +155,47 @@ def test_the_probe_tells_its_share_and_keeps_its_rows(babbler, questions, workdi
     assert len(list((workdir / "evaluations").glob("*/*.contamination/questions.parquet"))) == 1
 
 
+def test_a_probe_that_was_killed_goes_on_and_another_lies_beside(
+    babbler, questions, workdir, monkeypatch
+):
+    rows = [
+        {"question": f"{n} is said and {n} is said again, a b a b.", "answer": "a",
+         "verifier": "exact_match"}
+        for n in range(4)
+    ]  # fmt: skip
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    probe = ["--contamination", "--samples-out"]
+    assert evaluate(babbler, questions, *probe, "straight") == 0
+    asked, dies, calls = [], [True], run._calls
+
+    def one_a_call(prompts, group_size, new_tokens, max_rows, max_tokens):
+        for call in calls(prompts, group_size, new_tokens, 1, max_tokens):
+            if dies[0] and len(asked) == 2:
+                raise KeyboardInterrupt
+            asked.append(len(call))
+            yield call
+
+    monkeypatch.setattr(run, "_calls", one_a_call)
+    assert evaluate(babbler, questions, *probe, "killed") == 130
+    dies[0] = False
+    asked.clear()
+    assert evaluate(babbler, questions, *probe, "killed") == 0
+    assert sum(asked) == 2
+    (path,) = (workdir / "killed").rglob("questions*.parquet")
+    straight = workdir / "straight" / path.relative_to(workdir / "killed")
+    assert path.read_bytes() == straight.read_bytes()
+    assert evaluate(babbler, questions, *probe, "killed") == 0  # the same one is where it was
+    assert len(list((workdir / "killed").rglob("questions*.parquet"))) == 1
+    assert evaluate(babbler, questions, "--questions", "2", *probe, "killed") == 0
+    assert len(list((workdir / "killed").rglob("questions*.parquet"))) == 2
+    assert path.read_bytes() == straight.read_bytes()
+
+
 def test_stored_answers_are_graded_again_in_place(babbler, questions, workdir, capsys):
     assert evaluate(babbler, questions, "--samples-out", "a") == 0
     (path,) = (workdir / "a").glob("*.parquet")
     before = read_samples(path)
-    assert main(["evaluate", "--regrade", "a"]) == 0
+    assert main(["evaluate", "--regrade", "a", "--overwrite"]) == 0
     assert "4 answers graded again, 0 became right, 0 became wrong" in capsys.readouterr().out
     after = read_samples(path)
     assert [s["correct"] for s in after] == [s["correct"] for s in before]
@@ -335,6 +371,14 @@ def test_answers_that_a_file_lacks_are_told_and_damage_is_refused(
     capsys.readouterr()
     assert main(["evaluate", "ev"]) == 1
     assert "1 answers never came (not_stored 1)" in capsys.readouterr().out
+    assert main(["evaluate", "--regrade", "ev", "--samples-out", "again"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "again"]) == 1  # what it lacked it still lacks
+    assert "1 answers never came (not_stored 1)" in capsys.readouterr().out
+    broken = {**table.schema.metadata, b"oneshot_rlvr.expected": b"4\xff"}
+    pq.write_table(table.replace_schema_metadata(broken), path)
+    assert main(["evaluate", "ev"]) == 2
+    assert "cannot be read as graded samples" in capsys.readouterr().err
     turned = pa.array([not value.as_py() for value in table["correct"]])
     where = table.schema.get_field_index("correct")
     pq.write_table(table.set_column(where, "correct", turned), path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,8 +20,9 @@ OPTIONS = {"answer": "a", "verifier": "exact_match", "extraction": "lenient"}
 
 
 @pytest.fixture
-def pool(tmp_path):
+def pool(tmp_path, monkeypatch):
     """Six examples; one whose gold no verifier accepts, one whose id is rich markup."""
+    monkeypatch.chdir(tmp_path)  # answers of probes are kept below it
     rows = [{"id": f"say-{n}", "question": f"{n}: say a.", **OPTIONS} for n in range(4)]
     rows.append({"id": "[red]x[/red]", "question": "[bold]x: say a.", **OPTIONS, "domain": "other"})
     rows.append({"id": "blank", "question": "?", **OPTIONS, "verifier": "numeric"})
@@ -70,6 +72,30 @@ def test_a_probe_asks_the_base_and_tells_its_cost(capsys, pool, babbler):
     code, _, err = run(capsys, *argv, "--score", "variance")
     assert code == 2
     assert "a probe is one visit: use pass_rate or entropy" in err
+
+
+def test_a_probe_that_was_killed_goes_on_to_the_same_ranking(capsys, pool, babbler, monkeypatch):
+    from oneshot_rlvr.evaluation import run as evaluation
+
+    argv = ["select", pool, "--probe", 4, "--model", babbler, "--max-new-tokens", 6]
+    argv += ["--temperature", 1]
+    assert run(capsys, *argv, "--history-out", "one", "--out", "straight.parquet")[0] == 0
+    asked, dies, calls = [], [True], evaluation._calls
+
+    def one_a_call(prompts, group_size, new_tokens, max_rows, max_tokens):
+        for call in calls(prompts, group_size, new_tokens, group_size, max_tokens):
+            if dies[0] and len(asked) == 2:
+                raise KeyboardInterrupt
+            asked.append(len(call))
+            yield call
+
+    monkeypatch.setattr(evaluation, "_calls", one_a_call)
+    assert run(capsys, *argv, "--history-out", "two", "--out", "killed.parquet")[0] == 130
+    dies[0] = False
+    asked.clear()
+    assert run(capsys, *argv, "--history-out", "two", "--out", "killed.parquet")[0] == 0
+    assert sum(asked) == 3  # of five that can be asked, two were answered before
+    assert Path("killed.parquet").read_bytes() == Path("straight.parquet").read_bytes()
 
 
 def test_a_history_is_made_by_training_over_the_pool_and_reused(

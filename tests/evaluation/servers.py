@@ -12,7 +12,7 @@ from typing import Any
 
 Behave = Callable[[dict[str, Any], int], Any]
 """(request body, how often this very request came before) -> what to do:
-a text (a right reply), ("status", code, headers), ("raw", bytes), ("short", bytes).
+a text (a right reply), ("status", code, headers[, body]), ("raw", bytes), ("short", bytes).
 """
 
 
@@ -64,7 +64,8 @@ def serving(behave: Behave, names: tuple[str, ...] = ("served",)) -> Iterator[Se
             if isinstance(what, dict):
                 self._send(200, json.dumps(reply(bare=bare, **what)).encode())
             elif what[0] == "status":
-                self._send(what[1], b'{"error": {"message": "no"}}', what[2])
+                said = what[3] if len(what) > 3 else b'{"error": {"message": "no"}}'
+                self._send(what[1], said, what[2])
             elif what[0] == "raw":
                 self._send(200, what[1])
             elif what[0] == "short":  # fewer bytes than promised

@@ -419,6 +419,19 @@ def test_the_key_is_sent_and_kept_out_of_records_and_messages(servers, tmp_path,
     assert "secret" not in (tmp_path / "j.jsonl").read_text()
 
 
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_a_server_that_repeats_the_key_does_not_make_us_tell_it(servers, tmp_path, status):
+    key = "sk-" + 40 * "s"
+    said = f"{170 * 'x'} {key} is odd".encode()  # where our own cut would leave half of it
+    with (
+        servers.serving(lambda body, n: ("status", status, {}, said)) as server,
+        pytest.raises(EndpointError) as told,
+    ):
+        run(server, tmp_path, api_key=key, retries=0)
+    assert "sss" not in str(told.value)
+    assert "[key]" in str(told.value)
+
+
 def test_asking_a_server_needs_no_torch():
     code = (
         "import sys, oneshot_rlvr.evaluation.served, oneshot_rlvr.evaluation.regrade\n"

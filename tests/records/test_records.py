@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from oneshot_rlvr.errors import OneshotError, RecordsError, RunError
-from oneshot_rlvr.records import Run, RunWriter, files
+from oneshot_rlvr.records import Run, RunWriter, files, manifest
 from oneshot_rlvr.types import Graded, Reason, Rollout, Verdict
 
 
@@ -351,3 +351,64 @@ def test_a_run_from_before_scores_reads_with_those_of_yes_and_no(directory):
     assert run.rollouts(columns=["score", "text", "correct"])["score"].tolist() == [1.0, 0.0]
     assert run.samples("test", 0, ["example_id", "score"])["score"].tolist() == [1.0, 0.0]
     assert "score" not in run.samples("test", 0)  # as it was written
+
+
+def test_two_processes_that_write_one_path_at_once_leave_one_of_the_two(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from oneshot_rlvr.records import files\n"
+        "for _ in range(300):\n"
+        "    files.write_atomic(Path(sys.argv[1]), sys.argv[2].encode() * 100_000)\n"
+        "    seen = set(Path(sys.argv[1]).read_bytes())\n"
+        "    assert len(seen) == 1, seen"
+    )
+    path = tmp_path / "page.html"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), letter], stderr=subprocess.PIPE)
+        for letter in "ab"
+    ]
+    told = [one.communicate(timeout=300)[1].decode() for one in both]
+    assert [one.returncode for one in both] == [0, 0], told
+    assert [found.name for found in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_an_output_takes_the_place_of_its_like_alone(tmp_path):
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    assert files.write_outputs({one: b"1", two: b"2"}) == [one, two]
+    files.write_outputs({one: b"1"})
+    with pytest.raises(RecordsError, match=r"two\.csv is there already.*--overwrite"):
+        files.write_outputs({one: b"1", two: b"3", tmp_path / "three.csv": b"3"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.csv", "two.csv"]
+    files.write_outputs({two: b"3"}, overwrite=True)
+    assert two.read_bytes() == b"3"
+    (tmp_path / "folder").mkdir()
+    for overwrite in (False, True):
+        with pytest.raises(RecordsError, match="folder"):
+            files.write_outputs({tmp_path / "folder": b"1"}, overwrite=overwrite)
+
+
+def test_an_output_may_be_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE)
+    files.write_outputs({tmp_path / "pipe": b"told"})
+    assert reader.communicate(timeout=60)[0] == b"told"
+
+
+def test_what_a_killed_write_left_is_gone_after_a_resume(directory):
+    with RunWriter.create(directory, {}) as writer:
+        write_steps(writer, range(1, 2))
+    (directory / ".run.json.12345.part").write_bytes(b"half")
+    RunWriter.resume(directory, 1).close()
+    assert not list(directory.rglob("*.part"))
+
+
+def test_the_manifest_is_on_the_disk_itself_before_a_checkpoint_counts_on_it(
+    directory, monkeypatch
+):
+    synced = []
+    with RunWriter.create(directory, {}) as writer:
+        write_steps(writer, range(1, 2))
+        monkeypatch.setattr(
+            manifest.os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        )
+        writer.offset()
+    assert synced == [str(directory / "manifest.jsonl")]

@@ -20,7 +20,7 @@ from oneshot_rlvr.analysis.curves import curves, pairs
 from oneshot_rlvr.analysis.rollouts import read_rollouts
 from oneshot_rlvr.errors import ConfigError, RecordsError
 from oneshot_rlvr.records import Run
-from oneshot_rlvr.records.files import shortest_names
+from oneshot_rlvr.records.files import shortest_names, write_outputs
 from oneshot_rlvr.records.manifest import told
 
 SUFFIXES = ("csv", "parquet")
@@ -117,22 +117,22 @@ def _setting(run: Run) -> dict[str, Any]:
     return found
 
 
-def write_tables(analysis: Analysis, folder: str | Path, suffix: str = "csv") -> list[Path]:
-    """One file a table: FOLDER/NAME.csv or .parquet. ConfigError for another suffix."""
+def write_tables(
+    analysis: Analysis, folder: str | Path, suffix: str = "csv", *, overwrite: bool = False
+) -> list[Path]:
+    """One file a table: FOLDER/NAME.csv or .parquet. ConfigError for another suffix, RecordsError
+    where one would replace another and `overwrite` is not given."""
     if suffix not in SUFFIXES:
         raise ConfigError(f'tables are written as {" or ".join(SUFFIXES)}, not as "{suffix}"')
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
+    outputs = {}
     for name, table in analysis.tables.items():
-        path = folder / f"{name}.{suffix}"
         if suffix == "csv":
             texts = table.select_dtypes(["object", "string"])
-            table.assign(**texts.map(_inert)).to_csv(path, index=False)
+            data = table.assign(**texts.map(_inert)).to_csv(index=False).encode("utf-8", "replace")
         else:
-            table.to_parquet(path, index=False)
-        files.append(path)
-    return files
+            data = table.to_parquet(index=False)
+        outputs[Path(folder) / f"{name}.{suffix}"] = data
+    return write_outputs(outputs, overwrite=overwrite)
 
 
 def _inert(cell: Any) -> Any:

@@ -89,6 +89,6 @@ def _tell(error: BaseException) -> int:
     if isinstance(error, OSError) and not isinstance(error, OneshotError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         if error.errno == errno.ENOSPC:
-            text += ". Free some space, then continue the run with --resume."
+            text += ". Free some space, then start it again (a run with --resume)."
     say(f"error: {' '.join(text.split())}", file=sys.stderr)
     return EXIT_MISTAKE

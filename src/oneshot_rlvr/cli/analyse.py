@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.parser import Parser, add_overwrite
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -56,6 +56,7 @@ def add_parser(subparsers: Any) -> Parser:
     parser.add_argument(
         "--no-texts", action="store_true", help="leave the rollouts unread (large runs, in a hurry)"
     )
+    add_overwrite(parser)
     return parser
 
 
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         texts=not args.no_texts,
         out=args.out,
         suffix=args.format,
+        overwrite=args.overwrite,
     )
     print_analysis(analysis, written=args.out is not None)
     return 1 if analysis.damaged else 0

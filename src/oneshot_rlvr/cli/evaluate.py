@@ -104,7 +104,8 @@ def add_parser(subparsers: Any) -> Parser:
     other.add_argument(
         "--regrade",
         metavar="PATH",
-        help="grade stored answers again (a Parquet file or a folder of them), without the model",
+        help="grade stored answers again (a Parquet file or a folder of them), without the model; "
+        "they go to --samples-out, or with --overwrite where they were",
     )
     served = parser.add_argument_group("a server that speaks the OpenAI protocol")
     served.add_argument("--endpoint", metavar="URL", help="such as http://localhost:8000/v1")
@@ -197,23 +198,20 @@ def run(args: argparse.Namespace) -> int:
     # Refused before anything is asked.
     others = None if args.against is None else other_side(args.against, args.models)
     asking = _asking(args)
-    if args.out:
-        from oneshot_rlvr.evaluation.store import refuse_unwritable
-
-        refuse_unwritable(Path(args.out).absolute().parent)
+    _refuse_taken(args)
     ours = Side(args.models, asking, endpoint)
     document: dict[str, Any] = {"model": ours.name, "benchmarks": ours.summaries()}
     if others is None:
-        _write(args, document)
         if not args.json:
             print_results(ours.results)
+        _write(args, document)
         return 1 if ours.missing else 0
     theirs = Side(others, asking)
     compared = compare_sides(ours, theirs)
     document |= {"against": theirs.name, "comparisons": [one.as_dict() for one in compared]}
-    _write(args, document)
     if not args.json:
         print_comparison(compared, ours.name, theirs.name)
+    _write(args, document)
     return 1 if ours.missing or theirs.missing else 0
 
 
@@ -270,11 +268,14 @@ def _ask(args: argparse.Namespace) -> int:
 def _probe(args: argparse.Namespace, endpoint: Endpoint | None) -> int:
     from oneshot_rlvr.cli.evaluation_tables import print_probe
     from oneshot_rlvr.cli.progress import AnswerCount
+    from oneshot_rlvr.records.files import refuse_unwritable
     from oneshot_rlvr.verbs.contamination import probe_contamination, write_probes
     from oneshot_rlvr.verbs.evaluate import folder_of
 
     label = endpoint.model if endpoint is not None else args.models[0]
     folder = folder_of(label, args.samples_out)
+    refuse_unwritable(folder)
+    _refuse_taken(args)
     with closing(AnswerCount()) as count:
         probes = probe_contamination(
             "" if endpoint is not None else args.models[0],
@@ -289,11 +290,11 @@ def _probe(args: argparse.Namespace, endpoint: Endpoint | None) -> int:
             progress=count,
         )
     summaries = {name: summary for name, (_, summary) in probes.items()}
-    _write(args, {"model": label, "contamination": summaries})
-    write_probes(probes, folder)
+    write_probes(probes, folder, overwrite=args.overwrite)
     if not args.json:
         for summary in summaries.values():
             print_probe(summary["benchmark"], summary)
+    _write(args, {"model": label, "contamination": summaries})
     return 0
 
 
@@ -301,7 +302,8 @@ def _regrade(args: argparse.Namespace) -> int:
     from oneshot_rlvr.evaluation.regrade import changes
     from oneshot_rlvr.verbs.regrade import regrade
 
-    for path, rows in regrade(args.regrade, seed=args.seed).items():
+    graded = regrade(args.regrade, out=args.samples_out, overwrite=args.overwrite, seed=args.seed)
+    for path, rows in graded.items():
         right, wrong = changes(rows)
         share = sum(row["correct"] for row in rows) / len(rows)
         say(
@@ -351,11 +353,56 @@ def _names_in(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+_DECIDES_NOTHING = (
+    *("out", "json", "overwrite", "run", "verb", "samples_out"),
+    *("api_key_variable", "concurrency", "retries", "timeout"),
+)
+
+
+def _asked(args: argparse.Namespace) -> dict[str, Any]:
+    """The words of the command on which its summaries depend."""
+    every = {key: value for key, value in vars(args).items() if key not in _DECIDES_NOTHING}
+    return {key: value for key, value in every.items() if value is not None and value is not False}
+
+
+def _earlier(args: argparse.Namespace) -> dict[str, Any] | None:
+    """The summaries at --out, where this very command wrote them."""
+    try:
+        document = json.loads(Path(args.out).read_bytes())
+        same = document["asked"] == json.loads(json.dumps(_asked(args)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(document) if same else None
+
+
+def _refuse_taken(args: argparse.Namespace) -> None:
+    """RecordsError, before anything is asked, where --out cannot be written, or holds what another
+    command asked for. The same command may go on where a server left answers out."""
+    from oneshot_rlvr.records.files import refuse_taken, refuse_unwritable
+
+    if not args.out:
+        return
+    out = Path(args.out)
+    refuse_unwritable(out.absolute().parent)
+    if (out.is_file() or out.is_dir()) and _earlier(args) is None:
+        refuse_taken(out, overwrite=args.overwrite)
+
+
 def _write(args: argparse.Namespace, document: Mapping[str, Any]) -> None:
-    text = json.dumps(document, indent=2)
-    if args.out:
-        out = Path(args.out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n", encoding="utf-8")
+    """Prints the summaries, and writes them where only their like may be replaced."""
+    from oneshot_rlvr.records.files import write_outputs
+
+    text = json.dumps({"asked": _asked(args), **document}, indent=2) + "\n"
     if args.json:
-        say(text)
+        say(text, end="")
+    if args.out:
+        earlier = _earlier(args)
+        goes_on = earlier is not None and _lacks_answers(earlier)
+        write_outputs({Path(args.out): text.encode()}, overwrite=args.overwrite or goes_on)
+
+
+def _lacks_answers(document: Mapping[str, Any]) -> bool:
+    """Whether summaries were made while a server had left answers out."""
+    found = document.get("benchmarks", {}).values()
+    every = [one for some in found for one in (some if isinstance(some, list) else [some])]
+    return any("missing" in summary for summary in every)

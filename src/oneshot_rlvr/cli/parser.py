@@ -54,3 +54,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line instead of a usage block."""
         raise UsageError(f"{message}. See `{self.prog} --help`.")
+
+
+def add_overwrite(parser: argparse._ActionsContainer) -> None:
+    """The one way to let a verb replace a file that is there and is another."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace another file that lies where the output goes (default: refuse)",
+    )

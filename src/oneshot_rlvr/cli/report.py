@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.parser import Parser, add_overwrite
 from oneshot_rlvr.cli.terminal import say
 
 
@@ -21,6 +21,7 @@ def add_parser(subparsers: Any) -> Parser:
     parser.add_argument(
         "-o", "--out", metavar="FILE", help="the file (default: report.html inside the run)"
     )
+    add_overwrite(parser)
     return parser
 
 
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Writes the file and prints its path. 1 where records are damaged and were left out."""
     from oneshot_rlvr.verbs.report import report_and_damage
 
-    path, damage = report_and_damage(args.directory, args.out)
+    path, damage = report_and_damage(args.directory, args.out, overwrite=args.overwrite)
     say(path)
     for what in damage:
         say(f"damaged, and left out of the report: {what}", file=sys.stderr)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
-from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.parser import Parser, add_overwrite
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -39,7 +39,8 @@ def add_parser(subparsers: Any) -> Parser:
     history.add_argument(
         "--history-out",
         metavar="DIR",
-        help="--make-history: its directory; continued or reused (default: runs/history-POOL)",
+        help="--make-history: its directory; continued or reused (default: runs/history-POOL); "
+        "--probe: where its answers are kept (default: runs/probe-POOL)",
     )
     history.add_argument(
         "--probe", type=int, metavar="N", help="N answers of --model to every example; no training"
@@ -122,6 +123,7 @@ def add_parser(subparsers: Any) -> Parser:
         metavar="NAME",
         help="of rows that name none (default: %(default)s)",
     )
+    add_overwrite(files)
     return parser
 
 
@@ -168,6 +170,7 @@ def run(args: argparse.Namespace) -> int:
             verifier=args.verifier,
             progress=progress,
             answered=answered,
+            overwrite=args.overwrite,
         )
     print_selection(selection, args.top, sets=args.sets is not None)
     return 0

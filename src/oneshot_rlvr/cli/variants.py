@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.parser import Parser, add_overwrite
 from oneshot_rlvr.cli.terminal import say
 
 
@@ -60,6 +60,7 @@ def add_parser(subparsers: Any) -> Parser:
         help="of rows that name none (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: %(default)s)")
+    add_overwrite(parser)
     return parser
 
 
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         batch=args.batch,
         verifier=args.verifier,
         seed=args.seed,
+        overwrite=args.overwrite,
     )
     wrong = sum("true_answer" in example.extra for example in examples)
     say(f"Wrote {path}: {len(examples):,} examples, {wrong:,} with a wrong label")

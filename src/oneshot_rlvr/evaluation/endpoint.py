@@ -46,6 +46,7 @@ PASSING = (408, 409, 425, 429)  # and every 5xx
 MOST_BYTES = 32 << 20  # of a reply: no answer is longer
 MOST_PAUSE_SECONDS = 60.0
 SHOWN = 200  # characters of a server's own words in our errors
+SHORTEST_KEY = 8  # that is a secret: servers without keys are given "EMPTY" or the like
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,8 @@ def _as_taken(endpoint: Endpoint, request: Request, taken: Taken) -> Reply:
     for level in range(taken.level, len(NEUTRAL)):
         body = json.dumps(request.body(endpoint.model, NEUTRAL[level])).encode("utf-8")
         try:
-            reply = _read(_send(endpoint, path, body, endpoint.timeout_seconds), request)
+            told = _send(endpoint, path, body, endpoint.timeout_seconds)
+            reply = _read(told, request, endpoint)
         except Failed as failed:
             if failed.reason not in UNTAKEN or taken.settles(level):
                 raise
@@ -240,7 +242,7 @@ def _send(endpoint: Endpoint, path: str, body: bytes | None, timeout: float) -> 
         with _OPENER.open(request, timeout=timeout) as response:
             raw = _whole(response, timeout)
     except urllib.error.HTTPError as error:
-        raise _status(error) from error
+        raise _status(error, endpoint) from error
     except TimeoutError as error:
         raise Failed("timeout", f"no answer in {timeout:g} s", passing=True) from error
     except http.client.IncompleteRead as error:
@@ -256,9 +258,9 @@ def _send(endpoint: Endpoint, path: str, body: bytes | None, timeout: float) -> 
     try:
         reply = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise Failed("garbage", f"no JSON: {raw[:SHOWN]!r}", passing=True) from error
+        raise Failed("garbage", f"no JSON: {_shown(raw, endpoint)!r}", passing=True) from error
     if not isinstance(reply, dict):
-        raise Failed("garbage", f"no JSON object: {raw[:SHOWN]!r}", passing=True)
+        raise Failed("garbage", f"no JSON object: {_shown(raw, endpoint)!r}", passing=True)
     return reply
 
 
@@ -312,12 +314,21 @@ def _whole(response: Any, timeout: float) -> bytes:
     return b"".join(parts)
 
 
-def _status(error: urllib.error.HTTPError) -> Failed:
+def _shown(said: str | bytes, endpoint: Endpoint) -> str:
+    """The beginning of a server's own words in one line, without the key, which some repeat."""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+    if len(endpoint.api_key) >= SHORTEST_KEY:
+        text = text.replace(endpoint.api_key, "[key]")
+    return " ".join(text.split())[:SHOWN]
+
+
+def _status(error: urllib.error.HTTPError, endpoint: Endpoint) -> Failed:
     """What an HTTP status means for going on."""
-    said = ""
+    body = b""
     with contextlib.suppress(OSError, http.client.HTTPException):
-        said = error.read(4096).decode("utf-8", "replace")
-    said = f"HTTP {error.code}: {' '.join(said.split())[:SHOWN] or error.reason}"
+        body = error.read(4096)
+    words = _shown(body, endpoint) or _shown(str(error.reason), endpoint)
+    said = f"HTTP {error.code}: {words}"
     if error.code in FATAL:
         return Failed(f"fatal_{error.code}", said, passing=False)
     passing = error.code in PASSING or error.code >= 500
@@ -335,20 +346,20 @@ def _retry_after(error: urllib.error.HTTPError) -> float | None:
     return None
 
 
-def _read(reply: dict[str, Any], request: Request) -> Reply:
+def _read(reply: dict[str, Any], request: Request, endpoint: Endpoint) -> Reply:
     """The text in a reply of the protocol; Failed("garbage") where there is none."""
     try:
         choice = reply["choices"][0]
         ended = choice.get("finish_reason")
         text = choice["text"] if request.text is not None else _content(choice["message"], ended)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        shown = json.dumps(reply)[:SHOWN]
+        shown = _shown(json.dumps(reply), endpoint)
         raise Failed("garbage", f"no answer in {shown}", passing=True) from error
     if not isinstance(text, str) or ended == "content_filter":
         reason = "content_filter" if ended == "content_filter" else "garbage"
         raise Failed(reason, f"finish_reason {ended!r}, no text", passing=reason == "garbage")
     if not (ended is None or isinstance(ended, str)):
-        raise Failed("garbage", f"finish_reason {str(ended)[:SHOWN]!r}", passing=True)
+        raise Failed("garbage", f"finish_reason {_shown(str(ended), endpoint)!r}", passing=True)
     usage = reply.get("usage")
     tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
     # No more than were asked for, or, where the server asks itself, than the text has bytes.

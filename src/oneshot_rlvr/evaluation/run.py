@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,8 +238,13 @@ def probe(
     progress: Progress | None = None,
     max_rows: int = 256,
     max_tokens: int = 1_000_000,
+    source: str = "",
+    journal: Path | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The contamination probe (contamination.py): rows and summary. Greedy, no chat template."""
+    """The contamination probe (contamination.py): rows and summary. Greedy, no chat template.
+
+    `journal` keeps continuations as they come, `source` names what answers: as in `evaluate`.
+    """
     cuts = contamination.cuts_of(benchmark)
     asked = contamination.probe_benchmark(benchmark, cuts)
     refuse_without_questions(asked, cuts)
@@ -250,13 +256,26 @@ def probe(
     # As many tokens as the longest rest has, and a few for a tokenizer that cuts it otherwise.
     longest = max(len(tokenizer.encode(c.hidden, add_special_tokens=False)) for c in cuts)
     sampling = Sampling(temperature=0.0, max_new_tokens=longest + 8)
-    texts: dict[str, str] = {}
-    for call in _calls(prompts_Q, 1, sampling.max_new_tokens, max_rows, max_tokens):
-        key = StreamKey(0, f"evaluation:{asked.name}", 0)
-        for rollout in engine.generate(call, 1, sampling, key):
-            texts[rollout.example_id] = rollout.text
-        if progress is not None:
-            progress(len(texts), len(prompts_Q))
+    greedy = BenchmarkConfig(temperature=0.0, samples=1, seed=0)
+    keys = _keys(prompts_Q, asked, greedy, sampling.max_new_tokens, source)
+    with nullcontext() if journal is None else closing(Journal(journal)) as kept:
+        known = {} if kept is None else kept.answers
+        texts = {
+            prompt.example.id: known[keys[prompt.row, 0]].text
+            for prompt in prompts_Q
+            if keys[prompt.row, 0] in known
+        }
+        lacking = [prompt for prompt in prompts_Q if prompt.example.id not in texts]
+        for call in _calls(lacking, 1, sampling.max_new_tokens, max_rows, max_tokens):
+            stream = StreamKey(0, f"evaluation:{asked.name}", 0)
+            for rollout in engine.generate(call, 1, sampling, stream):
+                text = clean_text(rollout.text)
+                texts[rollout.example_id] = text
+                if kept is not None:
+                    reply = Reply(text, len(rollout.tokens), rollout.finished)
+                    kept.answered(keys[rollout.row, 0], reply)
+            if progress is not None:
+                progress(len(texts), len(prompts_Q))
     return contamination.probed(benchmark, cuts, texts)
 
 

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import pyarrow.parquet as pq
 
 from oneshot_rlvr.errors import RecordsError
 from oneshot_rlvr.evaluation.grading import options_of, verifier_version
-from oneshot_rlvr.records.files import clean_text, disk_errors, write_atomic
+from oneshot_rlvr.records.files import clean_text, write_outputs
 from oneshot_rlvr.records.schema import SAMPLE_COLUMNS
 from oneshot_rlvr.types import Example
 
@@ -120,15 +119,6 @@ def place(path: Path, identity: str, rows: int, *, overwrite: bool = False) -> P
     )
 
 
-def refuse_unwritable(folder: Path) -> None:
-    """RecordsError now, and not after the work, for a folder that cannot be written."""
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"?")
-            file.flush()
-
-
 def slug(text: str) -> str:
     """A text as part of a file's name."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "model"
@@ -139,10 +129,13 @@ def write_samples(
     rows: Sequence[Mapping[str, Any]],
     identity: str = "",
     expected: int | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Writes graded samples, whole or not at all, with a sum of what they say.
 
-    `expected`: how many answers were asked for. RecordsError for a full disk.
+    `expected`: how many answers were asked for. RecordsError for a full disk, and for a file that
+    holds something else; `overwrite` where `place` allows it.
     """
     fields = [*SAMPLE_COLUMNS, *EXTRA_COLUMNS]
     if rows and "previous_correct" in rows[0]:
@@ -156,7 +149,7 @@ def write_samples(
     table = table.replace_schema_metadata({_META + key: value for key, value in told.items()})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    write_atomic(path, buffer.getvalue())
+    write_outputs({path: buffer.getvalue()}, overwrite=overwrite)
 
 
 def read_samples(path: Path) -> list[dict[str, Any]]:
@@ -170,6 +163,11 @@ def read_stored(path: Path) -> Stored:
         with pq.ParquetFile(path) as file:
             table = file.read()
         rows: list[dict[str, Any]] = table.to_pylist()
+        told = {
+            key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
+        }
+        meta = {key.removeprefix(_META): v for key, v in told.items() if key.startswith(_META)}
+        expected = int(meta["expected"]) if meta.get("expected") else None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise RecordsError(f"{path} cannot be read as graded samples: {error}.") from error
     missing = [name for name in _NEEDED if not rows or name not in rows[0]]
@@ -178,11 +176,9 @@ def read_stored(path: Path) -> Stored:
             f"{path} holds no graded samples: "
             + (f"it lacks {', '.join(missing)}." if rows else "it has no rows.")
         )
-    meta = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    expected = meta.get(f"{_META}expected", "")
-    stored = Stored(rows, meta.get(f"{_META}identity", ""), int(expected) if expected else None)
+    stored = Stored(rows, meta.get("identity", ""), expected)
     # Fewer rows have another sum, and are told as what they are.
-    if meta.get(f"{_META}sum") not in (None, _sum(table)) and not stored.missing:
+    if meta.get("sum") not in (None, _sum(table)) and not stored.missing:
         raise RecordsError(f"{path} is damaged: its answers are not as they were written.")
     return stored
 

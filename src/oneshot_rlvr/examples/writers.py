@@ -6,6 +6,7 @@ the pool's own rows. Not here: which examples to write (`selection`), reading (r
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -81,8 +82,22 @@ def repeated(rows: Sequence[Mapping[str, Any]], batch: int) -> list[dict[str, An
     return [dict(row) for number, row in enumerate(rows) for _ in range(copies + (number < more))]
 
 
-def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]], schema: Any = None) -> Path:
-    """Writes rows as Parquet (with the Arrow `schema`, where given) or as JSONL, by the suffix.
+def write_rows(
+    path: str | Path,
+    rows: Sequence[Mapping[str, Any]],
+    schema: Any = None,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Writes rows as `encoded`. RecordsError where another file lies there and `overwrite` is not
+    given."""
+    from oneshot_rlvr.records.files import write_outputs
+
+    return write_outputs({Path(path): encoded(path, rows, schema)}, overwrite=overwrite)[0]
+
+
+def encoded(path: str | Path, rows: Sequence[Mapping[str, Any]], schema: Any = None) -> bytes:
+    """Rows as Parquet (with the Arrow `schema`, where given) or as JSONL, by the path's suffix.
 
     DataError for another suffix, and for rows that no table can hold (a column of text here and of
     numbers there).
@@ -90,11 +105,9 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]], schema: Any 
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise DataError(f'{path} ends in "{path.suffix}"; wanted {" or ".join(SUFFIXES)}.')
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".jsonl":
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        path.write_text("".join(lines), encoding="utf-8")
-        return path
+        return "".join(lines).encode("utf-8", "replace")
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -103,13 +116,14 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]], schema: Any 
         names = list(dict.fromkeys(name for row in rows for name in row))
         columns = {name: [row.get(name) for row in rows] for name in names}
         table = pa.table(columns, schema=schema)
-        pq.write_table(table, path)
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer)
     except (pa.ArrowException, ValueError) as error:
         raise DataError(
             f"{path}: the rows do not fit one table ({' '.join(str(error).split())}). "
             "Write .jsonl instead."
         ) from error
-    return path
+    return buffer.getvalue()
 
 
 def schema_of(path: str | Path) -> Any:

@@ -10,6 +10,7 @@ import errno
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,14 +35,15 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in _FULL:
             raise RecordsError(
                 f"No space left on the disk of {path}. Nothing recorded before is lost: free some "
-                "space and continue the run with --resume"
+                "space and start it again (a run with --resume)"
             ) from error
         raise RecordsError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write beside, sync, rename. The old file stands until the new one is whole."""
-    beside = path.with_name(f".{path.name}.part")
+    """Write beside, sync, rename. The old file stands until the new one is whole, also where two
+    processes write one path at once."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -53,6 +55,52 @@ def write_atomic(path: Path, data: bytes) -> None:
         except OSError:
             beside.unlink(missing_ok=True)
             raise
+
+
+def write_outputs(outputs: Mapping[Path, bytes], *, overwrite: bool = False) -> list[Path]:
+    """Files where a user asked for them: all of them, or none where one is refused.
+
+    The rule of everything that is not a run's own record: what lies there already stays, unless it
+    is the very same or `overwrite` is given. RecordsError says which file is in the way.
+    """
+    for path, data in outputs.items():
+        if not overwrite and _is_another(path, data):
+            refuse_taken(path)
+    for path, data in outputs.items():
+        with disk_errors(path):
+            if path.exists() and not path.is_file() and not path.is_dir():
+                path.write_bytes(data)  # a pipe or a terminal
+            elif overwrite or not path.exists():
+                write_atomic(path, data)
+    return list(outputs)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """RecordsError now, and not after the work, for a folder that cannot be written."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"?")
+            file.flush()
+
+
+def refuse_taken(path: Path, *, overwrite: bool = False) -> None:
+    """RecordsError where something lies at a path that only `overwrite` may replace."""
+    if path.exists() and not overwrite:
+        raise RecordsError(
+            f"{path} is there already and is not the same; it is left alone. Choose another place, "
+            "or replace it with --overwrite"
+        )
+
+
+def _is_another(path: Path, data: bytes) -> bool:
+    """Whether something lies there that is not just that."""
+    with disk_errors(path):
+        if not path.exists():
+            return False
+        if path.is_dir():
+            return True
+        return path.is_file() and path.read_bytes() != data
 
 
 def append_line(path: Path, line: bytes, *, sync: bool = True) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,14 @@ def add_file(directory: Path, step: int, file: str) -> None:
     """The same for a file that lies there, read in pieces."""
     path = directory / file
     _append(directory, Entry(step, file, path.stat().st_size, _sum_of(path)))
+
+
+def sync(directory: Path) -> None:
+    """To the disk itself, with each checkpoint: its lines are not, one by one."""
+    path = directory / schema.MANIFEST
+    if path.exists():
+        with files.disk_errors(path), path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _append(directory: Path, entry: Entry) -> None:

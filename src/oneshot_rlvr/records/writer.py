@@ -114,6 +114,8 @@ class RunWriter:
                 part = schema.parse_rollout_part(path.stem)
                 if part is None or part > step:
                     path.unlink()
+            for path in self.directory.glob(".*.part"):  # of a write that a kill cut short
+                path.unlink()
             for path in (self.directory / schema.EVALUATIONS).glob("*"):
                 evaluation = schema.parse_evaluation(path.stem)
                 # Samples whose summary was not written: the run ended between the two.
@@ -147,6 +149,7 @@ class RunWriter:
 
     def offset(self) -> dict[str, int]:
         """How far the records go now, for a checkpoint: bytes of metrics, parts of rollouts."""
+        manifest.sync(self.directory)
         metrics = self.directory / schema.METRICS
         return {
             "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0,

@@ -26,6 +26,7 @@ from oneshot_rlvr.policy import Policy, load_policy
 from oneshot_rlvr.rewards import ARMS, Scorer
 from oneshot_rlvr.rewards.arms import Arm
 from oneshot_rlvr.rollouts import ENGINES, Engine, make_engine
+from oneshot_rlvr.train.checkpoint import refuse_damaged_model
 from oneshot_rlvr.train.resampling import refuse_single_prompt
 from oneshot_rlvr.train.trackers import load_trackers
 from oneshot_rlvr.types import Example
@@ -60,6 +61,7 @@ def prepare(recipe: Recipe, scorer: Scorer) -> Prepared:
     keep_apart(examples, benchmarks)
     for benchmark in benchmarks.values():
         scorer.check_golds(benchmark.examples)
+    refuse_damaged_model(recipe.model.path)
     policy = load_policy(recipe.model)
     prompts = _fitting_prompts(recipe, policy, examples, benchmarks)
     engine = make_engine(recipe.rollouts.engine, policy, recipe.rollouts)

@@ -35,6 +35,8 @@ from safetensors.torch import load_file, save_file
 from oneshot_rlvr.errors import OneshotError, RecordsError
 from oneshot_rlvr.policy import load_weights, save_policy
 from oneshot_rlvr.policy.optimizer import load_state_tensors, state_tensors
+from oneshot_rlvr.records import Run
+from oneshot_rlvr.records.schema import FINAL, RUN
 from oneshot_rlvr.train.generators import generator_states, set_generator_states
 from oneshot_rlvr.train.learner import Learner, LearnerState
 
@@ -164,6 +166,17 @@ def read_checkpoint(run: Path, step: int) -> Checkpoint:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordsError(f"The checkpoint {directory} is damaged ({_cause(error)}).") from error
     return Checkpoint(directory, step, best, state["learner"], state["loop"])
+
+
+def refuse_damaged_model(path: str | Path) -> None:
+    """RecordsError for a model directory that is a run's result or checkpoint, and is no longer as
+    it was written. Other directories tell nothing of themselves."""
+    directory = Path(path)
+    step = re.fullmatch(r"step-(\d{6,})", directory.name)
+    if directory.name == FINAL and (directory.parent / RUN).is_file():
+        Run(directory.parent).check_final()
+    elif step and directory.parent.name == CHECKPOINTS and (directory / STATE).is_file():
+        read_checkpoint(directory.parent.parent, int(step[1]))
 
 
 def latest_checkpoint(

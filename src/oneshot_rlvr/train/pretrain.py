@@ -158,7 +158,8 @@ def pretrain(
     """Trains a base and writes an ordinary HF directory to `out`; state lives in `out/state`.
 
     Raises:
-        RunError: `out` holds a state and `resume` is off, or its state was made otherwise.
+        RunError: `out` holds a state and `resume` is off, or its state was made otherwise, or it
+        holds anything else.
     """
     settings = settings or PretrainSettings()
     out = Path(out)
@@ -167,6 +168,9 @@ def pretrain(
         raise RunError(
             f"{out} already holds a pretraining; continue it with --resume or choose --out"
         )
+    if not state.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out} holds something else already; choose another --out")
+    state.mkdir(parents=True, exist_ok=True)  # first: what is here from now on is ours
     keep_freed_pages()
     torch.set_num_threads(settings.threads)
     tokenizer = build_tokenizer(settings.seed)

@@ -23,6 +23,7 @@ def analyse(
     texts: bool = True,
     out: str | Path | None = None,
     suffix: str = "csv",
+    overwrite: bool = False,
 ) -> Analysis:
     """What happened in one run or several, as named tables (`tables`) with notes.
 
@@ -30,7 +31,8 @@ def analyse(
     words: more words of self-reflection to count. targets: accuracies whose cost is told.
     by: domain or family, what the cross-domain matrix is made of. texts: read every rollout; False
     leaves out what needs them (reflection, gibberish, exact accuracy).
-    out: a folder for the tables, `suffix` csv or parquet.
+    out: a folder for the tables, `suffix` csv or parquet; other tables that lie there are replaced
+    with `overwrite` only.
     """
     from oneshot_rlvr.analysis import analyse as look
     from oneshot_rlvr.analysis import write_tables
@@ -49,5 +51,5 @@ def analyse(
     )
     found = look([runs] if isinstance(runs, str | Path) else runs, settings)
     if out is not None:
-        found.files.extend(write_tables(found, out, suffix))
+        found.files.extend(write_tables(found, out, suffix, overwrite=overwrite))
     return found

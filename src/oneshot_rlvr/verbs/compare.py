@@ -77,10 +77,10 @@ class Side:
         from oneshot_rlvr.evaluation.store import (
             file_name,
             place,
-            refuse_unwritable,
             slug,
             write_samples,
         )
+        from oneshot_rlvr.records.files import refuse_unwritable
 
         label = endpoint.model if endpoint is not None else str(getattr(name, "name", name))
         folder = folder_of(label, asking.out, None if endpoint is not None else _run_of(name))
@@ -102,8 +102,9 @@ class Side:
                 facts["temperature"],
                 facts["seed"],
             )
+            # What lies at the place is this evaluation, as far as it had come.
             path = place(path, result.identity, len(result.samples), overwrite=asking.overwrite)
-            write_samples(path, result.samples, result.identity, result.expected)
+            write_samples(path, result.samples, result.identity, result.expected, overwrite=True)
             asking.written(path)
 
     def _take(self, files: Mapping[Path, Stored]) -> None:

@@ -39,11 +39,15 @@ def probe_contamination(
     data_dir: str | Path | None = None,
     engine: str | None = None,
     endpoint: Endpoint | None = None,
-    journals: str | Path = FOLDER,
+    journals: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Probe]:
     """{benchmark: (a row per question, summary)} of evaluation/contamination.py: the share of
-    questions that the model finishes word by word from their first 60 %."""
+    questions that the model finishes word by word from their first 60 %.
+
+    journals: the folder that keeps continuations as they come, so that a probe that was killed goes
+    on; None: evaluations/ for a server's, none for a model's.
+    """
     subject = None if endpoint is not None else subject_of(model)
     recipe = recipe_of(subject)
     given = given_settings(seed, questions=questions)
@@ -58,7 +62,7 @@ def probe_contamination(
             name: probe_served(
                 endpoint,
                 benchmark,
-                journal_file(Path(journals), benchmark.name, "contamination"),
+                journal_file(Path(journals or FOLDER), benchmark.name, "contamination"),
                 progress and partial(progress, name),
             )
             for name, benchmark in found.items()
@@ -73,25 +77,31 @@ def probe_contamination(
             benchmark,
             max_prompt_tokens=max_prompt_tokens or recipe.rollouts.max_prompt_tokens,
             progress=progress and partial(progress, name),
+            source=loaded.source,
+            journal=None
+            if journals is None
+            else journal_file(Path(journals), benchmark.name, "contamination"),
         )
         for name, benchmark in found.items()
     }
 
 
-def write_probes(probes: Mapping[str, Probe], folder: Path) -> list[Path]:
-    """The rows of every benchmark as Parquet, one folder a benchmark."""
+def write_probes(
+    probes: Mapping[str, Probe], folder: Path, *, overwrite: bool = False
+) -> list[Path]:
+    """The rows of every benchmark as Parquet, one folder a benchmark; those of another probe stay,
+    and these lie beside them, unless `overwrite` is given."""
     import pandas as pd
 
     from oneshot_rlvr.evaluation.store import slug
+    from oneshot_rlvr.records.files import write_outputs
 
-    paths = []
+    outputs = {}
     for name, (rows, _) in probes.items():
         path = folder / f"{slug(name)}.contamination" / "questions.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table = pd.DataFrame(rows)
-        if path.exists():  # another probe's: nothing is replaced
-            digest = hashlib.blake2b(table.to_json().encode("utf-8", "replace"), digest_size=4)
-            path = path.with_suffix(f".{digest.hexdigest()}.parquet")
-        table.to_parquet(path)
-        paths.append(path)
-    return paths
+        data = pd.DataFrame(rows).to_parquet()
+        if path.exists() and not overwrite and path.read_bytes() != data:
+            digest = hashlib.blake2b(data, digest_size=4).hexdigest()
+            path = path.with_suffix(f".{digest}.parquet")
+        outputs[path] = data
+    return write_outputs(outputs, overwrite=overwrite)

@@ -115,7 +115,13 @@ def diff(
             "answer; name some with --benchmarks."
         )
     seed = own_seed if seed is None else seed
-    given = given_settings(seed, 1, temperature, questions, max_new_tokens)
+    given = given_settings(
+        seed,
+        samples=1,
+        temperature=temperature,
+        questions=questions,
+        max_new_tokens=max_new_tokens,
+    )
     found = [find_benchmark(name, recipe, given, data_dir) for name in names]
     # The one that only reads needs no engine of its own.
     sides = {

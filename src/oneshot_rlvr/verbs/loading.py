@@ -6,10 +6,8 @@ What evaluating, asking and probing begin with. Imports torch when it is called,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from oneshot_rlvr.records import Run
 from oneshot_rlvr.verbs.subjects import Subject
 
 
@@ -31,9 +29,9 @@ def load_subject(subject: Subject, engine: str | None) -> Loaded:
     from oneshot_rlvr.policy.fingerprint import fingerprint
     from oneshot_rlvr.rollouts import make_engine
     from oneshot_rlvr.rollouts.threads import set_threads
+    from oneshot_rlvr.train.checkpoint import refuse_damaged_model
 
-    if subject.run is not None and Path(subject.path) == subject.run / "final":
-        Run(subject.run).check_final()
+    refuse_damaged_model(subject.path)
     rollouts = subject.recipe.rollouts
     set_threads(subject.recipe.train.threads)
     policy = load_policy(subject.recipe.model.model_copy(update={"path": subject.path}))

@@ -125,16 +125,21 @@ def probe(
     max_new_tokens: int | None = None,
     name: str = "pool",
     stop_early: int | None = None,
+    journals: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tried:
     """`rollouts` answers of the model at `path` to every example, graded; nothing is trained.
 
     `recipe` says how it is loaded and decoded; `temperature` None is that of its rollouts. `name`
     is part of what a seed means. `stop_early` K: an example is asked no further once it is certain
-    whether it is among the first K by pass rate (`selection.certainty`).
+    whether it is among the first K by pass rate (`selection.certainty`). `journals`: a folder that
+    keeps answers as they come, so that a probe that was killed goes on; its cost is then told of
+    this call alone.
     """
     from oneshot_rlvr.policy import load_policy
+    from oneshot_rlvr.policy.fingerprint import fingerprint
     from oneshot_rlvr.rollouts import make_engine
+    from oneshot_rlvr.train.checkpoint import refuse_damaged_model
 
     if temperature is None:
         temperature = recipe.rollouts.temperature
@@ -144,8 +149,11 @@ def probe(
         fit = [example for example in examples if example.id not in unfit]
         if not fit:
             raise DataError(f"no gold is accepted by its own verifier. The first: {bad[0][1]}")
+        refuse_damaged_model(path)
         policy = load_policy(recipe.model.model_copy(update={"path": path}))
         engine = make_engine(recipe.rollouts.engine, policy, recipe.rollouts)
+        source = f"{fingerprint(policy)} {policy.device.type} {recipe.rollouts.engine}"
+        file = name if stop_early is None else f"{name}.look"
         started = time.perf_counter()
 
         def ask(asked: Sequence[Example], answers: int, look: int, before: int) -> list[Any]:
@@ -162,6 +170,10 @@ def probe(
                 check_golds=False,
                 progress=progress
                 and (lambda done, _: progress(before + done, len(fit) * rollouts)),
+                source=source,
+                journal=None
+                if journals is None
+                else journals / f"{file}{look or ''}.journal.jsonl",
             ).samples
 
         notes = told_bad(bad)

@@ -16,6 +16,7 @@ import numpy as np
 from oneshot_rlvr.config import Recipe, resolve_recipe
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.examples import load_published
+from oneshot_rlvr.records.files import refuse_unwritable, write_outputs
 from oneshot_rlvr.selection import (
     SCORES,
     History,
@@ -29,7 +30,13 @@ from oneshot_rlvr.selection.history import without_visits
 from oneshot_rlvr.types import Example
 from oneshot_rlvr.verbs.mixing import mixed
 from oneshot_rlvr.verbs.subjects import Subject, find_benchmark, find_model
-from oneshot_rlvr.verbs.training_sets import BATCH, SIZES, write_ranking, write_sets
+from oneshot_rlvr.verbs.training_sets import (
+    BATCH,
+    SIZES,
+    ranking_file,
+    refuse_no_ranking,
+    training_sets,
+)
 
 if TYPE_CHECKING:
     from oneshot_rlvr.evaluation import Benchmark
@@ -51,8 +58,9 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where the history comes from: exactly one of `path`, `recipe`, `rollouts`; none for scores
-    that need none. `visits` and `out` are for a recipe; `model`, `model_recipe` and what follows
-    for a probe, `validation` and what follows for one that takes gradients."""
+    that need none. `visits` is for a recipe, `out` for a recipe and a probe; `model`,
+    `model_recipe` and what follows for a probe, `validation` and what follows for one that takes
+    gradients."""
 
     path: str | Path | None = None
     recipe: Recipe | None = None
@@ -98,6 +106,7 @@ def select(
     verifier: str = "math_answer",
     progress: Any = None,
     answered: Callable[[int, int], None] | None = None,
+    overwrite: bool = False,
 ) -> Selection:
     """Ranks a pool of examples by a score, and writes training sets of the first ones.
 
@@ -105,8 +114,8 @@ def select(
     history: a run's directory, the paper's JSON, a table (example, visit, accuracy), or graded
         samples. make_history: a recipe to train briefly over the pool with, in `history_out`,
         every example asked about `visits` times (None: the recipe's steps). probe: that many
-        answers of `model` to every example, without training. One of the three, or none for the
-        scores random and first.
+        answers of `model` to every example, without training, kept in `history_out` as they come.
+        One of the three, or none for the scores random and first.
     stop_early: K: a probe asks an example no further once it is certain whether it is among the
         first K by pass rate.
     validation: for the score gradient, which a probe takes: the questions (a benchmark or a file)
@@ -119,6 +128,7 @@ def select(
         examples for k in `sizes` (None: 1, 2, 4, 16), and of `ranks`, each repeated to `batch`
         rows, in the layout `columns` (own, verl, trl; auto: the pool's, its rows as published).
     progress, answered: told of a history's steps and a probe's answers (done, in all).
+    overwrite: `out` and `sets` may replace other files; else RecordsError, and none is written.
     """
     given = [history is not None, make_history is not None, probe is not None]
     if sum(given) > 1:
@@ -128,6 +138,10 @@ def select(
     if probe is not None and probe < 1:
         raise ConfigError(f"probe is {probe}; wanted at least 1 answer an example.")
     _refuse_odd(probe, stop_early, validation, score)
+    if out is not None:
+        refuse_no_ranking(out, overwrite=overwrite)
+    if sets is not None:
+        refuse_unwritable(Path(sets))
     subject = None if model is None else find_model(model)
     source = Source(
         path=history,
@@ -170,11 +184,12 @@ def select(
         category=category,
         embeddings=embeddings,
     )
-    files = [] if out is None else [write_ranking(ranking, out)]
+    outputs = {} if out is None else ranking_file(ranking, out)
     if sets is not None:
-        files += write_sets(
+        outputs |= training_sets(
             ranking, published, pool, sets, sizes=sizes, ranks=ranks, batch=batch, columns=columns
         )
+    files = write_outputs(outputs, overwrite=overwrite)
     by_id = {example.id: example for example in examples}
     return Selection(ranking, by_id, cost, notes + ranking.notes(), files)
 
@@ -272,6 +287,7 @@ def history_of(
             seed=seed,
             max_new_tokens=source.max_new_tokens,
             stop_early=source.stop_early,
+            journals=source.out or Path("runs") / f"probe-{Path(pool).stem}",
             progress=answered,
         )
         return from_samples(tried.samples).of_pool(ids), tried.cost, tried.notes

@@ -50,12 +50,14 @@ def variants(
     batch: int | None = None,
     verifier: str = "math_answer",
     seed: int = 0,
+    overwrite: bool = False,
 ) -> tuple[Path, list[Example]]:
     """Writes controls made of a file's examples (all, or `ids`); the file and what is in it.
 
     wrong_labels: a share of wrong golds of a `kind`: near (guessable), other (another example's),
     unguessable. question, strip_suffix, prompt: other ways to ask. shots: files whose examples go
-    before every question, with their answers. columns, batch: as in `select`.
+    before every question, with their answers. columns, batch: as in `select`. RecordsError where
+    `out` holds another file and `overwrite` is not given.
     """
     published = load_published(examples, verifier=verifier, ids=ids)
     found = varied(
@@ -68,7 +70,8 @@ def variants(
         shots=read_shots(shots),
         seed=seed,
     )
-    return write_examples(found, published, out, columns=columns, batch=batch), found
+    path = write_examples(found, published, out, columns=columns, batch=batch, overwrite=overwrite)
+    return path, found
 
 
 def varied(
@@ -138,12 +141,13 @@ def write_examples(
     *,
     columns: str = "auto",
     batch: int | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """The examples in a layout (auto: the file's own), each repeated to the batch where given."""
     layout = published.layout if columns == "auto" else columns
     # What changed is not as published any more: the rows are made from the examples.
     rows = rows_in(replace(published, examples=list(examples), layout="changed"), layout)
-    return write_rows(out, repeated(rows, batch) if batch else rows)
+    return write_rows(out, repeated(rows, batch) if batch else rows, overwrite=overwrite)
 
 
 def read_shots(paths: Sequence[str | Path]) -> list[Example]:

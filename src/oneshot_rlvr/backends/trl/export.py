@@ -25,6 +25,7 @@ from oneshot_rlvr.backends.trl.translate import grpo_config, peft_config
 from oneshot_rlvr.config import Recipe, to_toml
 from oneshot_rlvr.examples import load_examples
 from oneshot_rlvr.examples.schedule import rows_of_step
+from oneshot_rlvr.records.files import write_atomic
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Example
 
@@ -49,7 +50,8 @@ def export(recipe: Recipe, out: Path) -> Exported:
 
         shutil.copytree(tiny.weights_directory(), out / "model")
     script = out / SCRIPT
-    script.write_text(script_text(recipe), encoding="utf-8")
+    # Last and whole: without it nothing of a half-written directory passes for one.
+    write_atomic(script, script_text(recipe).encode("utf-8"))
     return Exported(sorted(out.iterdir()), f"python {script}", list(_notes(recipe)))
 
 

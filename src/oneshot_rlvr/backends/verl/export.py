@@ -28,6 +28,7 @@ from oneshot_rlvr.backends.verl.translate import (
     translate,
 )
 from oneshot_rlvr.config import Recipe, to_toml
+from oneshot_rlvr.records.files import write_atomic
 from oneshot_rlvr.rewards import Scorer
 
 SCRIPT = "run.sh"
@@ -47,9 +48,9 @@ def export(recipe: Recipe, out: Path) -> Exported:
         target = replace(target, model=shutil.copytree(target.model, str(root / "model")))
     (out / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
     script = out / SCRIPT
-    script.write_text(
-        script_text(translate(recipe, target), environment(recipe, target), root), encoding="utf-8"
-    )
+    text = script_text(translate(recipe, target), environment(recipe, target), root)
+    # Last and whole: without it nothing of a half-written directory passes for one.
+    write_atomic(script, text.encode("utf-8"))
     script.chmod(0o755)
     return Exported(sorted(out.iterdir()), f"bash {script}", list(_notes(recipe, target)))
 
