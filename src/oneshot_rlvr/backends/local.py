@@ -44,6 +44,7 @@ from oneshot_rlvr.train.checkpoint import (
     latest_checkpoint,
     written_beside,
 )
+from oneshot_rlvr.train.footprint import with_rank
 from oneshot_rlvr.train.generators import generators_kept
 from oneshot_rlvr.train.loop import Job, Progress, Silent, run_steps
 from oneshot_rlvr.train.step import TrainStep
@@ -71,6 +72,7 @@ def run(
     run (without `resume`) or one of another recipe.
     """
     out, progress, stopping = Path(out), progress or Silent(), stopping or Stopping()
+    recipe = with_rank(recipe)
     earlier = earlier_run(recipe, out, resume)
     if earlier is not None and fork is not None:
         refuse_another_fork(out, earlier.info, fork)
