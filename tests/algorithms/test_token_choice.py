@@ -1,4 +1,4 @@
-"""Which tokens learn (covariance, entropy) and dual clip: hand values, slow twins, verl's, TRL's."""
+"""Which tokens learn (covariance, entropy), dual clip: by hand, slow twins, verl's and TRL's."""
 
 import dataclasses
 import math
@@ -30,7 +30,7 @@ def tensor(rows):
 
 
 def drawn(seed, rows=8, columns=9):
-    """Log-probs, old ones, advantages, entropies, mask; ragged. float32 numbers, which TRL takes."""
+    """Log-probs, old ones, advantages, entropies, mask; ragged, and exact in float32 (TRL's)."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
@@ -303,8 +303,8 @@ def test_verl_clips_a_second_time_alike(averaging, seed):
     found = get_algorithm("grpo").loss(inputs(ours, *x[1:], config), config)
     found.loss.backward()
     loss, gradient, metrics = verls(config, x)
-    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-9)
-    assert torch.allclose(ours.grad, gradient, atol=1e-9)
+    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-7)
+    assert torch.allclose(ours.grad, gradient, atol=1e-7)
     if averaging == "token":
         told = found.terms["dual_clip_share"].item()
         assert told == pytest.approx(metrics["actor/pg_clipfrac_lower"])
@@ -333,8 +333,8 @@ def test_verl_has_the_same_clip_cov(averaging, share, seed, monkeypatch):
     found = get_algorithm("grpo").loss(inputs(ours, *x[1:], config, **choice), config)
     found.loss.backward()
     loss, gradient, metrics = verls(config, x)
-    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-9)
-    assert torch.allclose(ours.grad, gradient, atol=1e-9)
+    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-7)
+    assert torch.allclose(ours.grad, gradient, atol=1e-7)
     assert metrics["actor/pg_clipfrac"] == pytest.approx(int(cut.sum()) / int(mask.sum()))
 
 
@@ -355,8 +355,8 @@ def test_verl_has_the_same_kl_cov(averaging, share, seed):
     found = get_algorithm("grpo").loss(given, config)
     found.loss.backward()
     loss, gradient, _ = verls(config, x)
-    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-9)
-    assert torch.allclose(ours.grad, gradient, atol=1e-9)
+    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-7)
+    assert torch.allclose(ours.grad, gradient, atol=1e-7)
 
 
 def trls(config, x, mask=None):
@@ -398,8 +398,8 @@ def test_trl_clips_a_second_time_alike(name, seed):
     found.loss.backward()
     loss, gradient = trls(config, x)
     assert found.terms["dual_clip_share"] > 0
-    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-9)
-    assert torch.allclose(ours.grad, gradient, atol=1e-9)
+    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-7)
+    assert torch.allclose(ours.grad, gradient, atol=1e-7)
 
 
 @pytest.mark.trl
@@ -417,8 +417,8 @@ def test_trl_learns_from_the_same_uncertain_tokens(name, share, seed):
     found = get_algorithm(name).loss(given, config)
     found.loss.backward()
     loss, gradient = trls(config, x)
-    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-9)
-    assert torch.allclose(ours.grad, gradient, atol=1e-9)
+    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-7)
+    assert torch.allclose(ours.grad, gradient, atol=1e-7)
 
 
 @pytest.mark.trl
@@ -435,8 +435,8 @@ def test_trl_leaves_the_same_truncated_rollouts_out(name):
     found.loss.backward()
     # TRL's completion_mask of those rows is all 0, by the rule of its own source.
     loss, gradient = trls(config, x, mask=_by_trls_rule(x[4], finished))
-    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-9)
-    assert torch.allclose(ours.grad, gradient, atol=1e-9)
+    assert found.loss.item() == pytest.approx(loss.item(), abs=1e-7)
+    assert torch.allclose(ours.grad, gradient, atol=1e-7)
 
 
 def _by_trls_rule(mask, finished):

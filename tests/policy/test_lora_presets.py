@@ -1,4 +1,4 @@
-"""Adapters as "LoRA without regret" wants them: every linear layer, a rank for the data, rate x10."""
+"""Adapters as "LoRA without regret" has them: every linear layer, a rank for the data, rate x10."""
 
 import pytest
 import torch

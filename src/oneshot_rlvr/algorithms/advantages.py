@@ -60,7 +60,7 @@ def weighed_by_sign(advantages: Tensor, positive: float, negative: float) -> Ten
     section 5: the objective is split into reinforcing what was right and punishing what was wrong,
     lambda PSR + NSR. Their Weighted-REINFORCE is positive = 0.1, their NSR positive = 0.
     """
-    return advantages * torch.where(advantages > 0, positive, negative)
+    return torch.where(advantages > 0, positive * advantages, negative * advantages)
 
 
 def zero_variance(rewards_P_G: Tensor) -> Tensor:
