@@ -93,9 +93,9 @@ PRACTICES = {
         {
             "zero_variance_coefficient": 0.5, "negative_weight": 2.0, "covariance": "clip",
             "covariance_share": 0.2, "covariance_low": 0.01, "top_entropy_share": 0.5,
-            "mask_truncated": True, "dual_clip": 1.5,
+            "mask_truncated": True, "dual_clip": 1.3,
         },
-        {"updates_per_rollout": 2},
+        {"updates_per_rollout": 4, "epochs": 2},
     ),
 }  # fmt: skip
 CASES = pytest.mark.parametrize("case", PRACTICES.values(), ids=PRACTICES)
