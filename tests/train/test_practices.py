@@ -6,11 +6,14 @@ import math
 import pytest
 import torch
 
+from oneshot_rlvr.algorithms import ALGORITHMS
+from oneshot_rlvr.algorithms.batch import Advantages
 from oneshot_rlvr.algorithms.token_choice import most_uncertain
 from oneshot_rlvr.config import Recipe, parse_recipe
 from oneshot_rlvr.policy import head, sequence_logprobs
 from oneshot_rlvr.policy.random_model import random_policy
 from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
+from oneshot_rlvr.train.forward import Known
 from oneshot_rlvr.train.rows import generated_mask
 from oneshot_rlvr.train.step import TrainStep
 from oneshot_rlvr.types import Example, Graded, Prompt, Reason, Verdict
@@ -150,6 +153,19 @@ def test_each_is_the_same_a_second_time(case, graded):
     assert told == again
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_every_algorithm_can_do_it_does(name, graded):
+    algorithm = {
+        "name": name, "overlong_buffer_share": 0.0, "dynamic_sampling": False,
+        "mask_truncated": True, "top_entropy_share": 0.5, "positive_weight": 0.5,
+    }  # fmt: skip
+    found, result = learned(graded, algorithm, {"updates_per_rollout": 2})
+    plain, _ = learned(graded, {**algorithm, "top_entropy_share": 1.0}, {"updates_per_rollout": 2})
+    assert not torch.equal(found, plain)
+    assert result.metrics["train/skipped_updates"] == 0
+    assert result.metrics["train/gradient_norm"] > 0
+
+
 def test_a_group_of_equal_rewards_learns_from_its_entropies(graded):
     policy = new_policy()
     entropy_N_T = scores(graded, policy).entropy_N_T.detach().double()
@@ -211,9 +227,6 @@ class TestTruncated:
         policy = new_policy(torch.float64)
         by_hand = TrainStep(policy, recipe({}))
         rollouts = [g.rollout for g in graded]
-        from oneshot_rlvr.algorithms.batch import Advantages
-        from oneshot_rlvr.train.forward import Known
-
         mask = generated_mask(rollouts)[kept]
         advantages = Advantages(torch.tensor(plain, dtype=torch.float64)[kept, None] * mask)
         by_hand._one_update([rollouts[n] for n in kept], advantages, Known())

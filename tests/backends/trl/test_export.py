@@ -200,6 +200,7 @@ def test_the_exported_script_trains(tmp_path):
         {
             "rollouts.prompts_per_step": 2, "rollouts.max_new_tokens": 56, "train.save_every": 1,
             "train.threads": 1, "optimizer.warmup_steps": 4, "reward.workers": 0,
+            "algorithm.dual_clip": 3.0,
         },
     )  # fmt: skip
     exported = export(recipe, tmp_path / "first")
