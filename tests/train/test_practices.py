@@ -16,6 +16,7 @@ from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
 from oneshot_rlvr.train.forward import Known
 from oneshot_rlvr.train.rows import generated_mask
 from oneshot_rlvr.train.step import TrainStep
+from oneshot_rlvr.train.survey import chosen_tokens, weighed
 from oneshot_rlvr.types import Example, Graded, Prompt, Reason, Verdict
 
 P, G, T = 4, 3, 12
@@ -284,3 +285,27 @@ def test_kl_cov_penalises_what_left_the_old_policy(graded):
     free = learned(graded, {**algorithm, "covariance_coefficient": 1e-9}, train)[1].metrics
     assert held["train/ratio_max"] < free["train/ratio_max"]
     assert held["train/covariance_share"] == pytest.approx(1.0)
+
+
+def test_kl_cov_reaches_rollouts_without_advantage(graded):
+    """The gradient is that of the penalty alone, and their backward pass is not left out."""
+    policy = new_policy(torch.float64)
+    algorithm = {"covariance": "kl", "covariance_share": 1.0, "covariance_coefficient": 2.0}
+    trainer = TrainStep(policy, recipe(algorithm, {"updates_per_rollout": 2}))
+    rollouts = [g.rollout for g in graded]
+    before = trainer.forward.known(rollouts, old=True, reference=False, values=False)
+    before.old = [x - 0.1 * (-1) ** n for n, x in enumerate(before.old)]
+    mask = generated_mask(rollouts)
+    nothing = Advantages(torch.zeros(mask.shape, dtype=torch.float64))
+    every = weighed(rollouts, trainer.algorithm, trainer.recipe)
+    chosen, told = chosen_tokens(every, rollouts, nothing, before, trainer.forward, (0, 1))
+    assert told["covariance_share"] == pytest.approx(1.0)
+    found = []
+    trainer.optimizer.step = lambda: found.extend(p.grad for p in policy.model.parameters())
+    trainer._one_update(rollouts, nothing, before, chosen)
+    policy.model.zero_grad()
+    logprobs_N_T = scores(graded, policy).logprobs_N_T
+    sign_N_1 = torch.tensor([[(-1.0) ** n] for n in range(len(rollouts))])
+    (2.0 * (sign_N_1 * logprobs_N_T * mask).sum() / mask.sum()).backward()
+    for mine, expected in zip(found, policy.model.parameters(), strict=True):
+        assert torch.allclose(mine, expected.grad, atol=1e-10)

@@ -70,9 +70,8 @@ def shaped_rewards(graded: Sequence[Graded], recipe: Recipe) -> tuple[Tensor, di
         shaped_P = directions(rewards_P_G) != 0
         metrics["zero_variance_shaped_share"] = shaped_P.double().mean().item()
     if config.mask_truncated:
-        lengths = [len(g.rollout.tokens) for g in graded]
         cut = sum(len(g.rollout.tokens) for g in graded if not g.rollout.finished)
-        metrics["masked_truncated_share"] = cut / sum(lengths)
+        metrics["masked_truncated_share"] = cut / sum(len(g.rollout.tokens) for g in graded)
     return rewards_P_G, metrics
 
 

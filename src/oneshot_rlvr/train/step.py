@@ -205,8 +205,8 @@ class TrainStep:
             if math.isfinite(value)
         }
         named["optimizer/learning_rate"] = rate
-        learned_N_T = advantages.advantages_N_T * learned_mask(rollouts, self.recipe)
-        return StepResult(named, told_advantages(learned_N_T, mask_N_T))
+        used_N_T = advantages.advantages_N_T * learned_mask(rollouts, self.recipe)
+        return StepResult(named, told_advantages(used_N_T, mask_N_T))
 
     def _known(self, rollouts: Sequence[Rollout], members_U: list[list[int]]) -> Known:
         """What the updates need to know of the rollouts as long as nothing has moved.
@@ -241,7 +241,10 @@ class TrainStep:
         # backward pass is left out, and its forward pass serves the metrics.
         kl_in_loss = config.kl_coefficient and config.kl_place == "loss"
         others = bool(kl_in_loss or self.entropy_coefficient or self.critic is not None)
-        moved_N = (advantages.advantages_N_T != 0).any(1) & bool(config.policy_coefficient)
+        moved_N = (advantages.advantages_N_T != 0).any(1)
+        if weights.penalised_N_T is not None:  # KL-Cov's penalty asks for no advantage
+            moved_N = moved_N | (weights.penalised_N_T != 0).any(1)
+        moved_N = moved_N & bool(config.policy_coefficient)
         learning_N = [others or moved for moved in moved_N.tolist()]
         sums: dict[str, float] = {}
         extremes: dict[str, list[float]] = {}
