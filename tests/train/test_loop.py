@@ -121,8 +121,14 @@ ELSEWHERE = {
     "train/discarded_tokens",
     "train/loss_scale",
     "train/overflowed_updates",
+    "train/zero_variance_shaped_share",
+    "train/masked_truncated_share",
+    "train/covariance_share",
+    "train/top_entropy_share",
+    "train/dual_clip_share",
 }
-"""Metrics of settings that this recipe does not have (tests/train/test_step_settings.py)."""
+"""Metrics of settings that this recipe does not have: tests/train/test_step_settings.py,
+tests/train/test_practices.py."""
 
 
 def test_every_metric_is_declared_and_every_declared_metric_is_logged(job):

@@ -53,6 +53,16 @@ def batch_centred(rewards_P_G: Tensor) -> Tensor:
     return group_centred(rewards_P_G.reshape(1, -1)).view_as(rewards_P_G)
 
 
+def weighed_by_sign(advantages: Tensor, positive: float, negative: float) -> Tensor:
+    """Advantages above 0 times `positive`, those below times `negative`; any shape.
+
+    Zhu et al. 2025, "The surprising effectiveness of negative reinforcement", arXiv 2506.01347,
+    section 5: the objective is split into reinforcing what was right and punishing what was wrong,
+    lambda PSR + NSR. Their Weighted-REINFORCE is positive = 0.1, their NSR positive = 0.
+    """
+    return torch.where(advantages > 0, positive * advantages, negative * advantages)
+
+
 def zero_variance(rewards_P_G: Tensor) -> Tensor:
     """Which groups (P, bool) have equal rewards, hence nothing to compare.
 

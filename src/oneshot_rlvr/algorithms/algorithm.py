@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from oneshot_rlvr.algorithms.advantages import weighed_by_sign
 from oneshot_rlvr.algorithms.averaging import AVERAGING, token_mean
 from oneshot_rlvr.algorithms.batch import (
     AdvantageInputs,
@@ -24,6 +25,7 @@ from oneshot_rlvr.algorithms.batch import (
 )
 from oneshot_rlvr.algorithms.correction import corrected, gap_terms
 from oneshot_rlvr.algorithms.regularizers import Regularizer, entropy, kl
+from oneshot_rlvr.algorithms.zero_variance import entropy_guided
 from oneshot_rlvr.config import AlgorithmConfig
 
 PER_TOKEN = ("kl", "entropy_nats")
@@ -43,8 +45,24 @@ class Algorithm:
     regularizers: tuple[Regularizer, ...] = (kl, entropy)
 
     def advantages(self, step: AdvantageInputs, config: AlgorithmConfig) -> Advantages:
-        """Advantages of a whole step, without gradient."""
-        return self.advantage(step, config)
+        """Advantages of a whole step, without gradient: the algorithm's, and what the recipe adds
+        for groups of equal rewards and weighs by sign.
+
+        ValueError where it asks for entropies and there are none.
+        """
+        found = self.advantage(step, config)
+        advantages_N_T = found.advantages_N_T
+        if config.zero_variance_coefficient:
+            if step.entropy_N_T is None:
+                raise ValueError("algorithm.zero_variance_coefficient needs entropies")
+            advantages_N_T = advantages_N_T + entropy_guided(
+                step.rewards_P_G, step.entropy_N_T, step.mask_N_T, config.zero_variance_coefficient
+            )
+        if (config.positive_weight, config.negative_weight) != (1.0, 1.0):
+            advantages_N_T = weighed_by_sign(
+                advantages_N_T, config.positive_weight, config.negative_weight
+            )
+        return found._replace(advantages_N_T=advantages_N_T)
 
     def weights(
         self, generated_mask_N_T: Tensor, config: AlgorithmConfig, max_tokens: int
@@ -62,7 +80,9 @@ class Algorithm:
         weights_N_T = batch.weights_N_T
         told_N_T = weights_N_T if batch.told_weights_N_T is None else batch.told_weights_N_T
         surrogate = self.objective(batch, config)
-        policy_N_T, gaps = surrogate.loss_N_T, {}
+        policy_N_T, gaps = _of_chosen_tokens(surrogate.loss_N_T, batch, config), {}
+        if surrogate.bounded_N_T is not None:
+            gaps["dual_clip_share"] = (told_N_T * surrogate.bounded_N_T).sum().detach()
         if batch.sampler_logprobs_N_T is not None:
             correction = corrected(
                 batch.old_logprobs_N_T,
@@ -72,7 +92,7 @@ class Algorithm:
                 config.sampler_cap,
                 config.sampler_floor,
             )
-            gaps = gap_terms(correction, told_N_T)
+            gaps |= gap_terms(correction, told_N_T)
             if config.sampler_correction not in (None, "none"):
                 policy_N_T = correction.weights_N_T.to(policy_N_T) * policy_N_T
         terms = [Term("policy_loss", policy_N_T, config.policy_coefficient)]
@@ -98,6 +118,14 @@ class Algorithm:
             {"ratio_max": ratios_M.amax(), "ratio_min": ratios_M.amin()},
             weighted,
         )
+
+
+def _of_chosen_tokens(loss_N_T: Tensor, batch: LossInputs, config: AlgorithmConfig) -> Tensor:
+    """The policy loss with KL-Cov's penalty where it applies, 0 where nothing is to be learned."""
+    if batch.penalised_N_T is not None:
+        left_N_T = (batch.logprobs_N_T - batch.old_logprobs_N_T).abs()
+        loss_N_T = loss_N_T + config.covariance_coefficient * left_N_T * batch.penalised_N_T
+    return loss_N_T if batch.learned_N_T is None else loss_N_T * batch.learned_N_T
 
 
 def per_rollout(rule: Callable[[Tensor, AlgorithmConfig], Tensor]) -> Advantage:

@@ -17,12 +17,14 @@ class AdvantageInputs:
 
     `rewards_N_T` (float64) holds the outcome at a rollout's last token, less the KL penalty of each
     token where that is in the reward; 0 on padding. `values_N_T` are a critic's, None without one.
+    `entropy_N_T` (nats) are the sampling policy's, None where nothing asks for them.
     """
 
     rewards_N_T: Tensor
     mask_N_T: Tensor
     group_size: int
     values_N_T: Tensor | None = None
+    entropy_N_T: Tensor | None = None
 
     @property
     def rewards_P_G(self) -> Tensor:
@@ -53,6 +55,8 @@ class LossInputs:
     the values (with gradient), old values and returns where there is no critic.
     `sampler_logprobs_N_T` are what the sampler said of its draws; None: it is the trainer.
     `told_weights_N_T` weigh what is logged per token (`Algorithm.told_weights`); None: as the loss.
+    `learned_N_T` is 1 where the policy term learns from a token and 0 where not, `penalised_N_T` 1
+    where KL-Cov bounds one (`token_choice.py`); None: everywhere, nowhere.
     """
 
     logprobs_N_T: Tensor
@@ -66,14 +70,18 @@ class LossInputs:
     returns_N_T: Tensor | None = None
     told_weights_N_T: Tensor | None = None
     sampler_logprobs_N_T: Tensor | None = None
+    learned_N_T: Tensor | None = None
+    penalised_N_T: Tensor | None = None
 
 
 class Surrogate(NamedTuple):
-    """Policy loss per token, the probability ratio, and where clipping took effect."""
+    """Policy loss per token, the probability ratio, and where clipping took effect; where dual
+    clipping did, None without it."""
 
     loss_N_T: Tensor
     ratio_N_T: Tensor
     clipped_N_T: Tensor
+    bounded_N_T: Tensor | None = None
 
 
 class Term(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from oneshot_rlvr.algorithms.advantages import group_normalized
 from oneshot_rlvr.algorithms.algorithm import Algorithm, per_rollout
 from oneshot_rlvr.algorithms.batch import LossInputs, Surrogate
-from oneshot_rlvr.algorithms.objectives import clipped_surrogate
+from oneshot_rlvr.algorithms.objectives import clipped_surrogate, unclipped_surrogate
 from oneshot_rlvr.config import AlgorithmConfig
 
 normalized = per_rollout(
@@ -21,14 +21,11 @@ normalized = per_rollout(
 
 
 def clipped(batch: LossInputs, config: AlgorithmConfig) -> Surrogate:
-    """PPO's surrogate with the recipe's clip widths."""
-    return clipped_surrogate(
-        batch.logprobs_N_T,
-        batch.old_logprobs_N_T,
-        batch.advantages_N_T,
-        config.clip_low,
-        config.clip_high,
-    )
+    """PPO's surrogate with the recipe's clip widths; none with KL-Cov, which takes their place."""
+    given = batch.logprobs_N_T, batch.old_logprobs_N_T, batch.advantages_N_T
+    if config.covariance == "kl":
+        return unclipped_surrogate(*given)
+    return clipped_surrogate(*given, config.clip_low, config.clip_high, config.dual_clip)
 
 
 GRPO = Algorithm(name="grpo", advantage=normalized, objective=clipped)

@@ -20,15 +20,36 @@ def clipped_surrogate(
     advantages_N_T: Tensor,
     clip_low: float,
     clip_high: float,
+    dual_clip: float = 0.0,
 ) -> Surrogate:
     """-min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A), to be minimised.
 
     PPO (Schulman et al. 2017, arXiv 1707.06347, equation 7); two clip widths as in DAPO (Yu et al.
     2025, arXiv 2503.14476). The log-ratio is held within +-20. With one update per rollout the
     ratio is 1 and the gradient is that of -A log p.
+
+    `dual_clip` c > 1 bounds the loss of a bad token by -c A, where one that has become likely would
+    else weigh without limit: for A < 0, min(the above, -c A). Ye et al. 2020, "Mastering complex
+    control in MOBA games", arXiv 1912.09729 (dual-clip PPO). 0: off.
     """
     ratio_N_T = _ratio(logprobs_N_T - old_logprobs_N_T)
-    return _clipped(ratio_N_T, advantages_N_T, clip_low, clip_high)
+    plain = _clipped(ratio_N_T, advantages_N_T, clip_low, clip_high)
+    if not dual_clip:
+        return plain
+    bound_N_T = -dual_clip * advantages_N_T
+    beyond_N_T = (advantages_N_T < 0) & (plain.loss_N_T > bound_N_T)
+    return plain._replace(
+        loss_N_T=torch.where(beyond_N_T, bound_N_T, plain.loss_N_T), bounded_N_T=beyond_N_T
+    )
+
+
+def unclipped_surrogate(
+    logprobs_N_T: Tensor, old_logprobs_N_T: Tensor, advantages_N_T: Tensor
+) -> Surrogate:
+    """-ratio A (PPO's equation 6, conservative policy iteration): what KL-Cov's penalty goes to."""
+    ratio_N_T = _ratio(logprobs_N_T - old_logprobs_N_T)
+    nowhere_N_T = torch.zeros_like(ratio_N_T, dtype=torch.bool)
+    return Surrogate(-ratio_N_T * advantages_N_T, ratio_N_T, nowhere_N_T)
 
 
 def clipped_sequence_surrogate(

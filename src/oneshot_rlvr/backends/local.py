@@ -46,6 +46,7 @@ from oneshot_rlvr.train.checkpoint import (
     latest_checkpoint,
     written_beside,
 )
+from oneshot_rlvr.train.footprint import with_rank
 from oneshot_rlvr.train.generators import generators_kept
 from oneshot_rlvr.train.loop import Job, Progress, Silent, run_steps
 from oneshot_rlvr.train.step import TrainStep
@@ -73,6 +74,7 @@ def run(
     run (without `resume`) or one of another recipe.
     """
     out, progress, stopping = Path(out), progress or Silent(), stopping or Stopping()
+    recipe = with_rank(recipe)
     if not resume and (beside := set_aside(out)) is not None:
         progress.note(f"{out} held a run that had trained nothing; it is kept in {beside}")
     earlier = earlier_run(recipe, out, resume)

@@ -28,10 +28,16 @@ def advice(recipe: Recipe) -> list[str]:
             "corrects for the policy's having moved: all but the first are biased. Set "
             'train.updates_per_rollout=1, or an algorithm with a ratio ("dr_grpo")'
         )
-    rate = recipe.optimizer.learning_rate
+    rate = recipe.learning_rate()
     if recipe.model.lora is not None and rate <= FULL_RATE:
         found.append(
             f"optimizer.learning_rate is {rate:g}, a rate for all weights, and adapters "
-            f"(model.lora) want about {ADAPTER_FACTOR} times that: try {ADAPTER_FACTOR * rate:g}"
+            f"(model.lora) want about {ADAPTER_FACTOR} times that: try {ADAPTER_FACTOR * rate:g}, "
+            f"or model.lora.rate_factor={ADAPTER_FACTOR}"
+        )
+    if recipe.algorithm.dual_clip and updates == 1:
+        found.append(
+            f"algorithm.dual_clip is {recipe.algorithm.dual_clip:g} and clips nothing: with one "
+            "update of a step's rollouts every ratio is 1. Set train.updates_per_rollout=4, say"
         )
     return found

@@ -6,7 +6,7 @@ brings its own paper's values (`presets.py`) for the keys that a recipe leaves o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -88,6 +88,43 @@ class AlgorithmConfig(Section):
     sampler_floor: float = Field(
         0.0, ge=0, le=1, description="sampler_correction: ratios below are masked; 0: off"
     )
+    dual_clip: float = Field(
+        0.0,
+        ge=0,
+        description="a bad token's loss is at most this times its advantage, however likely it has "
+        "become; above 1 + clip_high, 3 say; 0: off",
+    )
+    positive_weight: float = Field(1.0, ge=0, description="of advantages above 0")
+    negative_weight: float = Field(1.0, ge=0, description="of advantages below 0")
+    zero_variance_coefficient: float = Field(
+        0.0,
+        ge=0,
+        description="RL-ZVP: rows of equal rewards get this times the tokens' entropies as "
+        "advantages; 0: off",
+    )
+    top_entropy_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="the policy term learns from the tokens of highest entropy, this share of an "
+        "update's; 1: from all",
+    )
+    mask_truncated: bool = Field(
+        False, description="rollouts cut at rollouts.max_new_tokens take no part in the loss"
+    )
+    covariance: Literal["clip", "kl"] | None = Field(
+        None,
+        description="Clip-Cov or KL-Cov: bounds the tokens whose log-probability and advantage "
+        "covary most; None: off",
+    )
+    covariance_share: float = Field(
+        2e-4, gt=0, le=1, description="covariance: share of an update's tokens that it bounds"
+    )
+    covariance_low: float = Field(1.0, description="covariance = clip: of tokens above this")
+    covariance_high: float = Field(5.0, description="covariance = clip: and below this")
+    covariance_coefficient: float = Field(
+        1.0, gt=0, description="covariance = kl: weight of the chosen tokens' |log ratio|"
+    )
     gamma: Share = Field(1.0, description="discount of later rewards, per token")
     gae_lambda: Share = Field(1.0, description="1: returns less values; 0: one-step errors")
     critic: Literal["own", "shared"] | None = Field(
@@ -146,6 +183,8 @@ class AlgorithmConfig(Section):
                 "sequence_mask mask ratios below it. Set algorithm.sampler_correction, or leave "
                 "it out"
             )
+        for fault in self._contradictions():
+            raise ValueError(fault)
         if self.entropy_target is not None and (
             not 0 <= self.entropy_coefficient <= self.entropy_coefficient_max
         ):
@@ -155,3 +194,66 @@ class AlgorithmConfig(Section):
                 "entropy_target is set; begin between them"
             )
         return self
+
+    def _contradictions(self) -> Iterator[str]:
+        """Practices that cannot work together, a sentence each."""
+        alpha = self.zero_variance_coefficient
+        if alpha and self.dynamic_sampling:
+            yield (
+                f"algorithm.zero_variance_coefficient is {alpha} and algorithm.dynamic_sampling "
+                "replaces the rows of equal rewards that it learns from. Set "
+                "algorithm.dynamic_sampling=false"
+            )
+        if alpha and self.kl_coefficient and self.kl_place == "reward":
+            yield (
+                f"algorithm.zero_variance_coefficient is {alpha}, and with a KL penalty in the "
+                'reward no row has equal rewards. Set algorithm.kl_place="loss", or '
+                "algorithm.kl_coefficient=0"
+            )
+        if not self.positive_weight and not self.negative_weight:
+            yield (
+                "algorithm.positive_weight and negative_weight are both 0, which leaves nothing of "
+                "the policy term. Set one above 0, or algorithm.policy_coefficient=0"
+            )
+        if self.dual_clip and self.dual_clip <= 1 + self.clip_high:
+            yield (
+                f"algorithm.dual_clip is {self.dual_clip}, within the ratios that clipping leaves "
+                f"alone (up to 1 + clip_high = {1 + self.clip_high:g}). Set 3, say, or 0 for off"
+            )
+        yield from self._contradictions_of_covariance()
+
+    def _contradictions_of_covariance(self) -> Iterator[str]:
+        belongs = {
+            "covariance_share": ("clip", "kl"),
+            "covariance_low": ("clip",),
+            "covariance_high": ("clip",),
+            "covariance_coefficient": ("kl",),
+        }
+        for key, kinds in belongs.items():
+            given = getattr(self, key)
+            if given != type(self).model_fields[key].default and self.covariance not in kinds:
+                wanted = " or ".join(f'"{kind}"' for kind in kinds)
+                yield (
+                    f"algorithm.{key} is {given} and belongs to algorithm.covariance = {wanted}. "
+                    "Set that, or leave it out"
+                )
+        if self.covariance_low >= self.covariance_high:
+            yield (
+                f"algorithm.covariance_low is {self.covariance_low} and covariance_high "
+                f"{self.covariance_high}; the first must be the smaller"
+            )
+        if self.covariance != "kl":
+            return
+        for key in ("clip_low", "clip_high"):
+            default = type(self).model_fields[key].default
+            usual = PRESETS.get(self.name, {}).get(key, default)
+            if getattr(self, key) != usual:
+                yield (
+                    f"algorithm.{key} is {getattr(self, key)}, and KL-Cov's penalty stands in "
+                    "place of clipping. Leave it out"
+                )
+        if self.dual_clip:
+            yield (
+                f"algorithm.dual_clip is {self.dual_clip}, and KL-Cov's penalty stands in place of "
+                "clipping. Leave it out"
+            )

@@ -1,4 +1,4 @@
-"""What each algorithm's own paper sets, and which keys it has no use for.
+"""What each algorithm's own paper sets, and which keys it has no use for; presets of adapters.
 
 A key that a recipe leaves out gets the algorithm's value, so that `name = "dapo"` alone is DAPO;
 the resolved recipe writes it out. A key that an algorithm would ignore is refused instead. Not
@@ -53,6 +53,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "raft": {**_NO_TERMS},
 }
 
+LORA_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # Schulman et al. 2025, "LoRA without regret", thinkingmachines.ai: adapters on every linear
+    # layer, alpha 32 whatever the rank, ten times the learning rate of all weights, and a rank that
+    # holds what the data teach (0: `policy/lora.py:rank_for`).
+    "without_regret": {"alpha": 32.0, "rank": 0, "rate_factor": 10.0},
+}
+
 COMPARES_GROUPS = ("grpo", "dr_grpo", "dapo", "rloo", "gspo", "cispo")
 """These measure a rollout against the others of its row, so a row needs two."""
 
@@ -65,12 +72,25 @@ _VALUES = (
     "critic",
     "critic_learning_rate",
 )
+_TOKEN_CLIPPED = ("grpo", "dr_grpo", "dapo", "reinforce_plus_plus", "ppo")
+"""Those that clip each token's ratio as PPO does: what dual clip, Clip-Cov and KL-Cov change."""
+
+_OF_CLIPPING = (
+    "dual_clip",
+    "covariance",
+    "covariance_share",
+    "covariance_low",
+    "covariance_high",
+    "covariance_coefficient",
+)
 USED_BY: Mapping[str, tuple[str, ...]] = {
     "clip_low": _CLIPPED,
     "clip_high": _CLIPPED,
     "std_floor": NORMALISED,
+    "zero_variance_coefficient": COMPARES_GROUPS,
     "gamma": ("ppo", "reinforce_plus_plus"),
     **dict.fromkeys(_VALUES, ("ppo",)),
+    **dict.fromkeys(_OF_CLIPPING, _TOKEN_CLIPPED),
 }
 """Keys that only some algorithms read; a value that is not the default is refused elsewhere."""
 

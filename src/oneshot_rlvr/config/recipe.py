@@ -57,6 +57,7 @@ class Recipe(Section):
                 f"{self.algorithm.name}'s critic learns from every rollout. Set it to 1"
             )
         self._updates_fit()
+        self._token_choices_fit()
         if self.train.checkpoint_rule == "best_validation" and self.evaluation.validation is None:
             raise ValueError(
                 'train.checkpoint_rule is "best_validation" but evaluation.validation is not set'
@@ -82,6 +83,29 @@ class Recipe(Section):
                 f"{self.rollouts.prompts_per_step} rows to split among the updates"
                 f"{f' of each of {epochs} epochs' if epochs > 1 else ''}"
             )
+
+    def _token_choices_fit(self) -> None:
+        algorithm, train = self.algorithm, self.train
+        if algorithm.covariance == "kl" and train.updates_per_rollout == 1:
+            raise ValueError(
+                'algorithm.covariance is "kl" and train.updates_per_rollout 1: with one update of '
+                "a step's rollouts the policy has left nothing that KL-Cov could penalise. Set "
+                'train.updates_per_rollout=4, say, or algorithm.covariance="clip"'
+            )
+        for key, on in (
+            ("covariance", algorithm.covariance is not None),
+            ("top_entropy_share", algorithm.top_entropy_share < 1),
+        ):
+            if on and train.zero_variance_share < 1:
+                raise ValueError(
+                    f"train.zero_variance_share is {train.zero_variance_share}, but "
+                    f"algorithm.{key} compares all tokens of an update. Set it to 1"
+                )
+
+    def learning_rate(self) -> float:
+        """That of the policy: `optimizer.learning_rate`, of adapters times their factor."""
+        lora = self.model.lora
+        return self.optimizer.learning_rate * (lora.rate_factor if lora is not None else 1.0)
 
     def sampler_correction(self, engine: str) -> Correction:
         """`algorithm.sampler_correction` resolved, for an engine by its own name.

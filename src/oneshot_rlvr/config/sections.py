@@ -6,11 +6,13 @@ Defaults are the paper's published setting (arXiv 2504.20571) unless a field say
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from oneshot_rlvr.config.engines import VLLMConfig
+from oneshot_rlvr.config.presets import LORA_PRESETS
 from oneshot_rlvr.config.section import (
     NONE_TEXT,
     Count,
@@ -33,13 +35,49 @@ CUTS = ("top_p", "top_k", "min_p")
 class LoraConfig(Section):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) through PEFT."""
 
-    rank: Positive = Field(16, description="of every adapter")
+    preset: Literal["without_regret"] | None = Field(
+        None,
+        description="without_regret: every linear layer, and of the keys below that are left out "
+        "alpha 32, a rank from the data's size, ten times the learning rate",
+    )
+    rank: int = Field(
+        16,
+        ge=0,
+        le=100_000,
+        description="of every adapter, from 1; 0: from the number of the run's rollouts",
+    )
     alpha: float = Field(
         32.0, gt=0, le=1e6, description="an adapter's output is scaled by alpha / rank"
     )
     targets: list[str] | None = Field(
         None, description="names of the layers that get one; None: every linear layer but the head"
     )
+    rate_factor: float = Field(
+        1.0, gt=0, description="the adapters' learning rate is optimizer.learning_rate times this"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_values(cls, given: Any) -> Any:
+        """Keys that are left out take the preset's values."""
+        if not isinstance(given, Mapping):
+            return given
+        name = given.get("preset")
+        return {**(LORA_PRESETS.get(name, {}) if isinstance(name, str) else {}), **given}
+
+    @model_validator(mode="after")
+    def _every_linear_layer(self) -> LoraConfig:
+        if self.preset is not None and self.targets is not None:
+            raise ValueError(
+                f'model.lora.targets is {self.targets} and model.lora.preset "{self.preset}", '
+                "which is adapters on every linear layer. Leave one of them out"
+            )
+        if not self.rank and self.targets is not None:
+            raise ValueError(
+                "model.lora.rank is 0, which reckons with adapters on every linear layer, and "
+                f"model.lora.targets {self.targets}. Give a rank, 1 or more"
+            )
+        return self
 
 
 class ModelConfig(Section):

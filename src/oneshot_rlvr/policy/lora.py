@@ -29,13 +29,31 @@ from oneshot_rlvr.policy.wide import wide_type
 
 _NAME = "default"  # PEFT's name of a model's first adapter
 _EXACT = "adapter.safetensors"
+BITS_PER_WEIGHT, LARGEST_RANK = 2, 256
+
+
+def rank_for(rollouts: int, numbers: int) -> int:
+    """The least power of two, at most 256, whose adapters hold what so many rollouts teach.
+
+    A rollout's verdict teaches one bit at most, and a weight holds about two (Allen-Zhu and Li
+    2024, arXiv 2404.05405); `numbers` are those of adapters of rank 1. Schulman et al. 2025, "LoRA
+    without regret", thinkingmachines.ai: the rank matters where the data hold more than the
+    adapters, and rank 1 serves policy gradients.
+    """
+    rank = 1
+    while rank < LARGEST_RANK and BITS_PER_WEIGHT * rank * numbers < rollouts:
+        rank *= 2
+    return rank
 
 
 def add_adapters(model: nn.Module, config: LoraConfig, seed: int) -> None:
     """Puts adapters into the model and leaves only them trainable; at first they change nothing.
 
-    ConfigError where no layer has a target's name; MissingDependencyError without PEFT.
+    ConfigError where no layer has a target's name, or the rank is still to be found
+    (`train.footprint.with_rank`); MissingDependencyError without PEFT.
     """
+    if not config.rank:
+        raise ConfigError("model.lora.rank is 0 here, where a number is wanted: 1 or more.")
     peft = _peft()
     settings = peft.LoraConfig(
         r=config.rank,

@@ -19,7 +19,8 @@ from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.errors import OneshotError
 from oneshot_rlvr.policy.gguf import is_gguf
 from oneshot_rlvr.policy.head import KEPT_BYTES, LARGEST_COMPILED
-from oneshot_rlvr.policy.load import _dtype, _source, device_of
+from oneshot_rlvr.policy.load import _as_model_error, _dtype, _source, device_of
+from oneshot_rlvr.policy.lora import rank_for
 from oneshot_rlvr.rollouts.capacity import budget_bytes
 
 HEADROOM = 0.85
@@ -140,9 +141,31 @@ def _cache_bytes(recipe: Recipe, shape: Shape, device: str) -> int:
 
 def _adapter_parameters(recipe: Recipe, shape: Shape) -> int:
     assert recipe.model.lora is not None
-    widths = 4 * (shape.hidden + shape.heads * shape.head_width)
-    widths += 3 * (shape.hidden + shape.intermediate)
-    return recipe.model.lora.rank * shape.layers * widths
+    return recipe.model.lora.rank * _numbers_of_rank_one(shape)
+
+
+def _numbers_of_rank_one(shape: Shape) -> int:
+    """Numbers of adapters of rank 1 on every linear layer: what each reads and what it writes."""
+    queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    attention = 2 * (shape.hidden + queries) + 2 * (shape.hidden + keys)
+    return shape.layers * (attention + 3 * (shape.hidden + shape.intermediate))
+
+
+def with_rank(recipe: Recipe, shape: Shape | None = None) -> Recipe:
+    """The recipe with a number where `model.lora.rank` is 0, which says: as the data need.
+
+    The same number for the same recipe and model. ModelError where the model's configuration, of
+    which `shape` is made unless it is given, cannot be read.
+    """
+    lora = recipe.model.lora
+    if lora is None or lora.rank:
+        return recipe
+    if shape is None:
+        with _as_model_error(f'model.path "{recipe.model.path}"'):
+            shape = read_shape(recipe)[0]
+    rank = rank_for(recipe.derived()["rollouts_total"], _numbers_of_rank_one(shape))
+    model = recipe.model.model_copy(update={"lora": lora.model_copy(update={"rank": rank})})
+    return recipe.model_copy(update={"model": model})
 
 
 def propose(recipe: Recipe, shape: Shape, device: str, free: int) -> int | None:
@@ -208,6 +231,7 @@ def described(recipe: Recipe) -> list[str]:
         # Ours say it in one sentence, whose point may stand behind a long path.
         cause = (words if isinstance(error, OneshotError) else words[:160]).rstrip(".")
         return [f"memory:    not estimated, the model's configuration cannot be read ({cause})"]
+    recipe, asked = with_rank(recipe, shape), recipe
     now = recipe.train.micro_batch_tokens
     footprint, free = estimate(recipe, shape, device, now), free_bytes(device)
     parts = ", ".join(f"{name} {_size(size)}" for name, size in footprint.held.items())
@@ -215,6 +239,7 @@ def described(recipe: Recipe) -> list[str]:
     fits = "fits" if footprint.peak <= HEADROOM * free else "does NOT fit"
     lines = [
         f"the model: {shape.parameters:,} parameters, {8 * shape.weight_bytes} bits each, {device}",
+        *_rank_told(asked, recipe, shape),
         f"memory:    about {_size(footprint.peak)} at most: {parts}; and in turns: sampling "
         f"{_size(footprint.sampling)}, an update {_size(footprint.update)}",
         f"           {fits} into the {_size(free)} that are free here",
@@ -234,6 +259,16 @@ def described(recipe: Recipe) -> list[str]:
             f"           train.micro_batch_tokens is {now:,}; up to {proposal:,} would fit"
         )
     return lines
+
+
+def _rank_told(asked: Recipe, recipe: Recipe, shape: Shape) -> list[str]:
+    if asked == recipe or recipe.model.lora is None:
+        return []
+    rollouts = recipe.derived()["rollouts_total"]
+    return [
+        f"adapters:  rank {recipe.model.lora.rank}, {_adapter_parameters(recipe, shape):,} numbers "
+        f"on every linear layer, for {rollouts:,} rollouts of one bit each"
+    ]
 
 
 def _size(count: int) -> str:

@@ -27,15 +27,20 @@ from oneshot_rlvr.types import Rollout
 
 @dataclass(slots=True)
 class Known:
-    """What is known of rollouts before anything has moved: one ragged tensor a rollout, or None."""
+    """What is known of rollouts before anything has moved: one ragged tensor a rollout, or None.
+
+    `entropy` (nats) comes with the log-probabilities `old`.
+    """
 
     old: list[Tensor] | None = None
     reference: list[Tensor] | None = None
     values: list[Tensor] | None = None
+    entropy: list[Tensor] | None = None
 
     def of(self, members: Sequence[int]) -> Known:
         """The same of some of them."""
-        return Known(*(_some(x, members) for x in (self.old, self.reference, self.values)))
+        every = (self.old, self.reference, self.values, self.entropy)
+        return Known(*(_some(x, members) for x in every))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +103,13 @@ class Forward:
     ) -> Known:
         """What is asked for, of every rollout."""
         known = Known(*([torch.empty(0)] * len(rollouts) if w else None
-                        for w in (old, reference, values)))  # fmt: skip
+                        for w in (old, reference, values, old)))  # fmt: skip
         for members in self.micro_batches(rollouts) if old or reference or values else []:
             part = [rollouts[n] for n in members]
             lengths = [len(r.tokens) for r in part]
             scores = self.scores(part, with_entropy=False) if old else None
             _fill(known.old, members, lengths, scores.logprobs_N_T if scores else None)
+            _fill(known.entropy, members, lengths, scores.entropy_N_T if scores else None)
             _fill(known.reference, members, lengths,
                   self.reference_logprobs(part) if reference else None)  # fmt: skip
             _fill(known.values, members, lengths, self.values(part, scores) if values else None)
@@ -128,6 +134,11 @@ class Forward:
 def padded(ragged: Sequence[Tensor]) -> Tensor:
     """(N, T), 0 beyond each one's end."""
     return pad_sequence(list(ragged), batch_first=True)
+
+
+def wide_on_cpu(ragged: Sequence[Tensor] | None) -> Tensor | None:
+    """`padded` in float64, on the CPU; None for None."""
+    return None if ragged is None else padded(ragged).double().cpu()
 
 
 def _some(ragged: list[Tensor] | None, members: Sequence[int]) -> list[Tensor] | None:

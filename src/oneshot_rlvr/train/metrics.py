@@ -68,6 +68,17 @@ METRICS: dict[str, Declared] = {
         "the part of the step that taught nothing; 1 early: the example is too hard or too easy; "
         "1 late: saturated",
     ),
+    "train/zero_variance_shaped_share": (
+        "share",
+        "rows of equal rewards that learned from their entropies; where "
+        "algorithm.zero_variance_coefficient is above 0",
+        "train/zero_variance_share; less: rewards are equal and midway between right and wrong",
+    ),
+    "train/masked_truncated_share": (
+        "share",
+        "tokens left out of the loss with their rollouts; where algorithm.mask_truncated is on",
+        "above train/truncated_share, as what is cut is long; worry above 0.5: little is learned",
+    ),
     "train/boxed_share": (
         "share",
         "rollouts with a complete \\boxed{}",
@@ -128,6 +139,21 @@ METRICS: dict[str, Declared] = {
         "share",
         "tokens at which clipping took effect",
         "0 with one update a step; with more, worry above 0.1: updates too many or too large",
+    ),
+    "train/dual_clip_share": (
+        "share",
+        "tokens whose loss algorithm.dual_clip bounds; where it is on",
+        "0 with one update a step; with more a few in a thousand: bad tokens have become likely",
+    ),
+    "train/covariance_share": (
+        "share",
+        "tokens that Clip-Cov left out or KL-Cov penalised; where algorithm.covariance is set",
+        "algorithm.covariance_share, or less where few tokens covary that much; 0: bounds too high",
+    ),
+    "train/top_entropy_share": (
+        "share",
+        "tokens that the policy term learned from; where algorithm.top_entropy_share is below 1",
+        "that share; well above it many tokens have the same entropy, as where the policy is sure",
     ),
     "train/gradient_norm": (
         "norm",

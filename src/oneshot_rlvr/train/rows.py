@@ -13,8 +13,11 @@ from torch import Tensor
 from oneshot_rlvr.algorithms.advantages import zero_variance
 from oneshot_rlvr.algorithms.correction import effective_share
 from oneshot_rlvr.algorithms.overlong import overlong_penalty
-from oneshot_rlvr.config import Recipe
+from oneshot_rlvr.algorithms.regularizers import KL_ESTIMATORS
+from oneshot_rlvr.algorithms.zero_variance import directions
+from oneshot_rlvr.config import AlgorithmConfig, Recipe
 from oneshot_rlvr.policy.logprobs import TokenScores
+from oneshot_rlvr.train.forward import Known, padded
 from oneshot_rlvr.types import Graded, Rollout
 
 
@@ -22,6 +25,31 @@ def generated_mask(rollouts: Sequence[Rollout]) -> Tensor:
     """Which of (N, T) are generated tokens (bool, on the CPU)."""
     lengths_N = torch.tensor([len(r.tokens) for r in rollouts])
     return torch.arange(int(lengths_N.max()))[None] < lengths_N[:, None]
+
+
+def learned_mask(rollouts: Sequence[Rollout], recipe: Recipe) -> Tensor:
+    """`generated_mask` without the rollouts that the recipe leaves out of the loss.
+
+    `algorithm.mask_truncated` leaves out those that were cut: an answer that was not allowed to end
+    is not wrong (overlong filtering: DAPO, Yu et al. 2025, arXiv 2503.14476, section 3.4). Their
+    rewards stay in their groups' comparison.
+    """
+    finished_N = torch.tensor([r.finished or not recipe.algorithm.mask_truncated for r in rollouts])
+    return generated_mask(rollouts) & finished_N[:, None]
+
+
+def token_rewards(
+    rewards_P_G: Tensor, known: Known, mask_N_T: Tensor, config: AlgorithmConfig
+) -> Tensor:
+    """Every token's reward (N, T, float64): the outcome at the last, less the KL penalty."""
+    rewards_N_T = torch.zeros(mask_N_T.shape, dtype=torch.float64)
+    last_N_1 = mask_N_T.sum(1, keepdim=True) - 1
+    rewards_N_T.scatter_(1, last_N_1, rewards_P_G.reshape(-1, 1))
+    if config.kl_place == "reward" and known.old is not None and known.reference is not None:
+        estimate = KL_ESTIMATORS[config.kl_estimator]
+        kl_N_T = estimate(padded(known.old), padded(known.reference)).double().cpu()
+        rewards_N_T -= config.kl_coefficient * kl_N_T * mask_N_T
+    return rewards_N_T
 
 
 def shaped_rewards(graded: Sequence[Graded], recipe: Recipe) -> tuple[Tensor, dict[str, float]]:
@@ -38,6 +66,12 @@ def shaped_rewards(graded: Sequence[Graded], recipe: Recipe) -> tuple[Tensor, di
         rewards_P_G = rewards_P_G - penalty_N.view_as(rewards_P_G)
         metrics["overlong_penalty"] = penalty_N.mean().item()
     metrics["zero_variance_share"] = zero_variance(rewards_P_G).double().mean().item()
+    if config.zero_variance_coefficient:
+        shaped_P = directions(rewards_P_G) != 0
+        metrics["zero_variance_shaped_share"] = shaped_P.double().mean().item()
+    if config.mask_truncated:
+        cut = sum(len(g.rollout.tokens) for g in graded if not g.rollout.finished)
+        metrics["masked_truncated_share"] = cut / sum(len(g.rollout.tokens) for g in graded)
     return rewards_P_G, metrics
 
 

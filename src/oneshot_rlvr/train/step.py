@@ -24,7 +24,6 @@ from oneshot_rlvr.algorithms.controllers import (
     applied_entropy_coefficient,
     next_entropy_coefficient,
 )
-from oneshot_rlvr.algorithms.regularizers import KL_ESTIMATORS
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.policy.critic import Critic
 from oneshot_rlvr.policy.load import Policy
@@ -39,21 +38,23 @@ from oneshot_rlvr.policy.optimizer import (
     state_tensors,
 )
 from oneshot_rlvr.policy.reference import Reference
-from oneshot_rlvr.rollouts.randomness import StreamKey
 from oneshot_rlvr.train.applying import Applying
 from oneshot_rlvr.train.batching import parts
-from oneshot_rlvr.train.forward import Forward, Known, padded
+from oneshot_rlvr.train.forward import Forward, Known, padded, wide_on_cpu
 from oneshot_rlvr.train.learner import LearnerState, prefixed, without_prefix
 from oneshot_rlvr.train.metrics import EXTREMES, combined
 from oneshot_rlvr.train.rows import (
     effective_sample,
     generated_mask,
+    learned_mask,
     sampled_logprobs,
     sampler_gap,
     shaped_rewards,
+    token_rewards,
     told_advantages,
 )
-from oneshot_rlvr.train.subsample import Drawn, drawn_rows
+from oneshot_rlvr.train.subsample import Drawn
+from oneshot_rlvr.train.survey import chosen_tokens, drawn_rollouts, needs_entropies, weighed
 from oneshot_rlvr.train.term_norms import term_norms
 from oneshot_rlvr.types import Graded, Rollout
 
@@ -89,7 +90,10 @@ class TrainStep:
         self.algorithm = get_algorithm(config.name)
         if recipe.model.lora is not None and not has_adapters(policy.model):
             add_adapters(policy.model, recipe.model.lora, recipe.train.seed)
-        self.optimizer = optimizer or make_optimizer(policy.model, recipe.optimizer)
+        self._optimizing = recipe.optimizer.model_copy(
+            update={"learning_rate": recipe.learning_rate()}
+        )
+        self.optimizer = optimizer or make_optimizer(policy.model, self._optimizing)
         if config.kl_coefficient and reference is None:
             # The base under the adapters is a reference without a copy, as long as it is frozen.
             whole = recipe.model.lora is None or config.reference_refresh_every > 0
@@ -176,11 +180,12 @@ class TrainStep:
         members_U *= train.epochs
         known = self._known(rollouts, members_U)
         mask_N_T = generated_mask(rollouts)
-        rewards_N_T = self._token_rewards(rewards_P_G, known, mask_N_T)
-        values_N_T = None if known.values is None else padded(known.values).double().cpu()
-        own = self.recipe.algorithm.model_copy(update={"std_floor": self.recipe.std_floor()})
+        config = self.recipe.algorithm
+        values_N_T, entropy_N_T = wide_on_cpu(known.values), wide_on_cpu(known.entropy)
+        rewards_N_T = token_rewards(rewards_P_G, known, mask_N_T, config)
         advantages = self.algorithm.advantages(
-            AdvantageInputs(rewards_N_T, mask_N_T, G, values_N_T), own
+            AdvantageInputs(rewards_N_T, mask_N_T, G, values_N_T, entropy_N_T),
+            config.model_copy(update={"std_floor": self.recipe.std_floor()}),
         )
         if values_N_T is not None and advantages.returns_N_T is not None:
             metrics["explained_variance"] = explained_variance(
@@ -190,18 +195,19 @@ class TrainStep:
         overflows: list[float] = []
         for number, members in enumerate(members_U):
             made = self.steps_done * train.updates_per_rollout + number
-            rate = learning_rate_at(made, self.recipe.optimizer)
+            rate = learning_rate_at(made, self._optimizing)
             self._set_rates(rate)
             part = known.of(members)
-            if number == 0:
-                part.old = None  # the policy's own, which has not moved: the ratio is exactly 1
             given = advantages.of(members)
-            drawn = self._drawn([rollouts[n] for n in members], given, number)
+            own, place = [rollouts[n] for n in members], (self.steps_done, number)
+            drawn = drawn_rollouts(own, given, self.algorithm, self.recipe, place)
             part, given = part.of(drawn.rows), given.of(drawn.rows)
             chosen = [rollouts[members[n]] for n in drawn.rows]
+            drawn, told = chosen_tokens(drawn, chosen, given, part, self.forward, place)
             if number == 0:
+                part.old = None  # the policy's own, which has not moved: the ratio is exactly 1
                 metrics |= self._term_norms(chosen, given, part, drawn)
-            collected.append(self._one_update(chosen, given, part, drawn))
+            collected.append(self._one_update(chosen, given, part, drawn) | told)
             overflows.append(collected[-1].pop("overflowed", 0.0))
             left_out = "gradient_norm" not in collected[-1]
             if not overflows[-1]:  # of these the scale takes care
@@ -219,23 +225,8 @@ class TrainStep:
             if math.isfinite(value)
         }
         named["optimizer/learning_rate"] = rate
-        return StepResult(named, told_advantages(advantages.advantages_N_T, mask_N_T))
-
-    def _drawn(self, rollouts: Sequence[Rollout], advantages: Advantages, number: int) -> Drawn:
-        """The rows that update `number` of this step computes, and their tokens' weights."""
-        on = bool(self.recipe.algorithm.policy_coefficient)
-        moved_N = (advantages.advantages_N_T != 0).any(1) & on
-        all_of_them = self._weights(rollouts)
-        key = StreamKey(self.recipe.train.seed, f"zero_variance {number}", self.steps_done)
-        share, told_N_T = self.recipe.train.zero_variance_share, all_of_them.told_N_T
-        return drawn_rows(moved_N, all_of_them.weights_N_T, share, key, told_N_T)
-
-    def _weights(self, rollouts: Sequence[Rollout]) -> Drawn:
-        """Every token's weight in the loss and in what is logged (N, T), on the CPU."""
-        mask_N_T, longest = generated_mask(rollouts), self.recipe.rollouts.max_new_tokens
-        weights_N_T = self.algorithm.weights(mask_N_T, self.recipe.algorithm, longest)
-        told_N_T = self.algorithm.told_weights(mask_N_T)
-        return Drawn(list(range(len(rollouts))), weights_N_T, told_N_T)
+        used_N_T = advantages.advantages_N_T * learned_mask(rollouts, self.recipe)
+        return StepResult(named, told_advantages(used_N_T, mask_N_T))
 
     def _known(self, rollouts: Sequence[Rollout], members_U: list[list[int]]) -> Known:
         """What the updates need to know of the rollouts as long as nothing has moved.
@@ -246,22 +237,10 @@ class TrainStep:
         in_reward = self.reference is not None and config.kl_place == "reward"
         return self.forward.known(
             rollouts,
-            old=len(members_U) > 1 or in_reward,
+            old=len(members_U) > 1 or in_reward or needs_entropies(config),
             reference=self.reference is not None and (in_reward or self.recipe.train.epochs > 1),
             values=self.critic is not None,
         )
-
-    def _token_rewards(self, rewards_P_G: Tensor, known: Known, mask_N_T: Tensor) -> Tensor:
-        """Every token's reward (N, T, float64): the outcome at the last, less the KL penalty."""
-        config = self.recipe.algorithm
-        rewards_N_T = torch.zeros(mask_N_T.shape, dtype=torch.float64)
-        last_N_1 = mask_N_T.sum(1, keepdim=True) - 1
-        rewards_N_T.scatter_(1, last_N_1, rewards_P_G.reshape(-1, 1))
-        if config.kl_place == "reward" and known.old is not None and known.reference is not None:
-            estimate = KL_ESTIMATORS[config.kl_estimator]
-            kl_N_T = estimate(padded(known.old), padded(known.reference)).double().cpu()
-            rewards_N_T -= config.kl_coefficient * kl_N_T * mask_N_T
-        return rewards_N_T
 
     def _one_update(
         self,
@@ -276,13 +255,16 @@ class TrainStep:
         Metrics that are not finite (they may be why) are left out.
         """
         config = self.recipe.algorithm
-        weights = weights or self._weights(rollouts)
+        weights = weights or weighed(rollouts, self.algorithm, self.recipe)
         self._applying.zero()
         # Where only the policy term is on, a rollout without advantage has no gradient: its
         # backward pass is left out, and its forward pass serves the metrics.
         kl_in_loss = config.kl_coefficient and config.kl_place == "loss"
         others = bool(kl_in_loss or self.entropy_coefficient or self.critic is not None)
-        moved_N = (advantages.advantages_N_T != 0).any(1) & bool(config.policy_coefficient)
+        moved_N = (advantages.advantages_N_T != 0).any(1)
+        if weights.penalised_N_T is not None:  # KL-Cov's penalty asks for no advantage
+            moved_N = moved_N | (weights.penalised_N_T != 0).any(1)
+        moved_N = moved_N & bool(config.policy_coefficient)
         learning_N = [others or moved for moved in moved_N.tolist()]
         sums: dict[str, float] = {}
         extremes: dict[str, list[float]] = {}
@@ -302,7 +284,8 @@ class TrainStep:
                 for name, value in output.extremes.items():
                     extremes.setdefault(name, []).append(value.item())
         metrics = {**sums, **{name: EXTREMES[name](values) for name, values in extremes.items()}}
-        metrics |= self._applying.apply(sums["loss"])
+        # None where every rollout is left out.
+        metrics |= self._applying.apply(sums.get("loss", 0.0))
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def _term_norms(
@@ -314,7 +297,7 @@ class TrainStep:
     ) -> dict[str, float]:
         """Each term's gradient norm, at the steps where `train.term_norms_every` asks for it."""
         every = self.recipe.train.term_norms_every
-        if not every or (self.steps_done + 1) % every:
+        if not every or (self.steps_done + 1) % every or not rollouts:
             return {}
 
         def losses() -> Iterable[LossOutputs]:
@@ -348,7 +331,13 @@ class TrainStep:
             reference_N_T = self.forward.reference_logprobs(chosen)
         else:
             reference_N_T = padded(before.reference)
+        choices = (weights.learned_N_T, weights.penalised_N_T)
+        learned_N_T, penalised_N_T = (
+            None if x is None else x[members, :T].to(like) for x in choices
+        )
         inputs = LossInputs(
+            learned_N_T=learned_N_T,
+            penalised_N_T=penalised_N_T,
             logprobs_N_T=scores.logprobs_N_T,
             old_logprobs_N_T=like.detach() if before.old is None else padded(before.old),
             advantages_N_T=advantages.advantages_N_T[members, :T].to(like),
@@ -367,7 +356,7 @@ class TrainStep:
         """The policy's learning rate; the critic's follows its warm-up."""
         set_learning_rate(self.optimizer, rate)
         if self.critic_optimizer is not None:
-            share = rate / self.recipe.optimizer.learning_rate
+            share = rate / self._optimizing.learning_rate
             set_learning_rate(
                 self.critic_optimizer, self.recipe.algorithm.critic_learning_rate * share
             )

@@ -44,6 +44,14 @@ def test_every_place_is_of_a_key():
         ({"algorithm": {"name": "dapo", "dynamic_sampling": False}}, "buffer_share = 0.2"),
         ({"rollouts": {"engine": "scripted"}}, 'rollouts.engine = "scripted"'),
         ({"model": {"device": "cuda:1"}}, "CUDA_VISIBLE_DEVICES"),
+        ({"algorithm": {"positive_weight": 0.1}}, "positive_weight = 0.1"),
+        ({"algorithm": {"negative_weight": 0.1}}, "negative_weight = 0.1"),
+        ({"algorithm": {"zero_variance_coefficient": 0.1}}, "zero_variance_coefficient = 0.1"),
+        ({"algorithm": {"covariance": "clip"}}, "covariance = 'clip'"),
+        ({"algorithm": {"top_entropy_share": 0.2}}, "entropy_coefficient = 0.001 beside"),
+        ({"algorithm": {"name": "gspo", "top_entropy_share": 0.2}}, "gspo with algorithm.top"),
+        ({"algorithm": {"name": "dr_grpo", "mask_truncated": True}}, 'by "fixed_length"'),
+        ({"model": {"lora": {"preset": "without_regret"}}}, "model.lora.rank = 0"),
         ({"train": {"updates_per_rollout": 3}}, "128 rows do not split into 3"),
         ({"rollouts": {"top_p": 0.9}}, "rollouts.top_p = 0.9 (TRL draws from what is left"),
         ({"rollouts": {"top_k": 5}}, "rollouts.top_k = 5"),
@@ -94,6 +102,15 @@ def test_updates_and_epochs_split_a_step_as_trl_counts_them():
         ({"name": "dr_grpo"}, {"loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.0}),
         ({"name": "gspo"}, {"loss_type": "grpo", "importance_sampling_level": "sequence"}),
         ({"name": "cispo"}, {"loss_type": "cispo", "epsilon_high": 5.0}),
+        (
+            {},
+            {"delta": None, "top_entropy_quantile": 1.0, "mask_truncated_completions": False},
+        ),
+        (
+            {"dual_clip": 3.0, "mask_truncated": True},
+            {"delta": 3.0, "mask_truncated_completions": True},
+        ),
+        ({"top_entropy_share": 0.2, "entropy_coefficient": 0.0}, {"top_entropy_quantile": 0.2}),
         (
             {"reference_refresh_every": 3, "name": "dr_grpo", "kl_coefficient": 0.1},
             {"sync_ref_model": True, "ref_model_mixup_alpha": 1.0, "ref_model_sync_steps": 3},
@@ -163,6 +180,30 @@ def test_trl_takes_the_settings_of_every_recipe_that_is_not_refused(tmp_path):
     assert "tiny_one_shot" in taken
 
 
+def test_adapters_have_their_own_rate():
+    lora = {"preset": "without_regret", "rank": 1}
+    settings = grpo_config(recipe_of(model={"lora": lora}, optimizer={"learning_rate": 1e-6}))
+    assert settings["learning_rate"] == pytest.approx(1e-5)
+
+
+@pytest.mark.trl
+def test_trl_takes_what_chooses_tokens(tmp_path):
+    from trl import GRPOConfig
+
+    algorithm = {"dual_clip": 3.0, "top_entropy_share": 0.2, "mask_truncated": True,
+                 "entropy_coefficient": 0.0}  # fmt: skip
+    settings = {**grpo_config(recipe_of(algorithm=algorithm)), "use_cpu": True, "bf16": False}
+    config = GRPOConfig(output_dir=str(tmp_path), **settings)
+    assert (config.delta, config.top_entropy_quantile) == (3.0, 0.2)
+    assert config.mask_truncated_completions
+
+
+def test_entropies_that_trl_compares_in_smaller_parts_are_named(tmp_path):
+    algorithm = {"top_entropy_share": 0.2, "entropy_coefficient": 0.0}
+    notes = export(recipe_of(algorithm=algorithm), tmp_path / "out").notes
+    assert sum("entropies of a micro-batch" in note for note in notes) == 1
+
+
 @pytest.mark.trl
 def test_lora_settings_are_pefts():
     from peft import LoraConfig
@@ -178,6 +219,7 @@ def test_the_exported_script_trains(tmp_path):
         {
             "rollouts.prompts_per_step": 2, "rollouts.max_new_tokens": 56, "train.save_every": 1,
             "train.threads": 1, "optimizer.warmup_steps": 4, "reward.workers": 0,
+            "algorithm.dual_clip": 3.0,
         },
     )  # fmt: skip
     exported = export(recipe, tmp_path / "first")

@@ -21,6 +21,9 @@ VALIDATION = {"evaluation.validation.benchmark": "tiny"}
 SAMPLED = {**VALIDATION, "evaluation.validation.temperature": 0.6}
 DAPO = {"algorithm.name": "dapo", "algorithm.overlong_buffer_share": 0.0}
 
+CLIP_COV = {"algorithm.covariance": "clip"}
+KL_COV = {"algorithm.covariance": "kl", "train.updates_per_rollout": 4}
+
 # Another value of every translated key, and what else the recipe must say for it to be one.
 CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "name": ("other", {}),
@@ -90,6 +93,14 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "algorithm.sampler_correction": ("none", {}),
     "algorithm.sampler_cap": (5.0, {}),
     "algorithm.sampler_floor": (0.5, {"algorithm.sampler_correction": "token_mask"}),
+    "algorithm.dual_clip": (3.0, {}),
+    "algorithm.covariance": ("clip", {}),
+    "algorithm.covariance_share": (0.01, CLIP_COV),
+    "algorithm.covariance_low": (0.5, CLIP_COV),
+    "algorithm.covariance_high": (9.0, CLIP_COV),
+    "algorithm.covariance_coefficient": (0.1, KL_COV),
+    "model.lora.preset": ("without_regret", {"model.lora.rank": 4}),
+    "model.lora.rate_factor": (10.0, {"model.lora.rank": 4}),
 }  # fmt: skip
 
 
@@ -152,6 +163,11 @@ UNHEARD: dict[str, tuple[Any, dict[str, Any]]] = {
     "algorithm.policy_coefficient": (0.5, {}),
     "algorithm.advantage_epsilon": (1e-4, {}),
     "algorithm.std_floor": (0.1, {}),
+    "algorithm.positive_weight": (0.1, {}),
+    "algorithm.negative_weight": (0.1, {}),
+    "algorithm.zero_variance_coefficient": (0.1, {}),
+    "algorithm.top_entropy_share": (0.2, {}),
+    "algorithm.mask_truncated": (True, {}),
     "algorithm.reference_refresh_every": (5, {}),
     "algorithm.entropy_target": (0.3, {}),
     "algorithm.entropy_rate": (0.1, {}),
@@ -195,6 +211,8 @@ def test_a_key_without_a_counterpart_is_refused_by_name(key):
         ({"reward.length_penalty": 0.1}, "std_floor = 0 goes without"),
         ({"model.lora.alpha": 2.5}, "lora.alpha"),
         ({"model.dtype": "float16", "model.device": "cpu"}, "has no use for it"),
+        ({"model.lora.preset": "without_regret"}, r"model\.lora\.rank = 0"),
+        ({**CLIP_COV, "algorithm.dual_clip": 3.0}, "have no second clip"),
         ({"model.lora.rank": 4, "model.dtype": "bfloat16"}, "too coarse"),
     ],
 )
@@ -220,6 +238,31 @@ def test_a_validation_is_drawn_as_the_recipe_says():
         1.0,
         -1,
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"algorithm.dual_clip": 3.0}, {"loss_mode": "vanilla", "clip_ratio_c": 3.0}),
+        (
+            {**CLIP_COV, "algorithm.covariance_share": 0.01, "algorithm.covariance_high": 9.0},
+            {
+                "loss_mode": "clip_cov", "clip_cov_ratio": 0.01, "clip_cov_lb": 1.0,
+                "clip_cov_ub": 9.0,
+            },
+        ),
+        ({**KL_COV}, {"loss_mode": "kl_cov", "kl_cov_ratio": 2e-4, "ppo_kl_coef": 1.0}),
+    ],
+)  # fmt: skip
+def test_what_bounds_the_policys_loss_is_verls_own(values, told):
+    said = {key.rpartition(".")[2]: value for key, value in translated(values).items()}
+    assert {key: said[key] for key in told} == told
+
+
+def test_adapters_have_their_own_rate():
+    values = {"model.lora.preset": "without_regret", "model.lora.rank": 1}
+    said = translated({**values, "optimizer.learning_rate": 1e-6})
+    assert said["actor_rollout_ref.actor.optim.lr"] == pytest.approx(1e-5)
 
 
 def test_a_key_that_is_in_no_table_is_refused(monkeypatch):

@@ -349,6 +349,13 @@ def test_a_killed_worker_ends_the_run_with_the_cause_and_no_process(tmp_path):
 # Every recipe, composed as verl composes it.
 
 
+BOUNDED = {
+    "dual clip": {"algorithm.dual_clip": 3.0},
+    "clip-cov": {"algorithm.covariance": "clip", "algorithm.covariance_low": 0.5},
+    "kl-cov": {"algorithm.covariance": "kl", "algorithm.covariance_coefficient": 0.5},
+}
+
+
 def test_every_recipe_composes_in_strict_mode_or_is_refused_by_name():
     from hydra import compose, initialize_config_module
     from omegaconf import OmegaConf
@@ -360,10 +367,13 @@ def test_every_recipe_composes_in_strict_mode_or_is_refused_by_name():
     from oneshot_rlvr.errors import ConfigError
 
     composed, refused = {}, {}
+    named = [(name, name, {}) for name in packaged_recipes()]
+    named += [(key, "tiny_one_shot", {"train.updates_per_rollout": 2, **options})
+              for key, options in BOUNDED.items()]  # fmt: skip
     with initialize_config_module("verl.trainer.config", version_base=None):
-        for name in packaged_recipes():
+        for name, base, options in named:
             for device in ("cuda", "cpu"):
-                recipe = load_recipe(name, {"rollouts.engine": "vllm"})
+                recipe = load_recipe(base, {"rollouts.engine": "vllm", **options})
                 places = placeless(Path("/run"), recipe.evaluation.validation is not None)
                 try:
                     settings = translate(recipe, target_for(recipe, places, device))
@@ -379,6 +389,7 @@ def test_every_recipe_composes_in_strict_mode_or_is_refused_by_name():
     assert len(composed) >= 2 * 3
     assert all("verl has no counterpart for" in words for words in refused.values())
     assert composed["tiny_one_shot", "cuda"].data.train_batch_size == 16
+    assert {key for key, _ in composed} >= set(BOUNDED)
 
 
 # Adapters.

@@ -27,6 +27,7 @@ TRANSLATED = frozenset(
         *("model.trust_remote_code", "model.chat_template", "model.gradient_checkpointing"),
         "model.template_arguments",
         *("model.lora", "model.lora.rank", "model.lora.alpha", "model.lora.targets"),
+        *("model.lora.preset", "model.lora.rate_factor"),
         *("rollouts.engine", "rollouts.prompts_per_step", "rollouts.group_size"),
         *("rollouts.max_prompt_tokens", "rollouts.max_new_tokens", "rollouts.temperature"),
         *("rollouts.vllm.memory_share", "rollouts.vllm.sleep"),
@@ -34,6 +35,7 @@ TRANSLATED = frozenset(
         *("algorithm.kl_coefficient", "algorithm.kl_estimator", "algorithm.kl_place"),
         *("algorithm.entropy_coefficient", "algorithm.reference_refresh_every"),
         *("algorithm.sampler_correction", "algorithm.sampler_cap", "algorithm.sampler_floor"),
+        *("algorithm.dual_clip", "algorithm.top_entropy_share", "algorithm.mask_truncated"),
         *("optimizer.learning_rate", "optimizer.betas", "optimizer.weight_decay"),
         *("optimizer.gradient_clip", "optimizer.warmup_steps"),
         *("train.steps", "train.updates_per_rollout", "train.epochs", "train.micro_batch_tokens"),
@@ -68,6 +70,14 @@ REFUSED: Mapping[str, str] = {
     "algorithm.advantage_epsilon": "TRL's is 1e-4",
     "algorithm.std_floor": "TRL has none: set it to 0",
     **dict.fromkeys(("rollouts.top_p", "rollouts.top_k", "rollouts.min_p"), _WHOLE),
+    "algorithm.positive_weight": "TRL weighs both signs alike",
+    "algorithm.negative_weight": "TRL weighs both signs alike",
+    "algorithm.zero_variance_coefficient": "TRL has no RL-ZVP",
+    "algorithm.covariance": "TRL has neither Clip-Cov nor KL-Cov",
+    "algorithm.covariance_share": "it belongs to algorithm.covariance",
+    "algorithm.covariance_low": "it belongs to algorithm.covariance",
+    "algorithm.covariance_high": "it belongs to algorithm.covariance",
+    "algorithm.covariance_coefficient": "it belongs to algorithm.covariance",
     "train.zero_variance_share": "TRL computes every rollout",
     "algorithm.entropy_target": "TRL's controller follows another rule",
     "algorithm.entropy_rate": "it belongs to algorithm.entropy_target",
@@ -176,6 +186,24 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
         )
     if algorithm.name == "cispo" and (algorithm.averaging, algorithm.clip_low) != ("token", 1.0):
         faults.append("cispo with a lower clip, or averaged otherwise than by token")
+    if algorithm.top_entropy_share < 1 and algorithm.entropy_coefficient:
+        faults.append(
+            f"algorithm.entropy_coefficient = {algorithm.entropy_coefficient} beside "
+            "algorithm.top_entropy_share (it gives the bonus to the chosen tokens alone: set it "
+            "to 0)"
+        )
+    if algorithm.top_entropy_share < 1 and algorithm.name == "gspo":
+        faults.append(
+            "gspo with algorithm.top_entropy_share (through an answer's ratio it moves its other "
+            "tokens too)"
+        )
+    if algorithm.mask_truncated and algorithm.averaging != "token":
+        faults.append(
+            f'algorithm.mask_truncated averaged by "{algorithm.averaging}" (it counts what is '
+            'masked among the rollouts: set algorithm.averaging = "token")'
+        )
+    if recipe.model.lora is not None and not recipe.model.lora.rank:
+        faults.append("model.lora.rank = 0 (give the number that --dry-run tells)")
     if algorithm.reference_refresh_every and recipe.model.lora is not None:
         faults.append("algorithm.reference_refresh_every with model.lora (its reference is fixed)")
     if recipe.model.dtype == "float16" and recipe.model.device == "cpu":

@@ -21,7 +21,7 @@ from typing import Any
 
 from oneshot_rlvr.backends.exporters import Exported, refuse_gguf
 from oneshot_rlvr.backends.trl.coverage import APART, refuse_what_has_no_counterpart
-from oneshot_rlvr.backends.trl.translate import grpo_config, peft_config
+from oneshot_rlvr.backends.trl.translate import batches, grpo_config, peft_config
 from oneshot_rlvr.config import Recipe, to_toml
 from oneshot_rlvr.examples import load_examples
 from oneshot_rlvr.examples.schedule import rows_of_step
@@ -104,6 +104,11 @@ def _notes(recipe: Recipe) -> Iterator[str]:
     if recipe.evaluation.validation is not None or recipe.evaluation.test is not None:
         yield f"the script does not evaluate: {APART['evaluation.*']}"
     yield "TRL adds 1e-4 to a group's reward std where the recipe adds 1e-6"
+    if recipe.algorithm.top_entropy_share < 1 and batches(recipe)[1] > 1:
+        yield (
+            "TRL compares the entropies of a micro-batch, the recipe those of a whole update: a "
+            "larger train.micro_batch_tokens brings them together"
+        )
     averaging = recipe.algorithm.averaging
     if recipe.algorithm.entropy_coefficient and averaging != "token":
         yield (

@@ -44,6 +44,9 @@ def grpo_config(recipe: Recipe) -> dict[str, Any]:
         "epsilon": algorithm.clip_low,
         # TRL's cispo takes the bound itself, the others its distance from 1.
         "epsilon_high": algorithm.clip_high + (algorithm.name == "cispo"),
+        "delta": algorithm.dual_clip or None,
+        "top_entropy_quantile": algorithm.top_entropy_share,
+        "mask_truncated_completions": algorithm.mask_truncated,
         "beta": algorithm.kl_coefficient,
         # On by default, it would multiply the KL term by the ratio, whose gradient is not 0 at 1.
         "use_bias_correction_kl": False,
@@ -51,7 +54,7 @@ def grpo_config(recipe: Recipe) -> dict[str, Any]:
         "disable_dropout": True,
         # The optimizer
         "optim": "adamw_torch",
-        "learning_rate": recipe.optimizer.learning_rate,
+        "learning_rate": recipe.learning_rate(),
         "adam_beta1": recipe.optimizer.betas[0],
         "adam_beta2": recipe.optimizer.betas[1],
         "weight_decay": recipe.optimizer.weight_decay,

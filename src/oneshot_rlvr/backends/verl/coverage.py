@@ -25,6 +25,7 @@ TRANSLATED = frozenset(
         *("model.autocast", "model.gradient_checkpointing", "model.device"),
         "model.template_arguments",
         *("model.lora", "model.lora.rank", "model.lora.alpha", "model.lora.targets"),
+        *("model.lora.preset", "model.lora.rate_factor"),
         *("reward.workers",),
         *("rollouts.engine", "rollouts.prompts_per_step", "rollouts.group_size"),
         *("rollouts.max_prompt_tokens", "rollouts.max_new_tokens", "rollouts.temperature"),
@@ -34,6 +35,9 @@ TRANSLATED = frozenset(
         *("algorithm.critic_learning_rate", "algorithm.value_clip"),
         "algorithm.dynamic_sampling",
         *("algorithm.sampler_correction", "algorithm.sampler_cap", "algorithm.sampler_floor"),
+        *("algorithm.dual_clip", "algorithm.covariance", "algorithm.covariance_share"),
+        *("algorithm.covariance_low", "algorithm.covariance_high"),
+        "algorithm.covariance_coefficient",
         *("optimizer.learning_rate", "optimizer.betas", "optimizer.weight_decay"),
         *("optimizer.gradient_clip", "optimizer.warmup_steps"),
         *("train.steps", "train.updates_per_rollout", "train.epochs", "train.micro_batch_tokens"),
@@ -83,6 +87,11 @@ REFUSED: Mapping[str, str] = {
     "algorithm.policy_coefficient": "scale the other coefficients and the learning rate instead",
     "algorithm.advantage_epsilon": "verl's is 1e-6",
     "algorithm.std_floor": "verl has none: set it to 0",
+    "algorithm.positive_weight": "verl weighs both signs alike",
+    "algorithm.negative_weight": "verl weighs both signs alike",
+    "algorithm.zero_variance_coefficient": "verl has no RL-ZVP",
+    "algorithm.top_entropy_share": "verl learns from every token",
+    "algorithm.mask_truncated": "verl learns from every rollout: set reward.length_penalty instead",
     "algorithm.reference_refresh_every": "verl's reference stays the base model",
     "algorithm.entropy_target": "verl's entropy coefficient is fixed",
     "algorithm.entropy_rate": "it belongs to algorithm.entropy_target, which verl lacks",
@@ -163,6 +172,11 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
             "the floor of a group's reward std that this recipe has, because its rewards can "
             "differ by less than a verdict (algorithm.std_floor = 0 goes without)"
         )
+    if algorithm.covariance is not None and algorithm.dual_clip:
+        faults.append(
+            f"algorithm.dual_clip = {algorithm.dual_clip} beside algorithm.covariance (its losses "
+            "clip_cov and kl_cov have no second clip: set it to 0)"
+        )
     if algorithm.critic == "shared":
         faults.append('algorithm.critic = "shared" (its critic is a model of its own: "own")')
     if algorithm.kl_estimator == "k2" and algorithm.kl_place == "reward":
@@ -184,6 +198,8 @@ def _values_without_counterpart(recipe: Recipe) -> list[str]:
         )
     if recipe.model.dtype == "float16" and recipe.model.device == "cpu":
         faults.append('model.dtype = "float16" on a CPU, which has no use for it (use "float32")')
+    if recipe.model.lora is not None and not recipe.model.lora.rank:
+        faults.append("model.lora.rank = 0 (give the number that --dry-run tells)")
     if recipe.model.lora is not None and recipe.model.lora.alpha != int(recipe.model.lora.alpha):
         faults.append(f"model.lora.alpha = {recipe.model.lora.alpha} (a whole number)")
     if recipe.model.lora is not None and recipe.backend.save_dtype == "bfloat16":

@@ -85,6 +85,11 @@ def _quoted(text: str, root: Path) -> str:
 def _notes(recipe: Recipe, target: Target) -> Iterator[str]:
     if recipe.model.device == "auto":
         yield "model.device is auto: written for GPUs; --model.device cpu writes it for processors"
+    if recipe.algorithm.covariance is not None:
+        yield (
+            "verl takes the means of covariances over a micro-batch, the recipe over a whole "
+            "update: a larger train.micro_batch_tokens brings them together"
+        )
     if recipe.evaluation.test is not None:
         yield "the test set is not asked: `oneshot evaluate` does that with the trained model"
     if recipe.optimizer.warmup_steps:

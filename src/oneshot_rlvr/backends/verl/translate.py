@@ -16,11 +16,11 @@ from pathlib import Path
 
 from oneshot_rlvr.backends.verl.correction import Settings, correction
 from oneshot_rlvr.backends.verl.coverage import refuse_what_has_no_counterpart
+from oneshot_rlvr.backends.verl.policy_loss import UNBOUNDED, policy_loss
 from oneshot_rlvr.backends.verl.precision import precision, sampling_dtype
 from oneshot_rlvr.config import Recipe
 
 PLUGIN = "oneshot_rlvr.backends.verl.plugin"
-UNBOUNDED = 1e9  # a limit that is never met, where verl has no way to switch it off
 AUTO_ENGINE = "vllm"
 
 
@@ -35,7 +35,6 @@ ESTIMATORS = {
     "gspo": ("grpo", "gspo"),
     "cispo": ("grpo", "cispo"),
 }
-UNCLIPPED = ("rloo",)
 AVERAGING = {
     "token": "token-mean",
     "sequence": "seq-mean-token-mean",
@@ -191,19 +190,12 @@ def _algorithm(recipe: Recipe, target: Target) -> Settings:
 
 
 def _actor(recipe: Recipe, target: Target) -> Settings:
-    algorithm, optimizer, key = recipe.algorithm, recipe.optimizer, "actor_rollout_ref.actor"
+    algorithm, key = recipe.algorithm, "actor_rollout_ref.actor"
     in_loss = bool(algorithm.kl_coefficient) and algorithm.kl_place == "loss"
-    open_ended = algorithm.name in UNCLIPPED
-    # verl bounds the ratio below at 1 - low >= 0 by itself where low is 1.
-    low, high = (1.0, UNBOUNDED) if open_ended else (algorithm.clip_low, algorithm.clip_high)
     per_epoch = recipe.train.updates_per_rollout // recipe.train.epochs
     settings: Settings = {
         f"{key}.strategy": "fsdp2",
-        f"{key}.policy_loss.loss_mode": ESTIMATORS[algorithm.name][1],
-        f"{key}.clip_ratio": min(low, high),
-        f"{key}.clip_ratio_low": low,
-        f"{key}.clip_ratio_high": high,
-        f"{key}.clip_ratio_c": UNBOUNDED,  # a second clip of verl's own that the recipe knows not
+        **policy_loss(recipe, ESTIMATORS[algorithm.name][1]),
         f"{key}.loss_agg_mode": AVERAGING[algorithm.averaging],
         f"{key}.entropy_coeff": algorithm.entropy_coefficient,
         f"{key}.calculate_entropy": True,  # logged also where it is no term of the loss
@@ -214,7 +206,7 @@ def _actor(recipe: Recipe, target: Target) -> Settings:
         f"{key}.data_loader_seed": recipe.train.seed,
         f"{key}.use_dynamic_bsz": True,
         f"{key}.ppo_max_token_len_per_gpu": token_budget(recipe),
-        **_optimizer(recipe, f"{key}.optim", optimizer.learning_rate),
+        **_optimizer(recipe, f"{key}.optim", recipe.learning_rate()),
         **precision(recipe, target.dtype, f"{key}.fsdp_config"),
         f"{key}.fsdp_config.seed": recipe.train.seed,
         f"{key}.checkpoint.save_contents": ["model", "optimizer", "extra", "hf_model"],
