@@ -101,14 +101,14 @@ def write_tables(analysis: Analysis, folder: str | Path, suffix: str = "csv") ->
         path = folder / f"{name}.{suffix}"
         if suffix == "csv":
             texts = table.select_dtypes(["object", "string"])
-            table.assign(**texts.map(_inert)).to_csv(path, index=False)
+            table.assign(**texts.map(inert)).to_csv(path, index=False)
         else:
             table.to_parquet(path, index=False)
         files.append(path)
     return files
 
 
-def _inert(cell: Any) -> Any:
+def inert(cell: Any) -> Any:
     """A text that a spreadsheet would run as a formula, behind an apostrophe, so that it does not.
 
     Texts of models and names of folders may begin with anything; numbers stay numbers. Parquet
