@@ -1,7 +1,7 @@
 """Runs -> one page to read: what was trained, on what, and whether it helped.
 
-`report` writes it as one HTML file, `report.watch` serves it of runs that still go on, `save_figure`
-and `save_figures` write figures as PNG, SVG and CSV, `model_card` the final model's README. Reads
+`report` writes it as one HTML file, `report.watch` serves it while runs go on, `save_figure` and
+`save_figures` write figures as PNG, SVG and CSV, `model_card` the final model's README. Reads
 records only; needs no torch.
 """
 
@@ -20,7 +20,7 @@ OneOrMore = str | Path | Sequence[str | Path]
 
 
 def report(run: OneOrMore, out: str | Path | None = None) -> Path:
-    """Write the report of a run's directory, or of several; `out` is report.html in it unless given.
+    """Write the report of a run's directory, or of several; `out`: report.html in it unless given.
 
     Works on unfinished and on damaged runs, and says so. RunError when a directory holds no run,
     ConfigError for several runs without `out`, RecordsError when the file cannot be written.

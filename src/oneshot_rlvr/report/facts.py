@@ -98,4 +98,3 @@ def _flat(name: str, value: Any) -> list[Row]:
 
 def _spoken(name: str) -> str:
     return name.replace("_", " ").replace("/", " ")
-

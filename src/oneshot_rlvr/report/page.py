@@ -16,6 +16,7 @@ from typing import Any
 
 import altair as alt
 import jinja2
+from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 
 from oneshot_rlvr.report import facts, recipe, verdict, words
@@ -72,6 +73,32 @@ def live_page(runs: Runs, parts: dict[str, str]) -> str:
     return _page(runs, parts, live=True, policy=LIVE_POLICY)
 
 
+def live_index(part: str) -> str:
+    """The page of a folder of runs."""
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            name="oneshot watch",
+            headline="runs",
+            css=Markup(_asset("templates", "page.css")),
+            parts=[("index", Markup(part))],
+            live=True,
+            policy=LIVE_POLICY,
+        )
+    )
+
+
+def runs_part(folder: str, rows: list[dict[str, Any]]) -> str:
+    """The list of a folder's runs as HTML."""
+    return _environment().get_template("index.html.j2").render(folder=folder, rows=rows)
+
+
+def titled(runs: Runs) -> str:
+    """The page's title."""
+    return f"{_name(runs)}: {verdict.headline(runs)}"
+
+
 LIVE_POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -96,9 +123,13 @@ def sections(
     *,
     price_per_hour: float | None = None,
     live: bool = False,
+    pending: bool = False,
 ) -> dict[str, str]:
-    """The page's parts as HTML, by name and in order; one that has nothing to say is empty."""
-    context = _context(runs, figures, price_per_hour) | {"live": live}
+    """The page's parts as HTML, by name and in order; one that has nothing to say is empty.
+
+    `pending`: the figures come later.
+    """
+    context = _context(runs, figures, price_per_hour) | {"live": live, "pending": pending}
     environment = _environment()
     parts = {
         name: environment.get_template(f"{name}.html.j2").render(context) for name in _PARTS[1:]
@@ -113,10 +144,13 @@ def draw_all(runs: Runs) -> dict[str, dict[str, Any]]:
     """Every figure that there are records for: name, title, caption and Vega-Lite spec."""
     figures = {}
     for name in FIGURES:
-        chart: alt.LayerChart | None = FIGURES.load(name)(runs)
-        if chart is None:
-            continue
-        spec = chart.to_dict()
+        # Not checked against Vega-Lite's schema here: the figures' tests do that, and it takes
+        # seconds for a run of 2,000 steps.
+        with debug_mode(False):
+            chart: alt.LayerChart | None = FIGURES.load(name)(runs)
+            if chart is None:
+                continue
+            spec = chart.to_dict(validate=False)
         # The page sets titles in its own type, gives the panels one key for all, and has its theme.
         title = spec.pop("title")
         spec.pop("config", None)
@@ -188,7 +222,7 @@ def _context(
         "wide": [figure for figure in shown if figure["name"] in WIDE],
         "halves": [figure for figure in shown if figure["name"] in HALVES],
         "panels": [figure for figure in shown if figure["name"] not in (*WIDE, *HALVES)],
-        "missing": _missing(figures),
+        "missing": _missing(figures) if figures else [],
         "tables": _tables(runs),
         "contexts": [] if contexts is None else contexts.to_dict("records"),
         "context_steps": min(CONTEXT_STEPS, len(first.rollout_steps)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +49,9 @@ def against_base(run: RunData) -> Against | None:
     alike = [each for each in known if each == name or each.rpartition("/")[2] == name]
     base, packaged = Recipe(), ""
     if alike:
-        try:
+        # Where the file beside us is broken, the defaults still tell something.
+        with suppress(ConfigError):
             base, packaged = load_recipe(alike[0]), alike[0]
-        except ConfigError:  # the file beside us is broken; the defaults still tell something
-            pass
     theirs, ours = flat(base.model_dump(mode="json")), flat(run.recipe)
     told = [
         Difference(key, shown(theirs.get(key)), shown(ours.get(key)))

@@ -38,9 +38,7 @@ def headline(runs: Runs) -> str:
         )
     first = told[0][1].before
     assert first is not None
-    ends = [
-        f"{percent(change.after.value)} ({arm.name})" for arm, change in told if change.after
-    ]
+    ends = [f"{percent(change.after.value)} ({arm.name})" for arm, change in told if change.after]
     return f"From {percent(first.value)} to {_joined(ends)} on {_questions(evaluation)}"
 
 

@@ -95,8 +95,8 @@ def unfinished(run: RunData) -> str:
         return ""
     if run.status == "unknown":
         return (
-            "Of this run, run.json is not as it was written: recipe, examples, versions and whether "
-            "it finished are not known. What follows is what its other records hold."
+            "Of this run, run.json is not as it was written: recipe, examples, versions and "
+            "whether it finished are not known. What follows is what its other records hold."
         )
     planned = f" of {run.steps_planned:,}" if run.steps_planned else ""
     return (

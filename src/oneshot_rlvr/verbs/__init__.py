@@ -9,7 +9,8 @@ contamination.py  a model -> the questions that it knew beforehand
 regrade.py        stored answers -> graded again, without the model
 ask.py            one question -> the answers of base and result, side by side
 analyse.py        runs -> what happened in them, as tables
-report.py         a run -> one HTML file
+report.py         runs -> one HTML file
+watch.py          a run or a folder of runs -> the same page, live
 doctor.py         a run -> what of it is damaged, and where it can go on
 export.py         a recipe -> the same run, written out for another trainer
 

@@ -21,9 +21,7 @@ def report(
     chosen from, as `select` reads one. price_per_hour: of the machine, in any currency. figures: a
     folder for every figure as PNG, SVG and CSV, and for every number as numbers.csv.
     """
-    return report_and_damage(
-        run, out, pool=pool, price_per_hour=price_per_hour, figures=figures
-    )[0]
+    return report_and_damage(run, out, pool=pool, price_per_hour=price_per_hour, figures=figures)[0]
 
 
 def report_and_damage(

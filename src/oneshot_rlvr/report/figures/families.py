@@ -39,7 +39,9 @@ def draw(runs: Runs) -> alt.LayerChart | None:
     rows = []
     for name in names:
         label = name.replace("_", " ") + (" *" if name in trained_on else "")
-        found = {arm: change for arm, some in arms.items() for change in some if change.name == name}
+        found = {
+            arm: change for arm, some in arms.items() for change in some if change.name == name
+        }
         before = next((change.before for change in found.values() if change.before), None)
         told = {BEFORE: before}
         told |= {arm if several else "after": change.after for arm, change in found.items()}

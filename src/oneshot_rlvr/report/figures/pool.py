@@ -35,7 +35,9 @@ def draw(runs: Runs) -> alt.LayerChart | None:
     if len(ours) == len(known):  # the run trained on all of its pool: nothing to tell apart
         ours = []
     rest = [e for e in known if e not in set(ours)]
-    kept = [rest[i] for i in np.unique(np.linspace(0, len(rest) - 1, min(MOST, len(rest)), dtype=int))]
+    kept = [
+        rest[i] for i in np.unique(np.linspace(0, len(rest) - 1, min(MOST, len(rest)), dtype=int))
+    ]
     rows = [
         {
             "id": pool.ids[e],

@@ -67,10 +67,18 @@ def theme(ink: str, muted: str, grid: str, category: Sequence[str], before: str)
 # Orange and blue stay apart for every common colour blindness; each set has contrast on its ground.
 THEMES: Mapping[str, dict[str, Any]] = {
     "light": theme(
-        "#1c2024", "#5f6770", "#e4e6e9", ["#c4570a", "#2158c7", "#0d8a72", "#8a4bb8", "#b3265f", "#6b6f1d"], "#8b929b"
+        "#1c2024",
+        "#5f6770",
+        "#e4e6e9",
+        ["#c4570a", "#2158c7", "#0d8a72", "#8a4bb8", "#b3265f", "#6b6f1d"],
+        "#8b929b",
     ),
     "dark": theme(
-        "#e9eaec", "#a0a7b0", "#32373d", ["#f0944d", "#82adff", "#4dc9ad", "#c79bee", "#ff8fb4", "#c5c96a"], "#858c95"
+        "#e9eaec",
+        "#a0a7b0",
+        "#32373d",
+        ["#f0944d", "#82adff", "#4dc9ad", "#c79bee", "#ff8fb4", "#c5c96a"],
+        "#858c95",
     ),
 }
 
@@ -205,9 +213,7 @@ def lines(
             column("step"),
             title="rollout step",
             scale=alt.Scale(domainMin=0, domainRaw=alt.ExprRef(ZOOM)),
-            axis=alt.Axis(
-                tickCount=8 if wide else 4, format="d", labelSeparation=8, tickMinStep=1
-            ),
+            axis=alt.Axis(tickCount=8 if wide else 4, format="d", labelSeparation=8, tickMinStep=1),
         ),
         color=alt.Color(
             column("series", "N"),

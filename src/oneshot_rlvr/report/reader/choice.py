@@ -93,9 +93,7 @@ def _fit(make: Callable[[int], tuple[_Part, int]], limit_bytes: int) -> _Part:
     return part
 
 
-def _rollouts(
-    records: Run, run: RunData, pieces: Pieces, count: int
-) -> tuple[_Part, int]:
+def _rollouts(records: Run, run: RunData, pieces: Pieces, count: int) -> tuple[_Part, int]:
     """About `count` rollouts, and how many there could be: those of the steps that are read."""
     recorded = list(run.rollout_steps)
     steps = evenly(recorded, min(MOST_STEPS, max(2, count)))

@@ -31,7 +31,9 @@ ASKED = "asked"
 """The samples' column that holds the prompt as the model saw it, where it was recorded."""
 
 
-def rollout_row(values: Mapping[str, Any], pieces: Pieces, *, shaded: bool = True) -> dict[str, Any]:
+def rollout_row(
+    values: Mapping[str, Any], pieces: Pieces, *, shaded: bool = True
+) -> dict[str, Any]:
     """The row of one rollout, `values` being its columns; `shaded`: with its tokens."""
     text, tokens = str(values["text"]), values["tokens"]
     step = int(values["step"])

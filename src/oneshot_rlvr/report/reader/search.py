@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +29,8 @@ from oneshot_rlvr.report.reader.rows import (
 from oneshot_rlvr.report.reader.tokens import Pieces
 
 MOST_ROWS = 100
+BESIDE = 8
+"""Rows of a column where base, early and late stand side by side."""
 SECONDS = 1.0
 """How long a page is searched for before what was found is shown."""
 
@@ -156,6 +158,49 @@ def answers(run: Run, query: Query) -> dict[str, Any]:
         if following:
             break
     return {"rows": rows, "told": told, "next": following, "searched": searched}
+
+
+def rollouts_beside(
+    run: Run, example: str, pieces: Pieces, examples: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Some rollouts of one example, at the first step that has it, early and late."""
+    columns, told = [], {}
+    recorded = run.rollout_steps()
+    for title, query in _stages(recorded):
+        found = rollouts(run, replace(query, example=example, limit=BESIDE), pieces, examples)
+        rows = [row for row in found["rows"] if row["s"] == found["rows"][0]["s"]]
+        told |= found["told"]
+        if rows and all(column["step"] != rows[0]["s"] for column in columns):
+            columns.append({"title": title, "step": rows[0]["s"], "rows": rows})
+    return {"columns": columns, "told": told}
+
+
+def answers_beside(run: Run, evaluation: str, question: str) -> dict[str, Any]:
+    """The answers to one question of an evaluation, of the base model, early and late."""
+    columns, told = [], {}
+    recorded = [step for name, step in run.evaluations() if name == evaluation]
+    for title, query in _stages(recorded):
+        asked = replace(query, example=question, evaluation=evaluation, limit=BESIDE)
+        found = answers(run, asked)
+        rows = [row for row in found["rows"] if row["s"] == found["rows"][0]["s"]]
+        told |= found["told"]
+        if rows and all(column["step"] != rows[0]["s"] for column in columns):
+            columns.append({"title": title, "step": rows[0]["s"], "rows": rows})
+    return {"columns": columns, "told": told}
+
+
+def _stages(steps: Sequence[int]) -> list[tuple[str, Query]]:
+    """Where to look for base, early and late: the first step on, a tenth of the way on, the last
+    one back."""
+    if not steps:
+        return []
+    first, last = steps[0], steps[-1]
+    early = [step for step in steps if step > first and step >= first + (last - first) / 10]
+    return [
+        ("Base", Query(low=first)),
+        *([("Early", Query(low=early[0]))] if early and early[0] < last else []),
+        ("Late", Query(high=last, late=True)),
+    ]
 
 
 def _hits(run: Run, step: int, query: Query, wanted: tuple[int, int, int] | None) -> list[int]:

@@ -33,6 +33,11 @@ class Pieces:
             ids = tokenizer.encode("a", add_special_tokens=False).ids[-1:]
             self._anchor = (ids, tokenizer.decode(ids))
 
+    @property
+    def known(self) -> bool:
+        """Whether there is a tokenizer."""
+        return self._tokenizer is not None
+
     @classmethod
     def of(cls, directory: Path, recipe: Mapping[str, Any]) -> Pieces:
         """Those of a run; without a tokenizer at hand, ones that know no piece."""
