@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+DEADLINE_SECONDS = 60.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -26,6 +28,15 @@ def browser() -> Iterator[Any]:
         found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield found
         found.close()
+
+
+def until(page: Any, expression: str) -> None:
+    """Waits for an expression to hold. Playwright's own wait makes code of a text inside the page,
+    which the page's policy forbids."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"{expression} never held; console: {page.said}"
+        page.wait_for_timeout(40)
 
 
 @pytest.fixture
@@ -52,10 +63,11 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda message: page.said.append(message.text))
         page.on("pageerror", lambda error: page.said.append(str(error)))
         page.on("request", lambda request: page.asked.append(request.url))
+        page.until = lambda expression: until(page, expression)
         page.goto(address)
         if drawn:
-            page.wait_for_function("document.documentElement.dataset.drawn")
-            page.wait_for_function(
+            page.until("document.documentElement.dataset.drawn")
+            page.until(
                 "!document.getElementById('filters') || document.documentElement.dataset.read"
             )
         return page

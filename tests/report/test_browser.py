@@ -65,7 +65,7 @@ def searched(page, act):
     """Does something that searches, and waits for its end."""
     before = page.evaluate("document.documentElement.dataset.read")
     act()
-    page.wait_for_function(f"document.documentElement.dataset.read !== '{before}'")
+    page.until(f"document.documentElement.dataset.read !== '{before}'")
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -93,7 +93,7 @@ def test_the_charts_follow_the_readers_colour_scheme(visit, address):
     line = page.locator('[data-figure="entropy"] .mark-line path').first
     light = line.get_attribute("stroke")
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("document.documentElement.dataset.drawn === 'dark'")
+    page.until("document.documentElement.dataset.drawn === 'dark'")
     assert (
         page.locator('[data-figure="entropy"] .mark-line path').first.get_attribute("stroke")
         != light
@@ -132,19 +132,19 @@ def test_a_brush_over_one_chart_is_what_all_of_them_show_and_can_be_taken_back(v
     page.mouse.down()
     page.mouse.move(box["x"] + 0.8 * box["width"], middle, steps=4)
     page.mouse.up()
-    page.wait_for_function("document.getElementById('brush-told').textContent !== ''")
+    page.until("document.getElementById('brush-told').textContent !== ''")
     low, high = (int(n) for n in re.findall(r"\d+", page.locator("#brush-told").inner_text()))
     assert 0 < low < high < 40
     assert page.evaluate(shown) == [[low, high]] * len(whole)
     page.locator("#brush-read").click()  # and their rollouts are one click away
-    page.wait_for_function(f"document.querySelector('#filters [name=low]').value === '{low}'")
+    page.until(f"document.querySelector('#filters [name=low]').value === '{low}'")
     page.locator("#brush button[type=reset]").click()
-    page.wait_for_function("document.getElementById('brush-told').textContent === ''")
+    page.until("document.getElementById('brush-told').textContent === ''")
     assert page.evaluate(shown) == whole
     page.locator("#brush [name=low]").fill("10")  # the same by keyboard
     page.locator("#brush [name=high]").fill("20")
     page.locator("#brush [name=high]").press("Enter")
-    page.wait_for_function("document.getElementById('brush-told').textContent !== ''")
+    page.until("document.getElementById('brush-told').textContent !== ''")
     assert page.evaluate(shown) == [[10, 20]] * len(whole)
     assert page.said == []
 
@@ -178,7 +178,7 @@ def test_the_reader_holds_all_that_fits_and_its_filters_find_what_the_records_ho
     searched(page, lambda: filters.locator("[name=late]").select_option("1"))
     assert keys(page)[0] == "40.0.0"
     page.locator("#reader-more").click()
-    page.wait_for_function("document.querySelectorAll('#reader-rows button').length === 100")
+    page.until("document.querySelectorAll('#reader-rows button').length === 100")
     assert len(set(keys(page))) == 100
     assert page.said == []
 
@@ -189,7 +189,7 @@ def test_a_deep_link_opens_its_rollout_and_what_is_open_is_linked(visit, address
     assert page.locator("#reader-open .text").last.inner_text() == row["text"]
     assert page.locator("#filters [name=right]").input_value() == "1"
     page.keyboard.press("j")
-    page.wait_for_function("!location.hash.includes('40.1.2')")
+    page.until("!location.hash.includes('40.1.2')")
     opened = page.locator('#reader-rows [aria-current="true"]').get_attribute("data-key")
     assert page.evaluate("location.hash") == f"#read?right=1&late=1&open={opened}"
     gone = visit(f"{address}#read?open=99.0.0")
@@ -216,7 +216,7 @@ def test_keys_move_search_shade_and_put_side_by_side(visit, address, rollouts):
     assert told == f"advantage {row['advantage']:+.2f}".replace("-", "\N{MINUS SIGN}")
     page.keyboard.press("t")
     page.keyboard.press("b")
-    page.wait_for_function("document.querySelectorAll('#reader-open .column').length === 3")
+    page.until("document.querySelectorAll('#reader-open .column').length === 3")
     heads = page.locator("#reader-open .column > .label").all_inner_texts()
     assert heads == ["step 1, sampled before any update", "step 5", "step 40"]
     page.locator("#reader-open .column button").first.click()
@@ -240,7 +240,7 @@ def test_the_answer_that_was_read_is_marked(visit, address, rollouts):
 
 def test_held_out_answers_stand_with_their_prompt_and_side_by_side(visit, address):
     page = visit(f"{address}#read?kind=answers&example=multiply-3&beside=1")
-    page.wait_for_function("document.querySelectorAll('#reader-open .column').length === 3")
+    page.until("document.querySelectorAll('#reader-open .column').length === 3")
     heads = page.locator("#reader-open .column > .label").all_inner_texts()
     assert heads[0] == "the model before training"
     asked = page.locator("#reader-open details .text").first
@@ -255,7 +255,7 @@ def test_every_number_as_csv_equals_the_records(visit, address, finished_run, tm
     with page.expect_download() as saved:
         page.locator("#save-numbers").click()
     saved.value.save_as(tmp_path / "numbers.csv")
-    rows = list(csv.DictReader(open(tmp_path / "numbers.csv", encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "numbers.csv").read_text("utf-8").splitlines()))
     of = {(r["where"], r["of"], r["step"], r["what"]): float(r["value"]) for r in rows}
     run = Run(finished_run)
     lines = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
@@ -316,7 +316,7 @@ def test_the_policy_stops_a_script_that_got_in_anyway(visit, finished_run, tmp_p
     whole = path.read_text("utf-8")
     path.write_text(whole.replace('<main id="content">', f'<main id="content">{HOSTILE}'), "utf-8")
     page = visit(path.as_uri(), drawn=False)
-    page.wait_for_function("document.readyState === 'complete'")
+    page.until("document.readyState === 'complete'")
     assert page.evaluate("typeof window.owned") == "undefined"
     assert "Content Security Policy" in " ".join(page.said)
 

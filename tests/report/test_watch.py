@@ -151,15 +151,17 @@ def test_a_run_that_cannot_be_read_is_shown_as_such(build, watching, tmp_path):
 
 def test_events_tell_of_the_first_state_and_of_changes(build, watching, tmp_path):
     run = build(tmp_path / "run", steps=2, questions=2, finish=False)
-    with watching(run) as address:
-        with urllib.request.urlopen(f"{address}events", timeout=60) as stream:
-            first = [stream.readline() for _ in range(3)]
-            assert first[0] == b"event: changed\n"
-            with open(run / "metrics.jsonl", "ab") as file:
-                file.write(b'{"step": 3, "train/accuracy": 0.5}\n')
-            second = [stream.readline() for _ in range(3)]
-            assert second[0] == b"event: changed\n"
-            assert second[1] != first[1]
+    with (
+        watching(run) as address,
+        urllib.request.urlopen(f"{address}events", timeout=60) as stream,
+    ):
+        first = [stream.readline() for _ in range(3)]
+        assert first[0] == b"event: changed\n"
+        with open(run / "metrics.jsonl", "ab") as file:
+            file.write(b'{"step": 3, "train/accuracy": 0.5}\n')
+        second = [stream.readline() for _ in range(3)]
+        assert second[0] == b"event: changed\n"
+        assert second[1] != first[1]
 
 
 def test_what_is_no_folder_or_no_port_is_one_clear_error(build, tmp_path):

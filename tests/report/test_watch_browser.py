@@ -23,8 +23,10 @@ def drawn_steps(page, name="entropy"):
     )
 
 
-def until(page, expression):
-    page.wait_for_function(expression, timeout=60_000)
+def holds(comparison):
+    """Whether the chart of entropy holds a step for which the comparison is true."""
+    rows = "Object.values(oneshot.views.get('entropy').spec.datasets).flat()"
+    return f"{rows}.some(row => row.step {comparison})"
 
 
 def goes_on(synthetic, run, first, last):
@@ -44,16 +46,13 @@ def test_a_live_run_adds_points_without_reload(visit, watching, build, synthetic
         assert max(drawn_steps(page)) == 5
         assert "live: step 5 of 40" in page.locator("#live").inner_text()
         goes_on(synthetic, run, 6, 9)
-        until(
-            page,
-            "Object.values(oneshot.views.get('entropy').spec.datasets).flat().some(r => r.step === 9)",
-        )
+        page.until(holds("=== 9"))
         assert drawn_steps(page) == list(range(1, 10))
         assert page.evaluate("window.same") is True
         assert page.locator("#filters [name=right]").input_value() == "1"
         assert "9 of 40 steps are recorded" in page.locator("main").inner_text()
         page.evaluate("location.hash = '#read?open=9.1.3'")
-        until(page, "document.querySelector('#reader-open [data-key=\"9.1.3\"]') !== null")
+        page.until("document.querySelector('#reader-open [data-key=\"9.1.3\"]') !== null")
         assert page.said == []
         assert all(asked.startswith(address) for asked in page.asked)
 
@@ -62,7 +61,8 @@ def test_a_killed_and_restarted_server_is_picked_up(visit, build, synthetic, tmp
     run = build(tmp_path / "run", steps=4, test=False, finish=False)
 
     def start(port):
-        code = f"import sys, oneshot_rlvr.cli as c; sys.exit(c.main(['watch', {str(run)!r}, '--port', '{port}']))"
+        words = ["watch", str(run), "--port", str(port)]
+        code = f"import sys, oneshot_rlvr.cli as cli; sys.exit(cli.main({words!r}))"
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         return process, process.stdout.readline().split(" at ")[1].split()[0]
 
@@ -72,22 +72,16 @@ def test_a_killed_and_restarted_server_is_picked_up(visit, build, synthetic, tmp
         page.evaluate("window.same = true")
         process.kill()
         process.wait()
-        until(page, "document.getElementById('live').classList.contains('lost')")
+        page.until("document.getElementById('live').classList.contains('lost')")
         goes_on(synthetic, run, 5, 6)
         process, again = start(address.rsplit(":", 1)[1].strip("/"))
         assert again == address
-        until(
-            page,
-            "Object.values(oneshot.views.get('entropy').spec.datasets).flat().some(r => r.step === 6)",
-        )
-        until(page, "!document.getElementById('live').classList.contains('lost')")
+        page.until(holds("=== 6"))
+        page.until("!document.getElementById('live').classList.contains('lost')")
         assert page.evaluate("window.same") is True
-        # The run itself is set back to a checkpoint, as a resume does: what is dropped is gone here.
+        # The run itself is set back, as a resume does: what is dropped is gone here too.
         RunWriter.resume(run, 3).close()
-        until(
-            page,
-            "!Object.values(oneshot.views.get('entropy').spec.datasets).flat().some(r => r.step > 3)",
-        )
+        page.until(f"!{holds('> 3')}")
     finally:
         process.kill()
         process.wait()
@@ -104,17 +98,17 @@ def test_a_folder_lists_runs_as_they_begin_and_shows_them_together(
         assert "There is no run here yet" in page.locator("main").inner_text()
         build(folder / "first one", steps=3, questions=2)
         build(folder / "deep" / "second", steps=3, questions=2)
-        until(page, "document.querySelectorAll('#runs a').length === 2")
+        page.until("document.querySelectorAll('#runs a').length === 2")
         assert page.locator("#runs a").all_inner_texts() == ["deep/second", "first one"]
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
         page.locator("#runs a").first.click()
-        until(
-            page, "document.documentElement.dataset.drawn && document.documentElement.dataset.read"
+        page.until(
+            "document.documentElement.dataset.drawn && document.documentElement.dataset.read"
         )
         assert "From" in page.locator("h1").inner_text()
         page.goto(f"{address}all/")
-        until(
-            page, "document.documentElement.dataset.drawn && document.documentElement.dataset.read"
+        page.until(
+            "document.documentElement.dataset.drawn && document.documentElement.dataset.read"
         )
         assert "2 runs" in page.locator(".kicker").inner_text()
         faults = axe.run(page).response["violations"]
@@ -128,7 +122,7 @@ def test_hostile_text_is_inert_in_the_live_page_too(visit, watching, build, synt
     with watching(run) as address:
         page = visit(f"{address}#read?kind=answers&beside=1")
         page.evaluate("location.hash = '#read?open=6.1.1'")
-        until(page, "document.querySelector('#reader-open [data-key=\"6.1.1\"]') !== null")
+        page.until("document.querySelector('#reader-open [data-key=\"6.1.1\"]') !== null")
         assert HOSTILE in page.locator("#reader-open").inner_text()
         assert page.evaluate("typeof window.owned") == "undefined"
         assert all(asked.startswith(address) for asked in page.asked)
@@ -148,5 +142,5 @@ def test_an_evaluation_that_comes_in_changes_the_first_words(
                 samples = list(synthetic._samples(progress, generator, None, 6))
                 told = summarise(samples, benchmark="tiny", temperature=0.6, seed=7)
                 writer.evaluation("test", step, samples, told)
-        until(page, "document.querySelector('h1').textContent.startsWith('From ')")
+        page.until("document.querySelector('h1').textContent.startsWith('From ')")
         assert "The numbers show a gain" in page.locator(".verdict-sentence").inner_text()

@@ -185,7 +185,7 @@ def _names(runs: Sequence[RunData]) -> list[str]:
     ]
     names = []
     for run, recipe in zip(runs, recipes, strict=True):
-        told = [f"{key.rpartition('.')[2]} {_short(recipe.get(key))}" for key in differ[:2]]
+        told = [f"{_leaf(key)} {_short(recipe.get(key))}" for key in differ[:2]]
         if differ == ["reward.arm"]:
             told = [f"{recipe.get('reward.arm')} reward"]
         names.append(", ".join(told) or str(recipe.get("name") or run.label))
@@ -193,6 +193,11 @@ def _names(runs: Sequence[RunData]) -> list[str]:
         own = [str(recipe.get("name") or "") for recipe in recipes]
         names = own if all(own) and len(set(own)) == len(own) else [run.label for run in runs]
     return names
+
+
+def _leaf(key: str) -> str:
+    """The last word of a key that says what it is: algorithm.name is the algorithm."""
+    return key.removesuffix(".name").rpartition(".")[2]
 
 
 def _short(value: Any) -> str:

@@ -3,7 +3,7 @@
 const oneshot = { live: "live" in document.body.dataset };
 
 oneshot.unpack = async (id) => {
-  const packed = atob(document.getElementById(id).textContent);
+  const packed = atob(document.getElementById(`packed-${id}`).textContent);
   const bytes = Uint8Array.from(packed, (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).json();

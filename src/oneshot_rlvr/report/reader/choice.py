@@ -67,7 +67,10 @@ def _of_run(run: RunData, limit_bytes: int) -> Chosen:
         return Chosen(run.label, "No rollouts are recorded.", [], {}, "", [], {})
     records = Run(run.directory, partly=True)
     pieces = Pieces.of(run.directory, run.recipe)
-    answers = _fit(lambda count: _answers(records, run, count), limit_bytes * 2 // 5)
+    every, ends = sorted(run.summaries), _ends(run)
+    answers = _fit(lambda count: _answers(records, run, every, count), limit_bytes * 2 // 5)
+    if every != ends and not answers[0].startswith("All"):
+        answers = _fit(lambda count: _answers(records, run, ends, count), limit_bytes * 2 // 5)
     rest = limit_bytes - len(packed([answers[1], answers[2]]))
     rollouts = _fit(lambda count: _rollouts(records, run, pieces, count), rest)
     return Chosen(run.label, *rollouts, *answers)
@@ -130,44 +133,43 @@ def _rollouts(records: Run, run: RunData, pieces: Pieces, count: int) -> tuple[_
     return (told, rows, examples), available
 
 
-def _answers(records: Run, run: RunData, count: int) -> tuple[_Part, int]:
+def _answers(
+    records: Run, run: RunData, shown: Sequence[tuple[str, int]], count: int
+) -> tuple[_Part, int]:
     """About `count` answers of evenly spaced questions, the same at every step."""
     rows: list[dict[str, Any]] = []
     questions: dict[str, Any] = {}
-    available = 0
-    shown = _shown(run)
-    each = max(1, count // max(1, len(shown)))
+    available = sum(
+        int(run.summaries[item].get("overall", {}).get("samples") or 0) for item in shown
+    )
+    share = min(1.0, count / max(1, available))
     for evaluation, step in shown:
         try:
             samples = records.samples(evaluation, step)
         except RecordsError:
             continue  # found and told by the run's damage
-        available += len(samples)
         ids = sorted(samples["example_id"].unique())
-        most = max(1, each * len(ids) // max(1, len(samples)))
-        kept = set(evenly(ids, most))
+        kept = set(evenly(ids, max(1, int(share * len(ids)))))
         extra = [ASKED] if ASKED in samples else []
         columns = [*ANSWER_COLUMNS, *extra]
         for values in samples[samples["example_id"].isin(kept)][columns].to_dict("records"):
-            if len(rows) >= count and most == 1 and int(values["sample"]) > 0:
-                continue
             rows.append(answer_row(evaluation, step, values))
             questions.setdefault(rows[-1]["of"], question_told(values))
     if not rows:
         return ("No held-out answers are recorded.", [], {}), 0
-    evaluated = len(run.summaries)
-    if len(rows) == available and len(shown) == evaluated:
+    if len(rows) >= available and len(shown) == len(run.summaries):
         told = f"All {len(rows):,} held-out answers."
     else:
         told = (
             f"{len(rows):,} held-out answers, as many as fit: to {len(questions):,} evenly chosen "
-            f"questions, at {len(shown)} of {evaluated} evaluations."
+            f"questions, at {len(shown)} of {len(run.summaries)} evaluations."
         )
     return (told, rows, questions), available
 
 
-def _shown(run: RunData) -> list[tuple[str, int]]:
-    """The evaluations that are shown: the first, the next and the last of each name."""
+def _ends(run: RunData) -> list[tuple[str, int]]:
+    """The evaluations that are shown where not all fit: the first, the next and the last of each
+    name."""
     shown = []
     for name in dict.fromkeys(name for name, _ in sorted(run.summaries)):
         steps = sorted(step for evaluation, step in run.summaries if evaluation == name)
