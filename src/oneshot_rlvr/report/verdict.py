@@ -79,9 +79,9 @@ def verdict(runs: Runs) -> str:
         said = f"The interval of the difference includes 0 ({bounds}): no change is shown"
     else:
         way = "gain" if change.difference.value > 0 else "loss"
-        whose = "" if len(runs.arms) == 1 else f" of {first.name}"
+        whose = "" if len(runs.arms) == 1 else f" with {first.name}"
         said = (
-            f"The numbers show a {way}{whose} of {points(abs(change.difference.value))[1:]} points "
+            f"The numbers show a {way} of {points(abs(change.difference.value))[1:]} points{whose} "
             f"on {_questions(evaluation)} ({bounds})"
         )
     return f"{said}{_but(limits)}.{_arms_compared(runs, evaluation or '')}"

@@ -158,8 +158,9 @@ def caveats(run: RunData, seeds: int = 1) -> list[str]:
         sentences.append("Nothing held out was recorded, so this page says nothing about transfer.")
     else:
         sentences += _how_measured(comparison)
-        sentences += _checkpoint(run, comparison)
-        sentences += _format(comparison)
+        if seeds == 1:
+            sentences += _checkpoint(run, comparison)
+            sentences += _format(comparison)
     if seeds == 1:
         sentences.append("This is one run with one training seed.")
     if comparison is not None:
@@ -168,6 +169,11 @@ def caveats(run: RunData, seeds: int = 1) -> list[str]:
                 "The intervals cover the choice of questions, not how another seed would have gone."
             )
         sentences.append(METHOD)
+        if seeds > 1:
+            sentences.append(
+                "Where an arm has several seeds, its intervals are Student's t over them; of a "
+                "share, never narrower than Wilson's over all answers."
+            )
     if setting(run.recipe, "model.path") == "tiny":
         sentences.append(
             "The embedded tiny model and its questions were built for each other: its training "

@@ -64,9 +64,7 @@ def draw(runs: Runs) -> alt.LayerChart | None:
         ],
     )
     # Shade by size, in the theme's colours: a gain is blue, a loss orange.
-    size = alt.Opacity(
-        "strength:Q", scale=alt.Scale(domain=[0, 1], range=[0.05, 0.75]), legend=None
-    )
+    size = alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0.04, 0.4]), legend=None)
     shaded = (
         base.transform_calculate(
             strength=f"abs(datum.change) / {most}", sign="datum.change < 0 ? 'loss' : 'gain'"

@@ -36,6 +36,8 @@ def draw(runs: Runs) -> alt.LayerChart | None:
     names = list(dict.fromkeys(change.name for changes in arms.values() for change in changes))
     names.sort(key=lambda name: -_gain(first.get(name)))
     sides = [BEFORE, *(arms if several else ["after"])]
+    # Arms have the same colours in every figure: the theme's first ones.
+    coloured = [*arms, BEFORE] if several else sides
     rows = []
     for name in names:
         label = name.replace("_", " ") + (" *" if name in trained_on else "")
@@ -69,7 +71,7 @@ def draw(runs: Runs) -> alt.LayerChart | None:
         color=alt.Color(
             column("when", "N"),
             sort=sides,
-            scale=alt.Scale(domain=sides, range="category" if several else "ordinal"),
+            scale=alt.Scale(domain=coloured, range="category" if several else "ordinal"),
             legend=legend(),
         ),
         tooltip=[

@@ -65,11 +65,12 @@ def draw(runs: Runs) -> alt.LayerChart | None:
         base = base.encode(yOffset=alt.YOffset(column("series", "N"), sort=names))
     none = alt.Chart(alt.InlineData(values=[{"gain": 0}])).mark_rule(strokeDash=[4, 4])
     bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=3, opacity=0.35)
+    bounded = any(row["low"] is not None for row in rows)  # Vega warns of a layer without bounds
     gain = alt.X(column("gain"), title=_X, axis=alt.Axis(grid=True, tickCount=6))
     return alt.LayerChart(
         layer=[
             none.encode(x=alt.X(column("gain"), title=_X)),
-            bars.encode(x=alt.X(column("low"), title=_X), x2="high:Q"),
+            *([bars.encode(x=alt.X(column("low"), title=_X), x2="high:Q")] if bounded else []),
             base.mark_point(filled=True, size=60, opacity=1).encode(x=gain),
         ]
     ).properties(

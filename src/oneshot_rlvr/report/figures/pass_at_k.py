@@ -36,7 +36,8 @@ def draw(runs: Runs) -> alt.LayerChart | None:
     rows = [row for name, parts in sides.items() for row in _rows(name, parts)]
     if not any(row["k"] > 1 for row in rows):
         return None
-    names = [BEFORE, *([arm.name for arm in runs.arms] if several else ["after"])]
+    # Arms have the same colours in every figure: the theme's first ones.
+    names = [*(arm.name for arm in runs.arms), BEFORE] if several else [BEFORE, "after"]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X(
             column("k"),
@@ -64,15 +65,17 @@ def draw(runs: Runs) -> alt.LayerChart | None:
         scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format=".0%", tickCount=5),
     )
+    # Vega warns of a layer whose rows have no bounds at all.
+    bounded = any(row["low"] == row["low"] for row in rows)
     band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.15)
     return alt.LayerChart(
         layer=[
-            band.encode(y=alt.Y(column("low"), title=_Y), y2="high:Q"),
+            *([band.encode(y=alt.Y(column("low"), title=_Y), y2="high:Q")] if bounded else []),
             base.mark_line(strokeWidth=2.2).encode(y=value),
             base.mark_point(filled=True, size=50, opacity=1).encode(y=value),
         ]
     ).properties(
-        title="pass@k",
+        title="Solved within k answers (pass@k)",
         description=(
             f"On the {evaluation} set, the chance that at least one of k answers is right, "
             "unbiased; k = 1 is the accuracy. Lines that meet at a large k: the same questions are "

@@ -54,6 +54,7 @@ def theme(ink: str, muted: str, grid: str, category: Sequence[str], before: str)
             "orient": "top",
             "direction": "horizontal",
             "symbolStrokeWidth": 3,
+            "symbolBaseStrokeColor": muted,
             "offset": 4,
         },
         "title": {"color": ink, "anchor": "start", "fontSize": 14},
@@ -180,9 +181,9 @@ def row(step: int, series: str, value: float, **more: float | None) -> dict[str,
 
 
 def legend() -> alt.Legend:
-    """Above the chart, in full colour whatever the marks' opacity, one column on a phone."""
+    """Above the chart, in full colour whatever the marks' opacity, two columns on a phone."""
     return alt.Legend(
-        title=None, symbolOpacity=1, columns=alt.ExprRef("width < 440 ? 1 : 4"), labelLimit=260
+        title=None, symbolOpacity=1, columns=alt.ExprRef("width < 440 ? 2 : 4"), labelLimit=150
     )
 
 
@@ -226,7 +227,7 @@ def lines(
             strokeDash=alt.StrokeDash(
                 column("source", "N"),
                 scale=alt.Scale(domain=[HELD_OUT, TRAINING], range=[[1, 0], [5, 3]]),
-                legend=legend(),
+                legend=alt.Legend(title=None, symbolType="stroke", symbolOpacity=1),
             )
         )
     value = alt.Y(
