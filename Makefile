@@ -52,6 +52,7 @@ bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/
 	@$(BENCH)/growth.py
 	@$(BENCH)/phases.py
 	@$(BENCH)/startup.py --demo
+	@$(BIN)/python benchmarks/speed/report_at_scale.py
 	@$(BENCH)/page.py
 
 results: $(VENV)/.installed ## five seeds of the embedded recipe, then docs/results.md (20 minutes)

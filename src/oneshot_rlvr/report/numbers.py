@@ -6,7 +6,7 @@ shows; a test holds both against the records.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from oneshot_rlvr.estimators import Estimate
@@ -46,7 +46,7 @@ def table_numbers(runs: Runs, *, price_per_hour: float | None = None) -> list[Ro
     return rows
 
 
-def figure_numbers(name: str, data: list[Mapping[str, Any]]) -> Iterator[Row]:
+def figure_numbers(name: str, data: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     """A figure's data: a row a number, named by the texts that stand with it."""
     for item in data:
         texts = [str(v) for key, v in item.items() if isinstance(v, str) and key != "told"]

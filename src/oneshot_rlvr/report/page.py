@@ -35,6 +35,7 @@ LIMIT_BYTES = 5_000_000
 _EXPORTS = "window.vegaEmbed = vegaEmbed;"
 _SCRIPTS = ("data.js", "charts.js", "brush.js", "card.js", "reader.js", "live.js")
 _PARTS = ("top", "compared", "example", "help", "training", "reader", "facts")
+_SAID = ["word", "before", "said", "after"]
 _CONTENTS = {
     "result": "Result",
     "compared": "Arms compared",
@@ -224,7 +225,7 @@ def _context(
         "panels": [figure for figure in shown if figure["name"] not in (*WIDE, *HALVES)],
         "missing": _missing(figures) if figures else [],
         "tables": _tables(runs),
-        "contexts": [] if contexts is None else contexts.to_dict("records"),
+        "contexts": [] if contexts is None else contexts.drop_duplicates(_SAID).to_dict("records"),
         "context_steps": min(CONTEXT_STEPS, len(first.rollout_steps)),
         "readable": any(run.rollout_steps or run.summaries for run in runs.runs),
         "reasons": [str(reason) for reason in Reason],

@@ -56,7 +56,9 @@ def against_base(run: RunData) -> Against | None:
     told = [
         Difference(key, shown(theirs.get(key)), shown(ours.get(key)))
         for key in dict.fromkeys((*theirs, *ours))
-        if key.split(".")[-1] not in _UNTOLD and _same(theirs.get(key)) != _same(ours.get(key))
+        if key.split(".")[-1] not in _UNTOLD
+        and _recorded(key, ours)
+        and _same(theirs.get(key)) != _same(ours.get(key))
     ]
     named = f"the packaged recipe {packaged}" if packaged else "the defaults"
     return Against(named, packaged, told)
@@ -89,6 +91,13 @@ def shown(value: Any) -> str:
     if value is None:
         return "not set"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _recorded(key: str, recipe: Mapping[str, Any]) -> bool:
+    """Whether the recipe says anything of a key: itself, or that its whole table is off. A recipe
+    of an earlier version does not know the keys that came later."""
+    tables = key.split(".")
+    return any(".".join(tables[:depth]) in recipe for depth in range(1, len(tables) + 1))
 
 
 def _as_flag(value: Any) -> str:

@@ -7,6 +7,9 @@ solved is shaded: post-saturation generalization. After arXiv 2504.20571, figure
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import altair as alt
 
 from oneshot_rlvr.estimators import Estimate
@@ -16,6 +19,7 @@ from oneshot_rlvr.report.figures.style import (
     HELD_OUT,
     TRAINING,
     column,
+    legend,
     lines,
     row,
     seeds_told,
@@ -106,7 +110,7 @@ def _rule(saturated: int) -> alt.Chart:
     )
 
 
-def _gain(since: list[tuple[int, dict[str, dict[str, float]]]]) -> alt.Chart:
+def _gain(since: Sequence[tuple[int, Mapping[str, Any]]]) -> alt.Chart:
     """Between held-out accuracy at saturation, and what it became."""
     start = since[0][1]["accuracy"]["value"]
     rows = [
@@ -120,6 +124,7 @@ def _gain(since: list[tuple[int, dict[str, dict[str, float]]]]) -> alt.Chart:
             x=alt.X(column("step"), title="rollout step"),
             y=alt.Y(column("from"), title=_Y),
             y2=alt.Y2(column("to").partition(":")[0]),
-            color=alt.Color(column("series", "N")),
+            # The legend of the lines, in full colour: the layers share one.
+            color=alt.Color(column("series", "N"), legend=legend()),
         )
     )

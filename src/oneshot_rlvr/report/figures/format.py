@@ -26,7 +26,7 @@ def draw(runs: Runs) -> alt.LayerChart | None:
             found = [item for item in found if not math.isnan(item["gain"])]
             if not found:
                 continue
-            bounds = {"low": None, "high": None}
+            bounds: dict[str, float | None] = {"low": None, "high": None}
             if len(found) == 1 and not math.isnan(found[0]["low"]):
                 bounds = {side: 100 * float(found[0][side]) for side in ("low", "high")}
             rows.append(

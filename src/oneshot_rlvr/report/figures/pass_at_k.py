@@ -6,7 +6,7 @@ is avg@K. Curves that meet at a large k are the finding of arXiv 2504.13837.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -86,7 +86,7 @@ def draw(runs: Runs) -> alt.LayerChart | None:
     )
 
 
-def _rows(name: str, parts: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _rows(name: str, parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     known = [{"1": part["accuracy"], **part.get("pass_at_k", {})} for part in parts]
     rows = []
     for k in known[0]:

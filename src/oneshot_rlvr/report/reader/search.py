@@ -164,7 +164,8 @@ def rollouts_beside(
     run: Run, example: str, pieces: Pieces, examples: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Some rollouts of one example, at the first step that has it, early and late."""
-    columns, told = [], {}
+    columns: list[dict[str, Any]] = []
+    told: dict[str, Any] = {}
     recorded = run.rollout_steps()
     for title, query in _stages(recorded):
         found = rollouts(run, replace(query, example=example, limit=BESIDE), pieces, examples)
@@ -177,7 +178,8 @@ def rollouts_beside(
 
 def answers_beside(run: Run, evaluation: str, question: str) -> dict[str, Any]:
     """The answers to one question of an evaluation, of the base model, early and late."""
-    columns, told = [], {}
+    columns: list[dict[str, Any]] = []
+    told: dict[str, Any] = {}
     recorded = [step for name, step in run.evaluations() if name == evaluation]
     for title, query in _stages(recorded):
         asked = replace(query, example=question, evaluation=evaluation, limit=BESIDE)
