@@ -97,7 +97,7 @@ def test_the_sentence_says_what_one_run_allows_and_what_it_does_not():
     )
     assert "another seed" in told
     assert "no control arm" in told
-    assert told.count(".") == 9, "one sentence: the other points are decimals"
+    assert ". " not in told, "one sentence"
 
 
 def test_an_interval_that_holds_zero_is_no_change_and_a_loss_is_a_loss():
@@ -159,9 +159,7 @@ def test_a_recipe_is_told_as_what_it_changes_of_its_base_and_the_command_makes_i
     assert against_base(RunData(info={"recipe": {"name": "nobody's"}})).base == "the defaults"
 
 
-@pytest.mark.parametrize(
-    "name", ["a.b", "a[0]", "train/reason.correct[x]:c", "back\\slash", "plain"]
-)
+@pytest.mark.parametrize("name", ["a.b", "a[0]", "train/reason.correct[x]:c", "plain"])
 def test_a_column_of_any_name_is_drawn(name):
     import altair as alt
     import vl_convert

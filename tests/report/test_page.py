@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import json
+import random
 import re
 from html.parser import HTMLParser
 
@@ -113,7 +114,8 @@ def test_everything_a_reader_wants_is_on_the_page(page):
 def test_every_figure_has_its_place_and_its_data(page):
     places = [attrs["data-figure"] for _, attrs in page.elements if "data-figure" in attrs]
     data = page.data(0)
-    assert places == list(data["figures"])
+    assert len(places) == len(set(places))
+    assert set(places) == set(data["figures"])
     assert set(places) == set(FIGURES) - {"pool"}, "a pool is shown where its history is given"
     assert set(data["themes"]) == {"light", "dark"}
 
@@ -149,11 +151,25 @@ def test_the_page_is_one_bundle_and_stays_small(html, page):
     assert len(read["rollouts"]) == 320
 
 
-def test_a_long_run_stays_below_the_limit_and_says_what_stands_there(build, tmp_path):
-    text = "".join(chr(33 + (7 * i * i) % 90) for i in range(30_000))
-    run = build(tmp_path / "run", steps=60, text=text, questions=2)
-    page = report(run)
-    assert page.stat().st_size < LIMIT_BYTES
+def test_a_long_run_stays_below_the_limit_and_says_what_stands_there(
+    build, synthetic, tmp_path, monkeypatch
+):
+    assert LIMIT_BYTES == 5_000_000
+    limit = 1_250_000
+    monkeypatch.setattr("oneshot_rlvr.report.page.LIMIT_BYTES", limit)
+    generator = random.Random(0)
+    plain = synthetic._graded
+
+    def long_winded(row, index, correct, step, text):
+        said = "".join(generator.choice("abcdefghij 0123456789") for _ in range(1_500))
+        return plain(row, index, correct, step, said)
+
+    monkeypatch.setattr(synthetic, "_graded", long_winded)
+    path = report(build(tmp_path / "run", steps=40, questions=2))
+    assert 0.8 * limit < path.stat().st_size < limit
+    (read,) = Parsed(path.read_text("utf-8")).data(1)
+    assert 20 < len(read["rollouts"]) < 320
+    assert read["told"].startswith(f"{len(read['rollouts'])} of ")
 
 
 def test_hostile_text_stays_text(build, synthetic, tmp_path):

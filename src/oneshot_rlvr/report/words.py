@@ -113,22 +113,6 @@ METHOD = (
 """How the intervals of report and model card are made (estimators.py)."""
 
 
-def verdict(comparison: Comparison) -> str:
-    """What the paired difference shows, and what it does not."""
-    difference = comparison.overall.difference
-    if difference is None:
-        return (
-            "The two sides do not hold the same questions, so no paired difference is given."
-            if comparison.complete
-            else ""
-        )
-    if math.isnan(difference.low):
-        return "One question alone gives no interval."
-    if difference.low <= 0 <= difference.high:
-        return "The interval of the difference includes 0: this run does not show a change."
-    return ""
-
-
 def measured(comparison: Comparison) -> str:
     """What the numbers are of: set, benchmark, seed, questions, K, temperature."""
     summary = comparison.after or comparison.before or {}

@@ -90,7 +90,7 @@ def column(name: str, kind: str = "Q") -> str:
     Vega-Lite reads a dot or a bracket in a field's name as a path into an object and draws an empty
     line of it, silently; Altair reads a colon as the beginning of a type.
     """
-    for character in "\\.[]:":
+    for character in ".[]:":
         name = name.replace(character, f"\\{character}")
     return f"{name}:{kind}"
 
