@@ -136,6 +136,7 @@ def _write_part(
         "correct": correct,
         "reason": np.where(correct, "correct", "mismatch"),
         "extracted": np.where(correct, "12.8", "13"),
+        "score": correct.astype(float),
         "reward": correct.astype(float),
         "advantage": correct - correct.mean(),
     }

@@ -34,16 +34,19 @@
   async function drawAll() {
     const mode = dark.matches ? "dark" : "light";
     if (data === null) data = await oneshot.charts();
+    if (Object.keys(data.figures).length) await oneshot.library;
     for (const element of document.querySelectorAll("[data-figure]")) await draw(element, mode);
     document.documentElement.dataset.drawn = mode;
   }
 
   // One after the other: two drawings of one element would mix.
   oneshot.drawAll = (fresh = null) => {
-    drawing = drawing.then(async () => {
-      if (fresh !== null) data = fresh;
-      await drawAll();
-    });
+    drawing = drawing
+      .catch(() => {}) // what failed before is tried anew
+      .then(async () => {
+        if (fresh !== null) data = fresh;
+        await drawAll();
+      });
     return drawing;
   };
 
@@ -93,5 +96,5 @@
     }
   });
   dark.addEventListener("change", () => oneshot.drawAll());
-  oneshot.drawAll();
+  oneshot.drawAll().catch((error) => console.warn(String(error)));
 })();

@@ -21,6 +21,17 @@ oneshot.ask = async (path, query = {}) => {
 
 oneshot.charts = () => (oneshot.live ? oneshot.ask("charts.json") : oneshot.unpack("charts"));
 
+// The chart library: in the file before this script; from the server beside what is painted first.
+oneshot.library = oneshot.live
+  ? new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = "charts.js";
+      script.addEventListener("load", resolve);
+      script.addEventListener("error", () => reject(new Error("charts.js did not come")));
+      document.head.append(script);
+    })
+  : Promise.resolve();
+
 // An element with text and attributes; children that are strings become text.
 oneshot.element = (tag, attributes = {}, ...children) => {
   const made = document.createElement(tag);

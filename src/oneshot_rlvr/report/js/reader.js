@@ -249,7 +249,7 @@
     if (!location.hash.startsWith("#read?")) return;
     const key = fromLink();
     await search({ key });
-    $("rollouts").scrollIntoView();
+    $("rollouts").scrollIntoView({ behavior: "instant" });
   }
 
   oneshot.readAgain = () => search({ key: state.open?.k ?? null });

@@ -79,6 +79,9 @@ def make_app(
     """The application for a run's directory, or for a folder of runs, both resolved."""
     pages = _Pages(root, pool, price_per_hour)
 
+    async def events(request: Request) -> Response:
+        return await _events(request, pages, poll_seconds)
+
     def at(prefix: str) -> list[Route]:
         answers: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "": _in_thread(pages.page),
@@ -89,7 +92,7 @@ def make_app(
             "beside.json": _in_thread(pages.beside),
             "charts.js": _in_thread(lambda _: _script(library())),
             "page.js": _in_thread(lambda _: _script(page_script())),
-            "events": lambda request: _events(request, pages, poll_seconds),
+            "events": events,
         }
         return [
             Route(f"{prefix}{name}", answer, methods=["GET"]) for name, answer in answers.items()
