@@ -52,7 +52,7 @@ def write(
         raise ConfigError("several runs have no folder in common; name the file with --out FILE")
     runs = load(named, pool)
     path = Path(out) if out is not None else Path(named[0]) / "report.html"
-    write_atomic(path, render(runs, price_per_hour=price_per_hour).encode("utf-8"))
+    write_atomic(path, render(runs, price_per_hour=price_per_hour).encode("utf-8", "replace"))
     if figures is not None:
         save_all(runs, Path(figures), price_per_hour=price_per_hour)
     alone = runs.alone is not None

@@ -144,9 +144,9 @@ class _Pages:
         """The page, without charts and rollouts, which its scripts ask for."""
         watched = self.watched(request)
         if watched is None:
-            return HTMLResponse(live_index(self._index()))
+            return _html(live_index(self._index()))
         state = _state(watched)
-        return HTMLResponse(live_page(state.runs, state.first_parts))
+        return _html(live_page(state.runs, state.first_parts))
 
     def parts(self, request: Request) -> Response:
         """Every part as HTML, with title, version and how far it is."""
@@ -220,6 +220,10 @@ def _in_thread(answer: Callable[[Request], Response]) -> Callable[[Request], Awa
 
 def _json(value: Any) -> Response:
     return Response(to_json(value), media_type="application/json")
+
+
+def _html(text: str) -> Response:
+    return HTMLResponse(text.encode("utf-8", "replace"))
 
 
 def _script(text: str) -> Response:

@@ -38,6 +38,15 @@ def runs_in(root: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def _nameable(name: str) -> bool:
+    """Whether an address can hold it: a disk may hold names that are no text."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
     """Folders below, those that are runs not entered."""
     try:
@@ -45,7 +54,7 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
     except OSError:
         return
     for path in below:
-        if path.name.startswith("."):
+        if path.name.startswith(".") or not _nameable(path.name):
             continue
         yield path
         if depth > 1 and not is_run(path) and not path.is_symlink():
