@@ -87,6 +87,7 @@ def watching() -> Callable[..., Any]:
     def serve(directory: Path, **options: Any) -> Iterator[str]:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
+            listener.listen(64)
             app = make_app(directory.resolve(), poll_seconds=0.1, **options)
             config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
             server = uvicorn.Server(config)

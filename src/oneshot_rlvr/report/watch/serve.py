@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HOST, PORT = "127.0.0.1", 8421
 _TRIED = 20
+_WAITING = 64
 
 
 def serve(
@@ -61,6 +62,8 @@ def _bound(port: int | None) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, number))
+            # From here on a browser waits for the first answer, where it would have been refused.
+            listener.listen(_WAITING)
             return listener
         except OSError:
             listener.close()
