@@ -124,11 +124,12 @@ def _rollouts(records: Run, run: RunData, pieces: Pieces, count: int) -> tuple[_
         told = f"All {len(rows):,} rollouts of the run."
     else:
         total = round(available / len(steps) * len(recorded))
-        about = "" if len(steps) == len(recorded) else "about "
+        every = len(steps) == len(recorded)
+        about = "" if every else "about "
+        where = "every step" if every else f"each of {len(steps):,} evenly spaced steps"
         told = (
             f"{len(rows):,} of {about}{total:,} rollouts, as many as a file of 5 MB holds: up to "
-            f"{each:,}, evenly chosen, of each of {len(steps):,} evenly spaced steps. `oneshot "
-            "watch` pages through all of them."
+            f"{each:,}, evenly chosen, of {where}. `oneshot watch` pages through all of them."
         )
     return (told, rows, examples), available
 

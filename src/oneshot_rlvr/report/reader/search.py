@@ -152,7 +152,8 @@ def answers(run: Run, query: Query) -> dict[str, Any]:
         room = query.limit - len(rows)
         if len(places) > begin + room:
             following = f"{name}:{step}:{begin + room}"
-        for values in table.take(places[begin : begin + room]).to_pylist():
+        here = pa.array(places[begin : begin + room], pa.int64())  # typed also where it is empty
+        for values in table.take(here).to_pylist():
             rows.append(answer_row(name, step, values))
             told.setdefault(rows[-1]["of"], question_told(values))
         if following:
