@@ -271,7 +271,8 @@ def lines(
         .properties(
             title=title, description=description, width="container", height=340 if wide else 150
         )
-        .add_params(alt.param(name=ZOOM, expr="null"))
+        # A value and no expression: that would be computed again over what a reader sets.
+        .add_params(alt.param(name=ZOOM, value=None))
     )
 
 

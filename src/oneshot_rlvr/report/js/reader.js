@@ -7,6 +7,7 @@
   const FILTERS = ["kind", "run", "low", "high", "example", "right", "reason", "tokens_low", "tokens_high", "text", "late"];
   let packed = null; // the file's rows; null where a server has them
   let state = { rows: [], told: {}, next: null, open: null };
+  let filling = false; // the filters are being filled in from a link
   let turn = 0; // a later search outruns an earlier one
 
   // --- where rows come from -------------------------------------------------------------------
@@ -91,7 +92,9 @@
   function fromLink() {
     if (!location.hash.startsWith("#read?")) return null;
     const words = new URLSearchParams(location.hash.slice("#read?".length));
+    filling = true; // the reset that comes of it is not the reader's
     form().reset();
+    filling = false;
     for (const [key, value] of words) {
       for (const field of form().querySelectorAll(`[name="${CSS.escape(key)}"]`)) {
         if (field.type === "radio" || field.type === "checkbox") field.checked = field.value === value;
@@ -230,7 +233,7 @@
         if (state.open) open(state.open);
       } else wait = setTimeout(search, 250);
     });
-    form().addEventListener("reset", () => setTimeout(search));
+    form().addEventListener("reset", () => filling || setTimeout(search));
     form().addEventListener("submit", (event) => event.preventDefault());
     $("reader-more").addEventListener("click", () => search({ more: true }));
     addEventListener("hashchange", arrive);
