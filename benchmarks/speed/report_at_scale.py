@@ -57,6 +57,7 @@ def main() -> None:
     run = args.folder / "run"
     args.folder.mkdir(parents=True, exist_ok=True)
     if not (run / "made").exists():
+        shutil.rmtree(run, ignore_errors=True)  # begun, and interrupted
         make_run(run)
         (run / "made").touch()
     page = args.folder / "report.html"

@@ -50,7 +50,7 @@ def test_a_live_run_adds_points_without_reload(visit, watching, build, synthetic
         assert drawn_steps(page) == list(range(1, 10))
         assert page.evaluate("window.same") is True
         assert page.locator("#filters [name=right]").input_value() == "1"
-        # Words and charts are asked for one after the other and may be of two versions for a moment.
+        # Words and charts are asked for one after the other: for a moment of two versions.
         page.until("document.body.innerText.includes('9 of 40 steps are recorded')")
         page.evaluate("location.hash = '#read?open=9.1.3'")
         page.until("document.querySelector('#reader-open [data-key=\"9.1.3\"]') !== null")
