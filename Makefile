@@ -55,6 +55,7 @@ bench: $(PEERS)/.installed $(VENV)/.installed-dev ## speed beside HF generate, T
 	@$(BENCH)/growth.py
 	@$(BENCH)/phases.py
 	@$(BENCH)/startup.py --demo
+	@$(BIN)/python benchmarks/speed/report_at_scale.py
 	@$(BENCH)/page.py
 
 results: $(VENV)/.installed ## five seeds of the embedded recipe, then docs/results.md (20 minutes)

@@ -39,6 +39,10 @@ LIMITS = [
     ("startup", "import oneshot_rlvr", 0, 0.3),
     ("startup", "oneshot --help", 0, 0.3),
     ("startup", "oneshot demo", 0, 180.0),
+    ("report_at_scale", "report seconds", 0, 20.0),
+    ("report_at_scale", "report GB", 0, 1.0),
+    ("report_at_scale", "page MB", 0, 5.0),
+    ("report_at_scale", "watch first paint seconds", 0, 2.0),
 ]
 
 

@@ -9,21 +9,32 @@ import pytest
 import vl_convert
 
 from oneshot_rlvr.records import Run
+from oneshot_rlvr.report.arms import Runs
 from oneshot_rlvr.report.data import RunData
-from oneshot_rlvr.report.figures import FIGURES, WIDE
+from oneshot_rlvr.report.figures import FIGURES, HALVES, WIDE
 from oneshot_rlvr.report.figures.style import THEMES
+from oneshot_rlvr.selection.history import from_matrix
 
 _PLAIN_COUNTS_AND_NAMES = {"rollout step", "family", "domain"}  # axes without a unit
 
 
 @pytest.fixture(scope="module")
-def runs(build, tmp_path_factory):
+def runs(build, synthetic, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     empty = {"steps": 0, "validation": False, "test": False, "finish": False, "info": {}}
+    control = {**synthetic.INFO, "recipe": {**synthetic.RECIPE, "reward": {"arm": "random"}}}
+    pool = from_matrix(["multiply-52-4", "a", "b"], [[0, 1, 0.5], [1, 1, 1], [0.5, 0.5, 1]])
+
+    def load(name, **given):
+        return RunData.load(Run(build(folder / name, **given)), label=name, pool=pool)
+
+    whole = load("whole")
     return {
-        "whole": RunData.load(Run(build(folder / "whole"))),
-        "one step": RunData.load(Run(build(folder / "one", steps=1, test=False))),
-        "empty": RunData.load(Run(build(folder / "empty", **empty))),
+        "whole": Runs.of(whole),
+        "seeds": Runs.of(whole, load("again", steps=20, seed=1)),
+        "arms": Runs.of(whole, load("seed 1", seed=1), load("control", info=control)),
+        "one step": Runs.of(load("one", steps=1, test=False)),
+        "empty": Runs.of(RunData.load(Run(build(folder / "empty", **empty)))),
     }
 
 
@@ -50,7 +61,7 @@ def test_the_registry_holds_every_figure_file():
     assert set(FIGURES) == files, (
         f"report/figures/__init__.py:FIGURES and the folder differ in {set(FIGURES) ^ files}"
     )
-    assert set(WIDE) <= set(FIGURES)
+    assert {*WIDE, *HALVES} <= set(FIGURES)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -83,6 +94,17 @@ def test_a_figure_compiles_and_renders_in_both_themes(spec, theme):
     assert svg.count("<path") > 3
     assert "NaN" not in svg
     assert "undefined" not in svg
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("kind", ["seeds", "arms"])
+def test_a_figure_draws_several_runs(name, kind, runs):
+    chart = FIGURES.load(name)(runs[kind])
+    assert chart is not None
+    assert '"#' not in chart.to_json()
+    svg = vl_convert.vegalite_to_svg({**chart.to_dict(), "width": 400, "config": THEMES["light"]})
+    assert svg.count("<path") > 3
+    assert "NaN" not in svg
 
 
 @pytest.mark.parametrize("name", FIGURES)

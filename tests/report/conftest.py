@@ -1,15 +1,100 @@
-"""A browser for the tests that need one."""
+"""Pages in a real browser, and a server that watches, for the tests that need them."""
 
 from __future__ import annotations
 
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
-from oneshot_testing import load_file
+DEADLINE_SECONDS = 60.0
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="session")
-def chromium() -> ModuleType:
-    return load_file(Path(__file__).with_name("chromium.py"))
+def browser() -> Iterator[Any]:
+    """A headless Chromium that Playwright drives: the system's own, nothing is downloaded."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = next((found for found in map(shutil.which, BROWSERS) if found), None)
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+def until(page: Any, expression: str) -> None:
+    """Waits for an expression to hold. Playwright's own wait makes code of a text inside the page,
+    which the page's policy forbids."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"{expression} never held; console: {page.said}"
+        page.wait_for_timeout(40)
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens an address in a tab of its own; the tab's `said` and `asked` are its console and its
+    requests."""
+    contexts = []
+
+    def open_page(
+        address: str,
+        *,
+        width: int = 1200,
+        height: int = 900,
+        dark: bool = False,
+        drawn: bool = True,
+    ) -> Any:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.said, page.asked = [], []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.until = lambda expression: until(page, expression)
+        page.goto(address)
+        if drawn:
+            page.until("document.documentElement.dataset.drawn")
+            page.until(
+                "!document.getElementById('filters') || document.documentElement.dataset.read"
+            )
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def watching() -> Callable[..., Any]:
+    """`with watching(directory) as address`: a server in this process, on any free port."""
+    uvicorn = pytest.importorskip("uvicorn")
+    from oneshot_rlvr.report.watch.app import make_app
+
+    @contextmanager
+    def serve(directory: Path, **options: Any) -> Iterator[str]:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(64)
+            app = make_app(directory.resolve(), poll_seconds=0.1, **options)
+            config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
+            thread.start()
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            server.should_exit = True
+            thread.join(10)
+
+    return serve

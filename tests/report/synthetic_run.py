@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
+import oneshot_rlvr
 from oneshot_rlvr.records import RunWriter, summarise
 from oneshot_rlvr.types import Graded, Reason, Rollout, Verdict
 
@@ -56,6 +58,16 @@ INFO: dict[str, Any] = {
 }
 
 
+_TOKENIZER = Tokenizer.from_file(
+    str(Path(oneshot_rlvr.__file__).parent / "tiny" / "weights" / "tokenizer.json")
+)
+
+
+def tokens_of(text: str) -> tuple[int, ...]:
+    """As the embedded model would have generated it."""
+    return tuple(_TOKENIZER.encode(text, add_special_tokens=False).ids)
+
+
 def build(
     directory: Path,
     *,
@@ -66,9 +78,10 @@ def build(
     text: str | None = None,
     info: dict[str, Any] | None = None,
     questions: int = 12,
+    seed: int = 0,
 ) -> Path:
     """Write the run and return its directory. `text` replaces every model text."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     with RunWriter.create(directory, INFO if info is None else info) as writer:
         for step in range(steps + 1):
             if step:
@@ -135,14 +148,14 @@ def _graded(row: int, index: int, correct: bool, step: int, text: str | None) ->
     if not correct and index % 2:
         said = "52 * 4 is 5 and 2 and 4 and 5 and 2 and 4 and so on " * 12
     said = f"({step}.{row}.{index}) {said}" if text is None else f"{text} {step} {row} {index}"
-    tokens = tuple(range(20 + index))
+    tokens = tokens_of(said)
     rollout = Rollout(
         row,
         index,
         EXAMPLE["id"],
-        (1, 2, 3),
+        tokens_of(EXAMPLE["question"]),
         tokens,
-        (-0.1,) * len(tokens),
+        tuple(-0.1 * (place % 20) for place in range(len(tokens))),
         said,
         correct or index % 2 == 0,
     )
@@ -180,6 +193,7 @@ def _samples(
                     "domain": domain,
                     "family": family,
                     "question": text or f"question {question}",
+                    "asked": f"<user>{text or f'question {question}'}<answer>",
                     "answer": "1",
                     "sample": sample,
                     "text": text or ("let me recheck" if sample == 3 else "so it is 1"),

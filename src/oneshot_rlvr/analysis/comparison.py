@@ -79,6 +79,25 @@ def compare(run: Run, step: int | None = None) -> Comparison | None:
     return _comparison(run, name, 0 in steps[name], at, [s for s in later if s != at])
 
 
+def compare_each(run: Run) -> list[Comparison]:
+    """One comparison for every evaluation that is recorded, that of `compare` first."""
+    first = compare(run)
+    if first is None:
+        return []
+    steps: dict[str, list[int]] = {}
+    for evaluation, recorded in run.evaluations():
+        steps.setdefault(evaluation, []).append(recorded)
+    rest = sorted(name for name in steps if name != first.name)
+    named = (run.result or {}).get("step")
+    found = [first]
+    for name in rest:
+        later = [step for step in steps[name] if step > 0]
+        at = named if named in later else max(later, default=None)
+        others = [step for step in later if step != at]
+        found.append(_comparison(run, name, 0 in steps[name], at, others))
+    return found
+
+
 def _both(steps: list[int]) -> bool:
     return 0 in steps and len(steps) > 1
 

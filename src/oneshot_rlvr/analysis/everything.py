@@ -128,14 +128,14 @@ def write_tables(
     for name, table in analysis.tables.items():
         if suffix == "csv":
             texts = table.select_dtypes(["object", "string"])
-            data = table.assign(**texts.map(_inert)).to_csv(index=False).encode("utf-8", "replace")
+            data = table.assign(**texts.map(inert)).to_csv(index=False).encode("utf-8", "replace")
         else:
             data = table.to_parquet(index=False)
         outputs[Path(folder) / f"{name}.{suffix}"] = data
     return write_outputs(outputs, overwrite=overwrite)
 
 
-def _inert(cell: Any) -> Any:
+def inert(cell: Any) -> Any:
     """A text that a spreadsheet would run as a formula, behind an apostrophe, so that it does not.
 
     Texts of models and names of folders may begin with anything; numbers stay numbers. Parquet

@@ -32,6 +32,7 @@ VERBS = {
     "import": "oneshot_rlvr.cli.import_model",
     "diff": "oneshot_rlvr.cli.diff",
     "extrapolate": "oneshot_rlvr.cli.extrapolate",
+    "watch": "oneshot_rlvr.cli.watch",
     "export": "oneshot_rlvr.cli.export",
     "verify": "oneshot_rlvr.cli.verify",
     "list": "oneshot_rlvr.cli.list_names",

@@ -91,14 +91,14 @@ class AlgorithmConfig(Section):
     dual_clip: float = Field(
         0.0,
         ge=0,
+        le=1e6,
         description="a bad token's loss is at most this times its advantage, however likely it has "
         "become; above 1 + clip_high, 3 say; 0: off",
     )
-    positive_weight: float = Field(1.0, ge=0, description="of advantages above 0")
-    negative_weight: float = Field(1.0, ge=0, description="of advantages below 0")
-    zero_variance_coefficient: float = Field(
+    positive_weight: Weight = Field(1.0, description="of advantages above 0")
+    negative_weight: Weight = Field(1.0, description="of advantages below 0")
+    zero_variance_coefficient: Weight = Field(
         0.0,
-        ge=0,
         description="RL-ZVP: rows of equal rewards get this times the tokens' entropies as "
         "advantages; 0: off",
     )

@@ -53,7 +53,10 @@ class LoraConfig(Section):
         None, description="names of the layers that get one; None: every linear layer but the head"
     )
     rate_factor: float = Field(
-        1.0, gt=0, description="the adapters' learning rate is optimizer.learning_rate times this"
+        1.0,
+        gt=0,
+        le=1e4,
+        description="the adapters' learning rate is optimizer.learning_rate times this",
     )
 
     @model_validator(mode="before")

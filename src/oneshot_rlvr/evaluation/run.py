@@ -175,12 +175,24 @@ def evaluate(
     finally:
         if kept is not None:
             kept.close()
-    samples = [placed[q, k] for q in range(len(prompts_Q)) for k in range(config.samples)]
+    asked_Q = [_as_asked(tokens, tokenizer) for tokens in tokens_Q]
+    samples = [
+        {**placed[q, k], "asked": asked}
+        for q, asked in enumerate(asked_Q)
+        for k in range(config.samples)
+    ]
     if kept is None:
         return EvaluationResult(samples, summed_up(samples, facts))
     told = {**facts, "samples": config.samples, "source": source, "template": chat_template}
     identity = identity_of(told, benchmark.examples)
     return EvaluationResult(samples, summed_up(samples, facts), {}, identity, total)
+
+
+def _as_asked(tokens: Sequence[int], tokenizer: ChatTokenizer) -> str | None:
+    """The prompt as the model sees it, template and special tokens included; None where the
+    tokenizer cannot tell."""
+    decode = getattr(tokenizer, "decode", None)
+    return None if decode is None else str(decode(list(tokens), skip_special_tokens=False))
 
 
 def _keys(

@@ -43,6 +43,7 @@ EXTRA_COLUMNS = pa.schema(
         ("max_new_tokens", pa.int32()),
         ("decoding", pa.string()),
         ("seed", pa.int64()),
+        ("asked", pa.string()),
     ]
 )
 """Beside records.schema.SAMPLE_COLUMNS: both readings, how it was graded, how it was sampled

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from oneshot_rlvr.errors import RecordsError
 from oneshot_rlvr.records import manifest, schema
-from oneshot_rlvr.records.writer import read_document
+from oneshot_rlvr.records.writer import DamagedDocumentError, read_document
 
 
 class Run:
@@ -32,12 +32,12 @@ class Run:
         self.partly = partly
         self._met: list[manifest.Damage] = []
         self._cached: tuple[int, manifest.Manifest] | None = None
-        read_document(self.directory)
+        self._document()
 
     def damage(self, *, full: bool = False) -> list[manifest.Damage]:
         """What is not as it was written; `full`: every byte is looked at, else rollouts and model
         only by their size, and what reading has met."""
-        expected = bool(read_document(self.directory).get("manifest"))
+        expected = bool(self._document().get("manifest"))
         found = manifest.check(self.directory, expected=expected, full=full)
         seen = {one.file for one in found}
         return found + [one for one in self._met if one.file not in seen]
@@ -45,18 +45,30 @@ class Run:
     @property
     def info(self) -> dict[str, Any]:
         """What was started: recipe, examples, versions, machine ... as the trainer gave it."""
-        return dict(read_document(self.directory)["info"])
+        return dict(self._document()["info"])
 
     @property
     def status(self) -> str:
-        """Either running (also when it was interrupted) or finished."""
-        return str(read_document(self.directory)["status"])
+        """Either running (also when it was interrupted) or finished; "unknown" where run.json, of
+        a run that is opened `partly`, is damaged."""
+        return str(self._document()["status"])
 
     @property
     def result(self) -> dict[str, Any] | None:
         """The summary given to `finish`, None before that."""
-        result = read_document(self.directory)["result"]
+        result = self._document()["result"]
         return None if result is None else dict(result)
+
+    def _document(self) -> dict[str, Any]:
+        """run.json; opened `partly`, a damaged one tells nothing and is found by `damage`."""
+        try:
+            return read_document(self.directory)
+        except DamagedDocumentError:
+            if not self.partly:
+                raise
+            if all(one.file != schema.RUN for one in self._met):
+                self._met.append(manifest.Damage(schema.RUN, 0, "is not as it was written"))
+            return {"info": {}, "status": "unknown", "result": None, "manifest": True}
 
     def metrics(self) -> pd.DataFrame:
         """One row a step, "step" and one float column a key; nan where a step lacks the key."""

@@ -359,6 +359,10 @@ def _cell(value: Any) -> Any:
     return files.clean_text(value) if isinstance(value, str) else value
 
 
+class DamagedDocumentError(RecordsError):
+    """run.json is not as it was written; the records beside it may be whole."""
+
+
 def read_document(directory: Path) -> dict[str, Any]:
     """run.json, its version checked. RunError when there is none, RecordsError when unreadable."""
     path = directory / schema.RUN
@@ -367,7 +371,7 @@ def read_document(directory: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except ValueError as error:
-        raise RecordsError(f"{path} is not JSON ({error})") from error
+        raise DamagedDocumentError(f"{path} is not JSON ({error})") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != schema.SCHEMA_VERSION:
         raise RecordsError(
@@ -376,7 +380,7 @@ def read_document(directory: Path) -> dict[str, Any]:
         )
     # Runs of earlier versions have no checksum.
     if "checksum" in document and document["checksum"] != _checksum(document):
-        raise RecordsError(
+        raise DamagedDocumentError(
             f"{path} is not as it was written: it does not match its checksum. Bring it back from "
             "a copy"
         )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import tomli_w
-
 from oneshot_rlvr.report.data import RunData, setting
+from oneshot_rlvr.report.recipe import toml
 from oneshot_rlvr.report.words import duration, text_of
 
 Row = tuple[str, str]
@@ -16,28 +15,51 @@ Row = tuple[str, str]
 _ELSEWHERE = {"recipe", "examples"}
 
 
-def cost(run: RunData) -> list[Row]:
-    """Steps, rollouts, tokens, time and memory, as far as they are recorded."""
-    rows: list[Row] = [("steps", f"{run.steps_done:,}")]
+def cost(run: RunData, price_per_hour: float | None = None) -> list[Row]:
+    """Steps, rollouts, tokens, time, memory and price, as far as they are recorded or given."""
+    told = {
+        "steps": "{:,}".format,
+        "rollouts": "{:,}".format,
+        "generated tokens": "{:,.0f}".format,
+        "tokens a second, overall": "{:,.0f}".format,
+        "price": lambda value: f"{value:,.2f} at {price_per_hour:,.2f} an hour",
+    }
+    return [
+        (name, told[name](value) if name in told else _measured(name, value))
+        for name, value in cost_numbers(run, price_per_hour)
+    ]
+
+
+def _measured(name: str, value: float) -> str:
+    return f"{value:.2f} GiB" if name.startswith("highest ") else duration(value)
+
+
+def cost_numbers(
+    run: RunData, price_per_hour: float | None = None
+) -> list[tuple[str, int | float]]:
+    """The same as numbers: counts, seconds, GiB, and the price in the unit it was given in."""
+    rows: list[tuple[str, int | float]] = [("steps", run.steps_done)]
     per_step = [setting(run.recipe, f"rollouts.{k}") for k in ("prompts_per_step", "group_size")]
     if all(per_step):
-        rows.append(("rollouts", f"{len(run.metrics) * per_step[0] * per_step[1]:,}"))
+        rows.append(("rollouts", int((run.metrics["step"] > 0).sum()) * per_step[0] * per_step[1]))
     tokens = sum(value for _, value in run.training("train/tokens"))
     if tokens:
-        rows.append(("generated tokens", f"{tokens:,.0f}"))
+        rows.append(("generated tokens", tokens))
     total = total_seconds(run)
     if total:
-        rows.append(("time", duration(total)))
+        rows.append(("time", total))
+        if price_per_hour is not None:
+            rows.append(("price", price_per_hour * total / 3600))
         if tokens:
-            rows.append(("tokens a second, overall", f"{tokens / total:,.0f}"))
+            rows.append(("tokens a second, overall", tokens / total))
     for column in run.timings.columns:
         if column.endswith("_seconds") and column not in _TOTALS:
             spent = float(run.timings[column].sum())
-            rows.append((f"time to {_spoken(column.removesuffix('_seconds'))}", duration(spent)))
+            rows.append((f"time to {_spoken(column.removesuffix('_seconds'))}", spent))
         elif column.endswith("_bytes"):
             gib = float(run.timings[column].max()) / 2**30
             named = _spoken(column.removesuffix("_bytes").removeprefix("peak_"))
-            rows.append((f"highest {named}", f"{gib:.2f} GiB"))
+            rows.append((f"highest {named}", gib))
     return rows
 
 
@@ -64,7 +86,7 @@ def provenance(run: RunData) -> list[Row]:
 
 def recipe_toml(run: RunData) -> str:
     """The resolved recipe as it was recorded; empty when it was not."""
-    return tomli_w.dumps(_without_none(run.recipe)) if run.recipe else ""
+    return toml(run.recipe)
 
 
 def _flat(name: str, value: Any) -> list[Row]:
@@ -76,11 +98,3 @@ def _flat(name: str, value: Any) -> list[Row]:
 
 def _spoken(name: str) -> str:
     return name.replace("_", " ").replace("/", " ")
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _without_none(item) for k, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_without_none(item) for item in value if item is not None]
-    return value

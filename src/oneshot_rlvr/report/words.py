@@ -55,7 +55,7 @@ def headline(run: RunData) -> str:
     comparison, examples = run.comparison, number_of_examples(run)
     if comparison is None or not comparison.complete:
         if run.steps_done == 0:
-            return "Not a step trained yet"
+            return "Not a step trained yet" if run.status != "unknown" else "A damaged run"
         if comparison is not None and comparison.overall.before is not None:
             began = percent(comparison.overall.before.value)
             return f"{began} before training on {examples}, not yet measured after"
@@ -93,6 +93,11 @@ def unfinished(run: RunData) -> str:
     """Says that the run is not finished; empty when it is."""
     if run.status == "finished":
         return ""
+    if run.status == "unknown":
+        return (
+            "Of this run, run.json is not as it was written: recipe, examples, versions and "
+            "whether it finished are not known. What follows is what its other records hold."
+        )
     planned = f" of {run.steps_planned:,}" if run.steps_planned else ""
     return (
         f"This run is not finished: {run.steps_done:,}{planned} steps are recorded. "
@@ -106,22 +111,6 @@ METHOD = (
     "differences with two more of one answer's size, one up and one down."
 )
 """How the intervals of report and model card are made (estimators.py)."""
-
-
-def verdict(comparison: Comparison) -> str:
-    """What the paired difference shows, and what it does not."""
-    difference = comparison.overall.difference
-    if difference is None:
-        return (
-            "The two sides do not hold the same questions, so no paired difference is given."
-            if comparison.complete
-            else ""
-        )
-    if math.isnan(difference.low):
-        return "One question alone gives no interval."
-    if difference.low <= 0 <= difference.high:
-        return "The interval of the difference includes 0: this run does not show a change."
-    return ""
 
 
 def measured(comparison: Comparison) -> str:
@@ -142,22 +131,33 @@ def measured(comparison: Comparison) -> str:
     )
 
 
-def caveats(run: RunData) -> list[str]:
-    """What a sceptic would ask, answered from the records. One paragraph, sentence by sentence."""
+def caveats(run: RunData, seeds: int = 1) -> list[str]:
+    """What a sceptic would ask, answered from the records. One paragraph, sentence by sentence.
+
+    `seeds`: how many runs the page shows of the recipe.
+    """
     comparison = run.comparison
     sentences = []
     if comparison is None:
         sentences.append("Nothing held out was recorded, so this page says nothing about transfer.")
     else:
         sentences += _how_measured(comparison)
-        sentences += _checkpoint(run, comparison)
-        sentences += _format(comparison)
-    sentences.append("This is one run with one training seed.")
+        if seeds == 1:
+            sentences += _checkpoint(run, comparison)
+            sentences += _format(comparison)
+    if seeds == 1:
+        sentences.append("This is one run with one training seed.")
     if comparison is not None:
-        sentences.append(
-            "The intervals cover the choice of questions, not how another seed would have gone."
-        )
+        if seeds == 1:
+            sentences.append(
+                "The intervals cover the choice of questions, not how another seed would have gone."
+            )
         sentences.append(METHOD)
+        if seeds > 1:
+            sentences.append(
+                "Where an arm has several seeds, its intervals are Student's t over them; of a "
+                "share, never narrower than Wilson's over all answers."
+            )
     if setting(run.recipe, "model.path") == "tiny":
         sentences.append(
             "The embedded tiny model and its questions were built for each other: its training "

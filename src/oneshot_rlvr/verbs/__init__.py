@@ -10,7 +10,8 @@ contamination.py  a model -> the questions that it knew beforehand
 regrade.py        stored answers -> graded again, without the model
 ask.py            one question -> the answers of base and result, side by side
 analyse.py        runs -> what happened in them, as tables
-report.py         a run -> one HTML file
+report.py         runs -> one HTML file
+watch.py          a run or a folder of runs -> the same page, live
 runs.py           a folder -> the runs in it, and how each stands
 diff.py           a run -> where base and result differ, token by token
 extrapolate.py    two steps of a run -> the model on the line through them, beside the real one

@@ -1,22 +1,72 @@
 """Training accuracy against held-out accuracy over steps: the picture of 1-shot RLVR.
 
 Training accuracy is the exact share of right rollouts on the training example; held-out accuracy
-is avg@K on the validation set. After arXiv 2504.20571, figure 2.
+is avg@K on the validation set. What is gained on held-out questions after the training example is
+solved is shaded: post-saturation generalization. After arXiv 2504.20571, figure 2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import altair as alt
 
 from oneshot_rlvr.estimators import Estimate
+from oneshot_rlvr.report.arms import Runs
 from oneshot_rlvr.report.data import RunData
-from oneshot_rlvr.report.figures.style import HELD_OUT, TRAINING, lines, row
+from oneshot_rlvr.report.figures.style import (
+    HELD_OUT,
+    TRAINING,
+    column,
+    legend,
+    lines,
+    row,
+    seeds_told,
+    series,
+)
 from oneshot_rlvr.report.words import interval, percent
 
+_Y = "right answers (%)"
 
-def draw(run: RunData) -> alt.LayerChart | None:
+
+def draw(runs: Runs) -> alt.LayerChart | None:
     """The chart, with a rule where training accuracy has been 95% for 5 steps."""
-    rows = [
+    rows = _alone(runs.alone) if runs.alone is not None else _several(runs)
+    held_out = any(run.held_out() for run in runs.runs)
+    description = "The share of right answers on the training example, over every rollout of a step"
+    description += ", and on held-out questions that the model is never trained on." * held_out
+    description += "." * (not held_out)
+    if held_out and runs.alone is not None:
+        description += " The band is a 95% interval over questions."
+    description += seeds_told(runs)
+    extra = []
+    first = runs.first
+    saturated = first.saturation_step() if len(runs.arms) == 1 and len(runs.runs) == 1 else None
+    if saturated is not None:
+        extra.append(_rule(saturated))
+        description += (
+            f" The dashed line marks step {saturated}, from where training accuracy had been at "
+            "least 95% for 5 steps: what is learned after it, is learned from a solved problem."
+        )
+        since = [(step, part) for step, part in first.held_out() if step >= saturated]
+        if len(since) > 1:
+            extra.insert(0, _gain(since))
+            description += " Shaded: the change of held-out accuracy since then."
+    return lines(
+        rows,
+        title="Training and held-out accuracy",
+        description=description,
+        y=_Y,
+        percent=True,
+        wide=True,
+        extra=extra,
+        colours=[arm.name for arm in runs.arms] if len(runs.arms) > 1 else None,
+    )
+
+
+def _alone(run: RunData) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = [
         {**row(step, TRAINING, value), "told": percent(value)}
         for step, value in run.training("train/accuracy")
     ]
@@ -29,33 +79,52 @@ def draw(run: RunData) -> alt.LayerChart | None:
             # One band only: three that overlap hide the lines they belong to.
             bounds = {"low": accuracy.low, "high": accuracy.high} if name == HELD_OUT else {}
             rows.append({**row(step, name, accuracy.value, **bounds), "told": told})
-    description = "The share of right answers on the training example, over every rollout of a step"
-    description += (
-        ", and on held-out questions that the model is never trained on. The band is a 95% "
-        "interval over questions."
-        if parts[HELD_OUT]
-        else "."
-    )
-    saturated = run.saturation_step()
-    if saturated is not None:
-        description += (
-            f" The dashed line marks step {saturated}, from where training accuracy had been at "
-            "least 95% for 5 steps: what is learned after it, is learned from a solved problem."
-        )
-    return lines(
-        rows,
-        title="Training and held-out accuracy",
-        description=description,
-        y="right answers (%)",
-        percent=True,
-        wide=True,
-        extra=[] if saturated is None else [_rule(saturated)],
-    )
+    return rows
 
 
-def _rule(step: int) -> alt.Chart:
+def _several(runs: Runs) -> list[dict[str, object]]:
+    """Seeds of one arm in the two colours of the sources; arms in theirs, training dashed."""
+    sources = {
+        TRAINING: lambda run: run.training("train/accuracy"),
+        HELD_OUT: lambda run: [
+            (step, float(part["accuracy"]["value"])) for step, part in run.held_out()
+        ],
+    }
+    rows: list[dict[str, object]] = []
+    for source, read in sources.items():
+        found = series(runs, source, read)
+        if len(runs.arms) > 1:
+            found = [{**item, "source": source} for item in found]
+            for item in found:
+                if "of" in item:
+                    item["of"] = f"{item['of']} ({source})"
+        rows += found
+    return rows
+
+
+def _rule(saturated: int) -> alt.Chart:
     return (
-        alt.Chart(alt.InlineData(values=[{"step": step}]))
-        .mark_rule(strokeDash=[4, 4])
-        .encode(x=alt.X("step:Q", title="rollout step"))
+        alt.Chart(alt.InlineData(values=[{"step": saturated}]))
+        .mark_rule(strokeDash=[4, 4], clip=True)
+        .encode(x=alt.X(column("step"), title="rollout step"))
+    )
+
+
+def _gain(since: Sequence[tuple[int, Mapping[str, Any]]]) -> alt.Chart:
+    """Between held-out accuracy at saturation, and what it became."""
+    start = since[0][1]["accuracy"]["value"]
+    rows = [
+        {"step": step, "from": start, "to": part["accuracy"]["value"], "series": HELD_OUT}
+        for step, part in since
+    ]
+    return (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_area(opacity=0.3, clip=True)
+        .encode(
+            x=alt.X(column("step"), title="rollout step"),
+            y=alt.Y(column("from"), title=_Y),
+            y2=alt.Y2(column("to").partition(":")[0]),
+            # The legend of the lines, in full colour: the layers share one.
+            color=alt.Color(column("series", "N"), legend=legend()),
+        )
     )

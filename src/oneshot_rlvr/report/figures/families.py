@@ -1,6 +1,7 @@
-"""Held-out accuracy by family, before and after, with 95% intervals over questions.
+"""Held-out accuracy by family, before and after, with 95% intervals.
 
 Families of the training example's kind are marked, so that transfer can be told from practice.
+Several arms stand below each other in every family.
 """
 
 from __future__ import annotations
@@ -9,78 +10,100 @@ import altair as alt
 
 from oneshot_rlvr.analysis.comparison import Change
 from oneshot_rlvr.estimators import Estimate
-from oneshot_rlvr.report.data import RunData
-from oneshot_rlvr.report.figures.style import legend
+from oneshot_rlvr.report.arms import Runs
+from oneshot_rlvr.report.figures.style import BEFORE, column, legend
+
+_X = "right answers (%)"
 
 
-def draw(run: RunData) -> alt.LayerChart | None:
-    """Two rows a family, the largest gain first; None when no evaluation tells families apart."""
-    comparison = run.comparison
-    if comparison is None or not comparison.families:
+def draw(runs: Runs) -> alt.LayerChart | None:
+    """A row a family and side, the largest gain first; None when no evaluation tells families."""
+    evaluation = runs.evaluation
+    if evaluation is None:
         return None
-    trained_on = {str(example.get("family", "")) for example in run.examples}
-    changes = sorted(comparison.families, key=_gain, reverse=True)
+    arms = {arm.name: arm.parts(evaluation, "families") for arm in runs.arms}
+    if not any(arms.values()):
+        return None
+    several = len(arms) > 1
+    trained_on = {str(e.get("family", "")) for run in runs.runs for e in run.examples}
+    domains = {
+        family: domain
+        for run in runs.runs
+        for comparison in run.comparisons
+        for family, domain in comparison.family_domain.items()
+    }
+    first = {change.name: change for change in next(iter(arms.values()))}
+    names = list(dict.fromkeys(change.name for changes in arms.values() for change in changes))
+    names.sort(key=lambda name: -_gain(first.get(name)))
+    sides = [BEFORE, *(arms if several else ["after"])]
+    # Arms have the same colours in every figure: the theme's first ones.
+    coloured = [*arms, BEFORE] if several else sides
     rows = []
-    for change in changes:
-        label = change.name.replace("_", " ") + (" *" if change.name in trained_on else "")
-        for when, estimate in (("before", change.before), ("after", change.after)):
+    for name in names:
+        label = name.replace("_", " ") + (" *" if name in trained_on else "")
+        found = {
+            arm: change for arm, some in arms.items() for change in some if change.name == name
+        }
+        before = next((change.before for change in found.values() if change.before), None)
+        told = {BEFORE: before}
+        told |= {arm if several else "after": change.after for arm, change in found.items()}
+        for when, estimate in told.items():
             if estimate is not None:
-                rows.append(
-                    _row(label, comparison.family_domain.get(change.name, ""), when, estimate)
-                )
+                rows.append(_row(label, domains.get(name, ""), when, estimate))
+    complete = any(change.after and change.before for some in arms.values() for change in some)
     description = (
-        f"avg@K on the {comparison.name} set by family of questions"
-        f"{', the largest gain first' if comparison.complete else ''}; bars are 95% intervals over "
-        "questions."
+        f"avg@K on the {evaluation} set by family of questions"
+        f"{', the largest gain first' if complete else ''}; bars are 95% intervals over "
+        f"{'seeds or, for one seed, ' if several else ''}questions."
     )
-    if any(change.name in trained_on for change in changes):
+    if trained_on & set(names):
         description += " * the family of the training example."
     order = list(dict.fromkeys(str(row["family"]) for row in rows))
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         y=alt.Y(
-            "family:N",
+            column("family", "N"),
             title="family",
             sort=order,
             scale=alt.Scale(paddingInner=0.35),
             axis=alt.Axis(grid=False, labelLimit=170),
         ),
-        yOffset=alt.YOffset("when:N", sort=["before", "after"]),
+        yOffset=alt.YOffset(column("when", "N"), sort=sides),
         color=alt.Color(
-            "when:N",
-            sort=["before", "after"],
-            scale=alt.Scale(domain=["before", "after"], range="ordinal"),
+            column("when", "N"),
+            sort=sides,
+            scale=alt.Scale(domain=coloured, range="category" if several else "ordinal"),
             legend=legend(),
         ),
         tooltip=[
-            alt.Tooltip("family:N"),
-            alt.Tooltip("domain:N"),
-            alt.Tooltip("when:N", title="model"),
-            alt.Tooltip("value:Q", title="right answers (%)", format=".1%"),
-            alt.Tooltip("low:Q", title="95% from", format=".1%"),
-            alt.Tooltip("high:Q", title="95% to", format=".1%"),
-            alt.Tooltip("questions:Q", title="questions"),
+            alt.Tooltip(column("family", "N")),
+            alt.Tooltip(column("domain", "N")),
+            alt.Tooltip(column("when", "N"), title="model"),
+            alt.Tooltip(column("value"), title=_X, format=".1%"),
+            alt.Tooltip(column("low"), title="95% from", format=".1%"),
+            alt.Tooltip(column("high"), title="95% to", format=".1%"),
+            alt.Tooltip(column("n"), title="questions or seeds"),
         ],
     )
     accuracy = alt.X(
-        "value:Q",
-        title="right answers (%)",
+        column("value"),
+        title=_X,
         scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format=".0%", grid=True, tickCount=5),
     )
     interval = base.mark_rule(strokeWidth=3, opacity=0.35).encode(
-        x=alt.X("low:Q", title="right answers (%)"), x2="high:Q"
+        x=alt.X(column("low"), title=_X), x2="high:Q"
     )
     point = base.mark_point(filled=True, size=60, opacity=1).encode(x=accuracy)
     return alt.LayerChart(layer=[interval, point]).properties(
         title="Accuracy by family, before and after",
         description=description,
         width="container",
-        height=28 * len(order),
+        height=(16 + 6 * len(sides)) * len(order),
     )
 
 
-def _gain(change: Change) -> float:
-    if change.before is None or change.after is None:
+def _gain(change: Change | None) -> float:
+    if change is None or change.before is None or change.after is None:
         return 0.0
     return change.after.value - change.before.value
 
@@ -90,8 +113,8 @@ def _row(label: str, domain: str, when: str, estimate: Estimate) -> dict[str, ob
         "family": label,
         "domain": domain,
         "when": when,
-        "value": round(estimate.value, 5),
-        "low": round(estimate.low, 5),
-        "high": round(estimate.high, 5),
-        "questions": estimate.n,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
     }

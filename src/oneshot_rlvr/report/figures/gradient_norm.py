@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import altair as alt
 
-from oneshot_rlvr.report.data import RunData
+from oneshot_rlvr.report.arms import Runs
 from oneshot_rlvr.report.figures.style import panel
 
 
-def draw(run: RunData) -> alt.LayerChart | None:
+def draw(runs: Runs) -> alt.LayerChart | None:
     """A panel over steps; None when it was not recorded."""
     return panel(
-        run,
+        runs,
         title="Gradient norm",
         description=("The global norm of the gradient, before it is clipped."),
         y="L2 norm (before clipping)",

@@ -10,18 +10,19 @@ from itertools import accumulate
 
 import altair as alt
 
-from oneshot_rlvr.report.data import RunData
-from oneshot_rlvr.report.figures.style import TRAINING, lines, row
+from oneshot_rlvr.report.arms import Runs
+from oneshot_rlvr.report.figures.style import TRAINING, lines, row, seeds_told, series
 
 SCORE, BEST = "mean score", "best score so far"
 
 
-def draw(run: RunData) -> alt.LayerChart | None:
+def draw(runs: Runs) -> alt.LayerChart | None:
     """A panel over steps; None when it was not recorded."""
-    rows = [row(step, TRAINING, value) for step, value in run.training("train/reward")]
+    rows = series(runs, TRAINING, lambda run: run.training("train/reward"))
     told = "The mean reward of a step's rollouts, as the recipe's reward arm gives it."
-    scores = run.training("train/score")
-    if scores and scores != run.training("train/accuracy"):
+    run = runs.alone
+    scores = run.training("train/score") if run is not None else []
+    if run is not None and scores and scores != run.training("train/accuracy"):
         told += (
             " The score says how good an answer is, from 0 to 1; the best of all steps so far "
             "never falls."
@@ -30,4 +31,10 @@ def draw(run: RunData) -> alt.LayerChart | None:
         best = run.training("train/score_best")
         highest = accumulate((value for _, value in best), max)
         rows += [row(step, BEST, value) for (step, _), value in zip(best, highest, strict=True)]
-    return lines(rows, title="Reward", description=told, y="reward (mean per rollout)")
+    return lines(
+        rows,
+        title="Reward",
+        description=told + seeds_told(runs),
+        y="reward (mean per rollout)",
+        colours=[arm.name for arm in runs.arms] if len(runs.arms) > 1 else None,
+    )

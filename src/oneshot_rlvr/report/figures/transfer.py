@@ -1,77 +1,96 @@
 """Trained on one domain, tested on all: the change of held-out accuracy by domain.
 
-Paired by question, with 95 % intervals over questions; the domains of the training examples are
-marked, so that transfer can be told from practice. One row of the cross-domain matrix that
-`oneshot analyse` makes of several runs.
+Paired by question, with 95 % intervals over questions, over seeds where an arm has several; the
+domains of the training examples are marked, so that transfer can be told from practice.
 """
 
 from __future__ import annotations
 
+import math
+
 import altair as alt
 
-from oneshot_rlvr.analysis.transfer import OVERALL, changes, trained_on
-from oneshot_rlvr.report.data import RunData
-from oneshot_rlvr.report.figures.style import HELD_OUT, TRAINING
+from oneshot_rlvr.analysis.transfer import trained_on
+from oneshot_rlvr.report.arms import Runs
+from oneshot_rlvr.report.figures.style import HELD_OUT, TRAINING, column, legend
+
+_X = "change (points)"
 
 
-def draw(run: RunData) -> alt.LayerChart | None:
-    """A row a domain, the largest change first; None unless two domains were tested twice."""
-    comparison = run.comparison
-    if comparison is None or len(comparison.domains) < 2:
+def draw(runs: Runs) -> alt.LayerChart | None:
+    """A row a domain and arm, the largest change first; None unless two domains were tested."""
+    evaluation = runs.evaluation
+    if evaluation is None:
         return None
-    practised = trained_on(run.examples).split("+")
-    found = changes("", "", comparison).dropna(subset=["change", "low", "high"])
-    found = found[found["tested_on"] != OVERALL].sort_values("change", ascending=False)
-    rows = [
-        {
-            "domain": row["tested_on"].replace("_", " ") + " *" * (row["tested_on"] in practised),
-            "change": round(100 * row["change"], 3),
-            "low": round(100 * row["low"], 3),
-            "high": round(100 * row["high"], 3),
-            "questions": int(row["questions"]),
-            "series": HELD_OUT,
-        }
-        for row in found.to_dict("records")
-    ]
-    if len(rows) < 2:
+    several = len(runs.arms) > 1
+    practised = {name for run in runs.runs for name in trained_on(run.examples).split("+")}
+    rows = []
+    for arm in runs.arms:
+        for change in arm.parts(evaluation, "domains"):
+            difference = change.difference
+            if difference is None or math.isnan(difference.low):
+                continue
+            rows.append(
+                {
+                    "domain": change.name.replace("_", " ") + " *" * (change.name in practised),
+                    "change": 100 * difference.value,
+                    "low": 100 * difference.low,
+                    "high": 100 * difference.high,
+                    "n": difference.n,
+                    "series": arm.name if several else HELD_OUT,
+                }
+            )
+    rows.sort(key=lambda row: -float(str(row["change"])))
+    order = list(dict.fromkeys(str(row["domain"]) for row in rows))
+    if len(order) < 2:
         return None
     description = (
-        f"Change on the {comparison.name} set by domain of questions, paired by question; bars are "
-        "95% intervals over questions, the line is no change."
+        f"Change on the {evaluation} set by domain of questions, paired by question; bars are 95% "
+        f"intervals over {'seeds, or over questions for one seed' if several else 'questions'}, "
+        "the line is no change."
     )
-    if any(row["domain"].endswith(" *") for row in rows):
+    if any(name.endswith(" *") for name in order):
         description += " * a domain that was trained on."
+    names = [arm.name for arm in runs.arms] if several else [TRAINING, HELD_OUT]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         y=alt.Y(
-            "domain:N",
+            column("domain", "N"),
             title="domain",
-            sort=[row["domain"] for row in rows],
+            sort=order,
+            scale=alt.Scale(paddingInner=0.35),
             axis=alt.Axis(grid=False, labelLimit=170),
         ),
-        color=alt.Color("series:N", scale=alt.Scale(domain=[TRAINING, HELD_OUT]), legend=None),
+        color=alt.Color(
+            column("series", "N"),
+            scale=alt.Scale(domain=names),
+            legend=legend() if several else None,
+        ),
         tooltip=[
-            alt.Tooltip("domain:N"),
-            alt.Tooltip("change:Q", title="change (points)", format="+.1f"),
-            alt.Tooltip("low:Q", title="95% from", format="+.1f"),
-            alt.Tooltip("high:Q", title="95% to", format="+.1f"),
-            alt.Tooltip("questions:Q", title="questions"),
+            alt.Tooltip(column("domain", "N")),
+            alt.Tooltip(column("series", "N"), title="of"),
+            alt.Tooltip(column("change"), title=_X, format="+.1f"),
+            alt.Tooltip(column("low"), title="95% from", format="+.1f"),
+            alt.Tooltip(column("high"), title="95% to", format="+.1f"),
+            alt.Tooltip(column("n"), title="questions or seeds"),
         ],
     )
-    title = "change (points)"
+    if several:
+        base = base.encode(yOffset=alt.YOffset(column("series", "N"), sort=names))
     none = alt.Chart(alt.InlineData(values=[{"change": 0}])).mark_rule(strokeDash=[4, 4])
     return alt.LayerChart(
         layer=[
-            none.encode(x=alt.X("change:Q", title=title)),
+            none.encode(x=alt.X(column("change"), title=_X)),
             base.mark_rule(strokeWidth=3, opacity=0.35).encode(
-                x=alt.X("low:Q", title=title, axis=alt.Axis(grid=True, tickCount=8)), x2="high:Q"
+                x=alt.X(column("low"), title=_X, axis=alt.Axis(grid=True, tickCount=8)),
+                x2="high:Q",
             ),
             base.mark_point(filled=True, size=60, opacity=1).encode(
-                x=alt.X("change:Q", title=title)
+                x=alt.X(column("change"), title=_X)
             ),
         ]
     ).properties(
         title="Trained on one domain, tested on all",
         description=description,
         width="container",
-        height=26 * len(rows),
+        height=(20 + 6 * len(runs.arms)) * len(order),
     )

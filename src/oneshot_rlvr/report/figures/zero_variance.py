@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import altair as alt
 
-from oneshot_rlvr.report.data import RunData
+from oneshot_rlvr.report.arms import Runs
 from oneshot_rlvr.report.figures.style import panel
 
 
-def draw(run: RunData) -> alt.LayerChart | None:
+def draw(runs: Runs) -> alt.LayerChart | None:
     """A panel over steps; None when it was not recorded."""
     return panel(
-        run,
+        runs,
         title="Groups without a signal",
         description=(
             "The share of groups whose rollouts all earned the same reward. They have no "
