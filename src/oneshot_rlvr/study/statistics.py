@@ -1,17 +1,18 @@
 """What a few seeds and some questions say together: intervals, differences, corrected p-values.
 
 Pure numpy and scipy: arrays in, numbers out. Shapes: S training seeds, Q questions; an entry is the
-mean of K answers of one seed to one question (a share of right answers, say pass@k of them).
+mean of K answers of one seed to one question (a share of right answers, say, or pass@k of them).
 
-Seeds and questions are crossed, not nested: every seed answers the same questions. The mean's
-variance is that of the two-way random-effects model, (MS_S + MS_Q - MS_SQ) / (S Q), and its degrees
-of freedom are almost only those of the seeds. This is the analysis of several readers who judge the
-same cases (Dorfman, Berbaum and Metz 1992, doi 10.1097/00004424-199209000-00015; degrees of
-freedom of Hillis 2007, doi 10.1002/sim.2532), with seeds for readers and questions for cases.
+Seeds and questions are crossed: every seed answers the same questions. Of the mean's variance,
+(MS_S + MS_Q - MS_SQ) / (S Q) (the analysis of several readers who judge the same cases: Dorfman,
+Berbaum and Metz 1992, doi 10.1097/00004424-199209000-00015), the part MS_S / (S Q) is known with
+S - 1 degrees of freedom only and the rest with Q - 1. Each part has its own Student t, and the two
+half-widths are added in squares (Zou and Donner 2008, doi 10.1002/sim.3095).
 
 Why not the percentile of a hierarchical bootstrap: of 3 to 5 seeds its intervals of 95 % hold the
-truth 75 to 88 % of the time (benchmarks/study_intervals.py), because a resample of S values shows
-(S - 1) / S of their variance and no t. It is computed as well (`hierarchical_bootstrap`), and
+truth about 75 to 88 % of the time, because resampled seeds show (S - 1) / S of their variance and
+know no t. Nor pooled degrees of freedom (Satterthwaite, Hillis): 91 to 94 % over 3 seeds.
+benchmarks/study_intervals.py simulates all three. `hierarchical_bootstrap` is computed as well and
 stands in results.parquet beside the interval that is reported.
 """
 
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtr, stdtrit
 
 from oneshot_rlvr.errors import DataError
 
@@ -32,32 +33,40 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A mean over seeds and questions and how sure it is: standard error and degrees of freedom.
+    """A mean over seeds and questions and how sure it is.
 
-    `error` is nan where nothing can be said of it (one seed of which an interval over seeds is
-    wanted, one question).
+    `of_seeds` and `of_questions` are the two parts of its variance; nan where nothing can be said
+    (one seed of which an interval over seeds is wanted, one question).
     """
 
     value: float
-    error: float
-    freedom: float
+    of_seeds: float
+    of_questions: float
     seeds: int
     questions: int
 
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return math.isfinite(self.of_seeds + self.of_questions)
+
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Student t; (nan, nan) without an error."""
-        if not math.isfinite(self.error):
+        """(nan, nan) where nothing can be said."""
+        if not self.known:
             return math.nan, math.nan
-        half = float(stdtrit(self.freedom, 0.5 + confidence / 2)) * self.error
+        half = float(
+            half_width(self.of_seeds, self.of_questions, self.seeds, self.questions, confidence)
+        )
         return self.value - half, self.value + half
 
-    def tail(self, threshold: float) -> float:
-        """The one-sided p-value of "not above the threshold": small where the mean lies above."""
-        if not math.isfinite(self.error):
+    def p_value(self, threshold: float = 0.0) -> float:
+        """Two-sided, of "the true value is the threshold": the interval of confidence 1 - p just
+        reaches it."""
+        if not self.known:
             return math.nan
-        if self.error == 0:
-            return 0.5 if self.value == threshold else float(self.value < threshold)
-        return float(stdtr(self.freedom, (threshold - self.value) / self.error))
+        distance = abs(self.value - threshold)
+        parts = self.of_seeds, self.of_questions, self.seeds, self.questions
+        return float(two_sided(distance, *parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +90,50 @@ def spread(values_S_Q: ArrayLike, answers: int = 1, *, over_seeds: bool = True) 
     mean = float(values.mean())
     if questions < 2 or (over_seeds and seeds < 2):
         return Spread(mean, math.nan, math.nan, seeds, questions)
-    grain = 2 / (answers * (questions + 2)) ** 2
+    grain = 2 / (answers * seeds * (questions + 2)) ** 2
     if not over_seeds:
         variance = float(values.mean(axis=0).var(ddof=1)) / questions + grain
-        return Spread(mean, math.sqrt(variance), questions - 1, seeds, questions)
-    squares = mean_squares(values)
-    of_seeds = float(squares[0]) / (seeds * questions)
-    of_questions = max(0.0, float(squares[1] - squares[2])) / (seeds * questions) + grain
-    error, freedom = crossed_error(of_seeds, of_questions, seeds, questions)
-    return Spread(mean, float(error), float(freedom), seeds, questions)
+        return Spread(mean, 0.0, variance, seeds, questions)
+    of_seeds, of_questions = variance_parts(values)
+    return Spread(mean, float(of_seeds), float(of_questions) + grain, seeds, questions)
 
 
-def crossed_error(
-    of_seeds: ArrayLike, of_questions: ArrayLike, seeds: int, questions: int
-) -> tuple[FloatArray, FloatArray]:
-    """Standard error and degrees of freedom of the parts of the mean's variance: MS_S / (S Q), and
-    max(MS_Q - MS_SQ, 0) / (S Q).
+def variance_parts(values_S_Q: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """MS_S / (S Q) and max(MS_Q - MS_SQ, 0) / (S Q) of values (..., S, Q)."""
+    seeds, questions = np.shape(values_S_Q)[-2:]
+    squares = mean_squares(values_S_Q) / (seeds * questions)
+    return squares[0], np.maximum(0.0, squares[1] - squares[2])
 
-    Hillis's degrees of freedom, (a + b)^2 / (a^2 / (S - 1)), bounded by those of the questions,
-    which he takes to be many.
-    """
-    a, b = np.asarray(of_seeds, dtype=float), np.asarray(of_questions, dtype=float)
-    total = a + b
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = total**2 / (a**2 / (seeds - 1) + b**2 / (questions - 1))
-    return np.sqrt(total), np.where(total > 0, freedom, seeds - 1.0)
+
+def half_width(
+    of_seeds: ArrayLike,
+    of_questions: ArrayLike,
+    seeds: int,
+    questions: int,
+    confidence: ArrayLike = 0.95,
+) -> FloatArray:
+    """sqrt(t_S^2 of_seeds + t_Q^2 of_questions), each t with its part's degrees of freedom."""
+    tail = 0.5 + np.asarray(confidence) / 2
+    t_seeds, t_questions = stdtrit(max(1, seeds - 1), tail), stdtrit(questions - 1, tail)
+    return np.sqrt(t_seeds**2 * np.asarray(of_seeds) + t_questions**2 * np.asarray(of_questions))
+
+
+def two_sided(
+    distance: ArrayLike, of_seeds: ArrayLike, of_questions: ArrayLike, seeds: int, questions: int
+) -> FloatArray:
+    """The p for which `half_width` at confidence 1 - p is the distance; 0 for a known mean that is
+    elsewhere, 1 at no distance. By bisection of log p."""
+    away = np.abs(np.asarray(distance, dtype=float))
+    low, high = np.full(away.shape, -600.0), np.zeros(away.shape)  # of log p
+    for _ in range(60):
+        middle = (low + high) / 2
+        # t of the tail p / 2, from the lower side: 1 - p rounds to 1 long before p is 0.
+        tail = np.exp(middle) / 2
+        t_seeds, t_questions = stdtrit(max(1, seeds - 1), tail), stdtrit(questions - 1, tail)
+        reach = t_seeds**2 * np.asarray(of_seeds) + t_questions**2 * np.asarray(of_questions)
+        within = reach > away**2  # too sure: p is larger
+        low, high = np.where(within, middle, low), np.where(within, high, middle)
+    return np.where(away == 0, 1.0, np.exp((low + high) / 2))
 
 
 def mean_squares(values_S_Q: ArrayLike) -> FloatArray:
@@ -139,8 +167,8 @@ def paired(one_S_Q: ArrayLike, other_S_Q: ArrayLike) -> FloatArray:
     """one - other by seed and question, (S, Q). A side of one row (a base, no training) goes with
     every seed of the other. DataError for different questions or seeds."""
     one, other = _matrix(one_S_Q), _matrix(other_S_Q)
-    if one.shape[1] != other.shape[1] or (one.shape[0] != other.shape[0] and 1 not in
-                                          (one.shape[0], other.shape[0])):
+    seeds = {one.shape[0], other.shape[0]}
+    if one.shape[1] != other.shape[1] or (len(seeds) > 1 and 1 not in seeds):
         raise DataError(
             f"sides of shape {one.shape} and {other.shape}; a paired difference needs the same "
             "questions and the same seeds on both."
@@ -196,17 +224,17 @@ def smallest_difference(
     `parts`: the variances of a paired difference's entries. The level is that of Holm's hardest
     step, level / comparisons, two-sided; t for both quantiles.
     """
-    if over_seeds and seeds < 2:
+    if questions < 2 or (over_seeds and seeds < 2):
         return math.nan
     of_questions = parts.question / questions
     of_seeds = (parts.seed + parts.both / questions) / seeds
-    if over_seeds:
-        error, freedom = crossed_error(of_seeds, of_questions, seeds, questions)
-    else:
-        error = np.sqrt(of_questions + parts.both / questions / seeds)
-        freedom = np.asarray(questions - 1.0)
-    quantiles = stdtrit(freedom, 1 - level / comparisons / 2) + stdtrit(freedom, power)
-    return float(quantiles * error)
+    if not over_seeds:
+        of_seeds, of_questions = 0.0, of_questions + parts.both / questions / seeds
+    widths = [
+        half_width(of_seeds, of_questions, seeds, questions, confidence)
+        for confidence in (1 - level / comparisons, 2 * power - 1)
+    ]
+    return float(widths[0] + widths[1])
 
 
 def rank_correlation(scores_E: ArrayLike, gains_E: ArrayLike) -> tuple[float, float, float, float]:
@@ -229,7 +257,7 @@ def rank_correlation(scores_E: ArrayLike, gains_E: ArrayLike) -> tuple[float, fl
     z, error = math.atanh(bounded), math.sqrt((1 + bounded**2 / 2) / (len(scores) - 3))
     low, high = math.tanh(z - 1.959964 * error), math.tanh(z + 1.959964 * error)
     # Under "no correlation" the variance is that of r = 0.
-    p = float(2 * stdtr(1e9, -abs(z) * math.sqrt(len(scores) - 3)))
+    p = float(2 * ndtr(-abs(z) * math.sqrt(len(scores) - 3)))
     return r, low, high, p
 
 
