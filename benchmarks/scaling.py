@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from cost_model import (
+from oneshot_rlvr.config import Recipe, load_recipe
+from oneshot_rlvr.train.cost_model import (
     A100,
     GB,
     H100,
@@ -35,8 +34,6 @@ from cost_model import (
     step_seconds,
     training_memory,
 )
-
-from oneshot_rlvr.config import Recipe, load_recipe
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 ASSUMED = Assumptions()

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oneshot_rlvr.train import cost_model as cost
 from oneshot_testing import load_file
 
 ROOT = Path(__file__).parents[1]
 CLUSTER = ROOT / "docs" / "cluster"
 
 
-cost = load_file(ROOT / "benchmarks" / "cost_model.py")
 scaling = load_file(ROOT / "benchmarks" / "scaling.py")
 
 

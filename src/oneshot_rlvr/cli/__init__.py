@@ -27,6 +27,7 @@ VERBS = {
     "evaluate": "oneshot_rlvr.cli.evaluate",
     "analyse": "oneshot_rlvr.cli.analyse",
     "report": "oneshot_rlvr.cli.report",
+    "study": "oneshot_rlvr.cli.study",
     "export": "oneshot_rlvr.cli.export",
     "verify": "oneshot_rlvr.cli.verify",
     "list": "oneshot_rlvr.cli.list_names",

@@ -59,7 +59,29 @@ def _benchmarks() -> Iterable[tuple[str, str]]:
     return ((name, BENCHMARKS.load(name).title) for name in BENCHMARKS)
 
 
-FILES = {"benchmarks": _benchmarks, "recipes": _recipes}
+def _studies() -> Iterable[tuple[str, str]]:
+    from oneshot_rlvr.config import packaged_studies
+    from oneshot_rlvr.study.file import read_study
+
+    names = [name.partition("/")[2] for name in packaged_studies()]
+    return ((name, read_study(name).study.title) for name in names)
+
+
+def _study_arms() -> Iterable[tuple[str, str]]:
+    from oneshot_rlvr.config import load_recipe, packaged_recipes
+    from oneshot_rlvr.study.arms import NAMED
+
+    known = packaged_recipes()
+    for name, arm in NAMED.items():
+        yield name, arm.note or (load_recipe(str(arm.recipe)).note if arm.recipe in known else "")
+
+
+FILES = {
+    "benchmarks": _benchmarks,
+    "recipes": _recipes,
+    "studies": _studies,
+    "study-arms": _study_arms,
+}
 KINDS = [*REGISTRIES, *FILES]
 
 

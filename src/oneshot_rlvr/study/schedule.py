@@ -96,6 +96,12 @@ def measured_placing(
     return _placed(known[key], cores)
 
 
+def known_placing(recipe: Recipe, pool: Path, cores: int) -> Placing | None:
+    """The same where it was measured before; None where it was not."""
+    measured = machine(pool).get(_key(recipe, cores))
+    return None if measured is None else _placed(measured, cores)
+
+
 def _placed(measured: Mapping[str, Any], cores: int) -> Placing:
     import psutil
 
@@ -163,8 +169,16 @@ def _start(task: Mapping[str, Any], threads: int, log: Any) -> subprocess.Popen[
 class Schedule:
     """Runs tasks in their order, `slots` at once. `stop` ends it after the steps under way."""
 
-    def __init__(self, tasks: Sequence[Task], placed: Placing, logs: Path, watch: Watch):
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        placed: Placing,
+        logs: Path,
+        watch: Watch,
+        asked_to_stop: Callable[[], bool] = lambda: False,
+    ):
         self._tasks, self._placed, self._logs, self._watch = tasks, placed, logs, watch
+        self._asked = asked_to_stop
         self._left = [task for task in tasks if not task.done]
         self._at_work: dict[int, tuple[subprocess.Popen[str], Working]] = {}
         self._heard: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
@@ -196,6 +210,8 @@ class Schedule:
                     number += 1
                     self._begin(number, task)
                 self._show()
+                if self._asked() and not self._stopped:
+                    self.stop()
                 done = self._hear()
                 if done is not None:
                     code, working = done

@@ -10,6 +10,7 @@ regrade.py        stored answers -> graded again, without the model
 ask.py            one question -> the answers of base and result, side by side
 analyse.py        runs -> what happened in them, as tables
 report.py         a run -> one HTML file
+study.py          a file of arms, seeds and claims -> runs, intervals and verdicts
 doctor.py         a run -> what of it is damaged, and where it can go on
 export.py         a recipe -> the same run, written out for another trainer
 

@@ -1,9 +1,10 @@
 """What a run costs on GPUs, from shapes and a few stated efficiencies: memory, tokens, seconds.
 
-No measurement is in here: this project has been run on CPUs. The model is checked against
-published figures (`docs/scaling.md`, printed by `benchmarks/scaling.py`); its assumptions are the
-constants of `Assumptions`. Lengths of answers are drawn, not averaged: a step waits for its longest
-answer, and that decides how far sampling can be spread.
+No measurement is in here. The model is checked against published figures (`docs/scaling.md`,
+printed by `benchmarks/scaling.py`) and against steps on a CPU (`benchmarks/hours.py`); its
+assumptions are the constants of `Assumptions`. `train/hours.py` asks it for `--dry-run`. Lengths of
+answers are drawn, not averaged: a step waits for its longest answer, and that decides how far
+sampling can be spread.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ PUBLISHED_PARAMETERS = {
 
 @dataclass(frozen=True)
 class Gpu:
-    """Data-sheet figures: dense 16-bit FLOP/s, bytes/s of memory and of one link to other GPUs."""
+    """Data-sheet figures: dense 16-bit FLOP/s, bytes/s of memory and of one link to other GPUs
+    (NVLink one way; PCIe where there is none)."""
 
     name: str
     memory: float
@@ -85,7 +87,14 @@ class Gpu:
 
 A100 = Gpu("A100 80 GB", 80 * GB, 312e12, 2.0e12, 300e9)
 H100 = Gpu("H100 80 GB", 80 * GB, 989e12, 3.35e12, 450e9)
+H200 = Gpu("H200 141 GB", 141 * GB, 989e12, 4.8e12, 450e9)
+L40S = Gpu("L40S 48 GB", 48 * GB, 362e12, 0.864e12, 32e9)
+L4 = Gpu("L4 24 GB", 24 * GB, 121e12, 0.3e12, 32e9)
 RTX4090 = Gpu("RTX 4090 24 GB", 24 * GB, 165e12, 1.0e12, 32e9)
+GPUS = {"A100": A100, "H100": H100, "H200": H200, "L40S": L40S, "L4": L4, "RTX4090": RTX4090}
+"""Names that `--dry-run --gpu` takes. Figures of NVIDIA's data sheets (A100 80GB SXM, H100 SXM,
+H200 SXM, L40S, L4), without sparsity; of the RTX 4090 from its architecture white paper, with sums
+in float32."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +171,9 @@ def _replica_seconds(
     peak = gpu.flops * assumed.prefill_efficiency * parallel
     prefill = len(set(range(-(-len(lengths_n) // work.group)))) * work.prompt
     seconds = prefill * shape.forward_flops(work.prompt / 2) / peak
-    waiting, running, done = list(lengths_n), [], []  # tokens still to go; tokens so far
+    waiting = lengths_n.tolist()
+    running: list[int] = []  # tokens still to go
+    done: list[int] = []  # tokens so far
     while waiting or running:
         used = sum(done) + work.prompt * len(running)
         while waiting and used + work.prompt + stride < room:
