@@ -1,7 +1,7 @@
 """Names for the arms that people compare with: what each changes in the base recipe.
 
 A name stands for a packaged recipe's keys or for a few overrides, no more: `oneshot train` takes
-every one of them. Arms whose overrides depend on the data (which examples, which wrong label) say what the
+every one of them. Arms that depend on the data (which examples, which wrong label) say what the
 study has to give. Not here: what an arm does (`rewards.arms`, `algorithms`).
 """
 

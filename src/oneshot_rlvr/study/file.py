@@ -234,7 +234,7 @@ def _refuse_unchanged(
     if run_identity(recipe) == run_identity(base):
         raise ConfigError(
             f"arms.{name}: changes nothing: all that it sets is so in the base recipe. Take it "
-            "out, or name the base recipe as it is (named = \"outcome\")"
+            'out, or name the base recipe as it is (named = "outcome")'
         )
 
 
@@ -251,8 +251,11 @@ def _budgets_match(base: Recipe, arms: Mapping[str, Arm]) -> None:
 def _arms_differ(arms: Mapping[str, Arm]) -> None:
     seen: dict[Any, str] = {}
     for arm in arms.values():
-        key = (run_identity(arm.recipe) if arm.trains else arm.recipe.examples, arm.trains,
-               arm.shots)
+        key = (
+            run_identity(arm.recipe) if arm.trains else arm.recipe.examples,
+            arm.trains,
+            arm.shots,
+        )
         same = seen.setdefault(repr(key), arm.name)
         if same != arm.name:
             raise ConfigError(f"arms.{same} and arms.{arm.name} are the same run; keep one of them")

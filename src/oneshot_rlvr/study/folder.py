@@ -69,9 +69,7 @@ def _numbered(first: Path) -> Iterator[Path]:
 def _changed(folder: Path, file: StudyFile) -> list[str]:
     was, now = registered(folder)["study"], file.study.model_dump(mode="json")
     return [
-        change
-        for change in changes(was, now)
-        if change.split(" ")[0].split(".")[0] not in _FREE
+        change for change in changes(was, now) if change.split(" ")[0].split(".")[0] not in _FREE
     ]
 
 
@@ -80,10 +78,10 @@ def changes(was: Any, now: Any, key: str = "") -> list[str]:
     if isinstance(was, dict) and isinstance(now, dict):
         keys = list(dict.fromkeys([*was, *now]))
         return [c for k in keys for c in changes(was.get(k), now.get(k), f"{key}.{k}".strip("."))]
-    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
-        if any(isinstance(item, dict) for item in was):
-            pairs = enumerate(zip(was, now, strict=True), start=1)
-            return [c for n, (a, b) in pairs for c in changes(a, b, f"{key}.{n}")]
+    tables = isinstance(was, list) and any(isinstance(item, dict) for item in was)
+    if tables and isinstance(now, list) and len(was) == len(now):
+        pairs = enumerate(zip(was, now, strict=True), start=1)
+        return [c for n, (a, b) in pairs for c in changes(a, b, f"{key}.{n}")]
     return [] if was == now else [f"{key} was {_short(was)}, now {_short(now)}"]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from oneshot_rlvr.analysis.saturation import saturation_step
-from oneshot_rlvr.errors import DataError, RecordsError, RunError
+from oneshot_rlvr.errors import DataError, RunError
 from oneshot_rlvr.estimators import pass_at_k_per_question
 from oneshot_rlvr.evaluation.store import read_samples
 from oneshot_rlvr.records import Run
@@ -75,9 +75,7 @@ class Gathered:
             self._values[key] = made(name, benchmark, statistic, only or {})
         return self._values[key]
 
-    def _arm(
-        self, arm: str, benchmark: str, statistic: str, only: Mapping[str, str]
-    ) -> Values:
+    def _arm(self, arm: str, benchmark: str, statistic: str, only: Mapping[str, str]) -> Values:
         rows, seeds, ids, answers = [], [], None, 0
         for task in self._done(arm):
             if statistic in OVER_TIME:
@@ -101,9 +99,7 @@ class Gathered:
         kept = tuple(seed for seed in seeds if seed is not None)
         return Values(np.stack(rows), ids, kept, answers)
 
-    def _base(
-        self, arm: str, benchmark: str, statistic: str, only: Mapping[str, str]
-    ) -> Values:
+    def _base(self, arm: str, benchmark: str, statistic: str, only: Mapping[str, str]) -> Values:
         """Of what is better when it is more, the strongest way; else the benchmark's own."""
         best: Values | None = None
         for one in self.base_ways(benchmark):
@@ -120,8 +116,9 @@ class Gathered:
 
     def base_ways(self, benchmark: str) -> list[Answers]:
         """How the base was asked, the benchmark's own way first."""
-        return [one for task in self._done(BASE) for one in task.answers
-                if one.benchmark == benchmark]
+        return [
+            one for task in self._done(BASE) for one in task.answers if one.benchmark == benchmark
+        ]
 
     def way_accuracy(self, one: Answers) -> Values:
         """The base's accuracy in one way."""
@@ -155,9 +152,7 @@ class Gathered:
         return self._frames[file]
 
 
-def _by_question(
-    frame: pd.DataFrame, statistic: str
-) -> tuple[tuple[str, ...], FloatArray, int]:
+def _by_question(frame: pd.DataFrame, statistic: str) -> tuple[tuple[str, ...], FloatArray, int]:
     """Question ids with golds, one value each, and the fewest answers."""
     groups = frame.groupby("example_id", sort=True)
     match = re.fullmatch(r"pass@(\d+)", statistic)
@@ -220,4 +215,3 @@ def both_sides(one: Values, other: Values) -> tuple[FloatArray, FloatArray, tupl
         raise DataError("the arms have no seed in common.")
     rows = [[side.seeds.index(seed) for seed in shared] for side in (one, other)]
     return one.values_S_Q[rows[0]], other.values_S_Q[rows[1]], shared
-

@@ -139,10 +139,7 @@ def _lines(
 def _curve(result: Mapping[str, Any], key: str, title: str) -> alt.LayerChart | None:
     if key == _TOTAL and not any(row["selection_tokens"] for row in result["budgets"]):
         return None
-    rows = [
-        {"arm": row["arm"], "at": row[key], **_finite(row)}
-        for row in result["curves"]
-    ]
+    rows = [{"arm": row["arm"], "at": row[key], **_finite(row)} for row in result["curves"]]
     return _lines(rows, alt.X("at:Q", title=title), "arm")
 
 

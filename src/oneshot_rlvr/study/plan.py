@@ -156,9 +156,7 @@ def _here(
     one = measured["beside"][0] if side_by_side else measured["alone"]
     per_answer = one["generate_seconds"] / recipe.derived()["rollouts_per_step"]
     seconds = sum(steps.values()) * one["step_seconds"] + answers * per_answer
-    tokens = one["tokens"] * (
-        sum(steps.values()) + answers / recipe.derived()["rollouts_per_step"]
-    )
+    tokens = one["tokens"] * (sum(steps.values()) + answers / recipe.derived()["rollouts_per_step"])
     slots = min(placed.slots, max(1, len(left)))
     how = (
         f"{slots} runs at once, a thread each" if side_by_side
@@ -210,9 +208,7 @@ def _on_gpu(
     return seconds / 3600, tokens, how
 
 
-def _shows(
-    file: StudyFile, tasks: Sequence[Task], questions: Mapping[str, int]
-) -> list[Shows]:
+def _shows(file: StudyFile, tasks: Sequence[Task], questions: Mapping[str, int]) -> list[Shows]:
     study = file.study
     gathered = Gathered(file, [task for task in tasks if task.done])
     claims = study.claims or [
@@ -278,4 +274,3 @@ def _assumed(file: StudyFile, claim: Claim, samples: int) -> Components:
     if not _trains(file, claim.against):
         return Components(seed, question + chance, chance)
     return Components(2 * seed, question, 2 * chance)
-

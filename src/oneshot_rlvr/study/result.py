@@ -18,10 +18,9 @@ from oneshot_rlvr.records.files import to_json, write_atomic
 from oneshot_rlvr.study import curves, folder, tables
 from oneshot_rlvr.study.claims import Finding, difference, judge
 from oneshot_rlvr.study.file import StudyFile
-from oneshot_rlvr.study.gather import Gathered
+from oneshot_rlvr.study.gather import Gathered, both_sides
 from oneshot_rlvr.study.spec import BASE
 from oneshot_rlvr.study.statistics import hierarchical_bootstrap, holm, paired
-from oneshot_rlvr.study.gather import both_sides
 from oneshot_rlvr.study.tasks import Task
 
 RESAMPLES = 2000

@@ -126,8 +126,13 @@ def machine(pool: Path) -> dict[str, Any]:
 
 
 def _key(recipe: Recipe, cores: int) -> str:
-    told = [recipe.model.model_dump(mode="json"), recipe.rollouts.model_dump(mode="json"),
-            recipe.train.updates_per_rollout, cores, code_version()]
+    told = [
+        recipe.model.model_dump(mode="json"),
+        recipe.rollouts.model_dump(mode="json"),
+        recipe.train.updates_per_rollout,
+        cores,
+        code_version(),
+    ]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 

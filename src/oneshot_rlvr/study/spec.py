@@ -79,9 +79,7 @@ class Claim(Section):
     only: dict[Literal["group", "domain", "family"], str] = Field(
         default_factory=dict, description="only questions of this group, domain or family"
     )
-    arms: list[str] = Field(
-        default_factory=list, description="rank_correlation: an arm an example"
-    )
+    arms: list[str] = Field(default_factory=list, description="rank_correlation: an arm an example")
     score: str = Field("", description="rank_correlation: which of the arms' scores")
     paper: str = Field("", description="what was published, for the table")
 

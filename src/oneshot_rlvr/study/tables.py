@@ -109,8 +109,11 @@ def arms_table(result: Result, benchmark: str) -> tuple[list[str], list[list[str
         cells = [row["arm"] + (f" ({row['way']})" if row["arm"] == "base" else ""), interval(row)]
         for control in controls:
             found = own.get(control)
-            cells.append("–" if found is None else
-                         f"{interval(found, signed=True)}, p {p_text(found['p_holm'])}")
+            cells.append(
+                "–"
+                if found is None
+                else f"{interval(found, signed=True)}, p {p_text(found['p_holm'])}"
+            )
         cells += [
             str(len(row["seeds"])) if row["seeds"] else "–",
             f"{budget['rollouts']:,}" if budget.get("rollouts") else "–",

@@ -119,15 +119,29 @@ def tasks_of(file: StudyFile, pool: Path) -> list[Task]:
     for arm in seedless:
         of = base_identity(arm.recipe)
         folder = pool / of
-        found.append(Task(arm.name, None, arm.recipe, folder, tuple(
-            _answers(file, of, folder, arm.recipe, arm.shots))))
+        found.append(
+            Task(
+                arm.name,
+                None,
+                arm.recipe,
+                folder,
+                tuple(_answers(file, of, folder, arm.recipe, arm.shots)),
+            )
+        )
     for seed in file.study.seeds:
         for arm in file.arms.values():
             if arm.trains:
                 recipe = file.recipe_of(arm.name, seed)
                 of = run_identity(recipe)
-                found.append(Task(arm.name, seed, recipe, pool / of, tuple(
-                    _answers(file, of, pool / of, recipe, arm.shots))))
+                found.append(
+                    Task(
+                        arm.name,
+                        seed,
+                        recipe,
+                        pool / of,
+                        tuple(_answers(file, of, pool / of, recipe, arm.shots)),
+                    )
+                )
     return found
 
 

@@ -108,9 +108,7 @@ def plan(
 
     read = read_study(file, overrides)
     pool = _pool(runs)
-    return plan_of(
-        read, _tasks(read, pool), pool, gpu=gpu, gpus=gpus, measure=measure, say=say
-    )
+    return plan_of(read, _tasks(read, pool), pool, gpu=gpu, gpus=gpus, measure=measure, say=say)
 
 
 def _pool(runs: str | Path | None) -> Path:
