@@ -102,7 +102,7 @@ def read_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}.") from None
     try:
-        study = _parse({**data, **(overrides or {})})
+        study = _parse(_beside({**data, **(overrides or {})}, file.parent))
         base, arms = _arms(study, file)
         _budgets_match(base, arms)
         _arms_differ(arms)
@@ -126,6 +126,21 @@ def _find(path: Path) -> Path:
         f"no study at {path}.{nearest(name, known)} Give a TOML file or the name of a packaged "
         f"study: {', '.join(known)}."
     )
+
+
+def _beside(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The tables with the paths of files that lie beside the study's own file made whole; others
+    are relative to the current folder, as in a recipe."""
+
+    def walked(value: Any, key: str) -> Any:
+        if isinstance(value, dict):
+            return {name: walked(inner, name) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [walked(inner, "") for inner in value]
+        is_path = key.rpartition(".")[2] == "path" and isinstance(value, str)
+        return str(folder / value) if is_path and (folder / value).is_file() else value
+
+    return {key: walked(value, key) for key, value in data.items()}
 
 
 def _parse(data: Mapping[str, Any]) -> Study:

@@ -49,16 +49,16 @@ def run_identity(recipe: Recipe) -> str:
     told = recipe.model_dump(mode="json")
     told.pop("evaluation")
     validation = recipe.evaluation.validation
-    files = [recipe.examples.path, recipe.model.path, validation and validation.path]
-    told["validation"] = validation and validation.model_dump(mode="json")
-    told["checkpoint_rule"] = recipe.train.checkpoint_rule
+    told["validation"] = None if validation is None else _with_content(validation)
+    told["examples"]["path"] = _content(recipe.examples.path)
+    told["model"]["path"] = _content(recipe.model.path)
     for key in NO_IDENTITY:
         *tables, leaf = key.split(".")
         here: dict[str, Any] = told
         for table in tables:
             here = here.get(table, {})
         here.pop(leaf, None)
-    return _hash("run", told, [_content(path) for path in files], code_version())
+    return _hash("run", told, code_version())
 
 
 def answers_identity(
@@ -68,18 +68,16 @@ def answers_identity(
 
     Of the recipe what decides how a question is put and cut.
     """
+    shown = recipe.examples.model_dump(mode="json") | {"path": _content(recipe.examples.path)}
     told: Mapping[str, Any] = {
-        "benchmark": benchmark.model_dump(mode="json"),
+        "benchmark": _with_content(benchmark),
         "prompt": prompt,
         "template": recipe.model.chat_template,
         "max_new_tokens": benchmark.max_new_tokens or recipe.rollouts.max_new_tokens,
         "max_prompt_tokens": recipe.rollouts.max_prompt_tokens,
-        "shots": recipe.examples.model_dump(mode="json") if shots else None,
+        "shots": shown if shots else None,
     }
-    files = [benchmark.path, recipe.examples.path if shots else None]
-    if benchmark.benchmark.endswith(".toml"):
-        files.append(benchmark.benchmark)
-    return _hash("answers", of, told, [_content(path) for path in files], code_version())
+    return _hash("answers", of, told, code_version())
 
 
 def base_identity(recipe: Recipe) -> str:
@@ -87,8 +85,8 @@ def base_identity(recipe: Recipe) -> str:
     model = recipe.model.model_dump(mode="json")
     for key in ("lora", "gradient_checkpointing", "autocast"):
         model.pop(key)
-    engine = recipe.rollouts.engine
-    return _hash("base", model, engine, _content(recipe.model.path), code_version())
+    model["path"] = _content(recipe.model.path)
+    return _hash("base", model, recipe.rollouts.engine, code_version())
 
 
 @cache
@@ -109,8 +107,18 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
+def _with_content(benchmark: BenchmarkConfig) -> dict[str, Any]:
+    """A benchmark's keys, with what its files hold for their places."""
+    told: dict[str, Any] = benchmark.model_dump(mode="json")
+    told["path"] = _content(benchmark.path)
+    if benchmark.benchmark.endswith(".toml"):
+        told["benchmark"] = _content(benchmark.benchmark)
+    return told
+
+
 def _content(path: str | None) -> Any:
-    """What a path holds, where it is a file or a folder here; a hub's name stands for itself."""
+    """What a path holds, where it is a file or a folder here (wherever that lies); a hub's name
+    stands for itself."""
     if path is None or not (here := Path(path).expanduser()).exists():
         return path
     if here.is_file():

@@ -82,6 +82,7 @@ class Claim(Section):
     arms: list[str] = Field(default_factory=list, description="rank_correlation: an arm an example")
     score: str = Field("", description="rank_correlation: which of the arms' scores")
     paper: str = Field("", description="what was published, for the table")
+    finding: int | None = Field(None, gt=0, description="the row of docs/findings.md it belongs to")
 
     @model_validator(mode="after")
     def _whole(self) -> Claim:
