@@ -106,7 +106,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
             why = f" ({row['why']})" if row["why"] else ""
             cells = [
                 str(number), row["claim"]["name"], row["claim"]["paper"] or "–",
-                tables.claim_number(row), str(row["seeds"]), tables.p_text(row["corrected"]),
+                tables.claim_number(row), str(row["seed_count"]), tables.p_text(row["corrected"]),
                 f"**{row['verdict']}**{why}", f"`{name}`, {result['commit']}",
             ]  # fmt: skip
             rows[number].append(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |")

@@ -35,7 +35,7 @@ class Finding:
     high: float = math.nan
     p_value: float = math.nan
     towards: bool = False
-    seeds: int = 0
+    seed_count: int = 0
     questions: int = 0
     way: str = ""
     why: str = ""
