@@ -10,7 +10,7 @@ PEERS_PIP := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
 PYTEST_ARGS ?= -n 2 --dist loadfile -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results torture torture-part
+.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results findings torture torture-part
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -52,10 +52,15 @@ bench: $(PEERS)/.installed ## speed beside HF generate, TRL and vLLM, then docs/
 	@$(BENCH)/growth.py
 	@$(BENCH)/phases.py
 	@$(BENCH)/startup.py --demo
+	@$(BENCH)/study.py
 	@$(BENCH)/page.py
 
 results: $(VENV)/.installed ## five seeds of the embedded recipe, then docs/results.md (20 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/tiny_results.py
+
+findings: $(VENV)/.installed ## the paper's findings, study by study, then docs/findings.md; goes on after any interruption (hours)
+	@test -d runs/tiny_base_1 || $(BIN)/oneshot tiny pretrain --out runs/tiny_base_1 --seed 1 --resume
+	@$(BIN)/python benchmarks/findings.py
 
 torture: $(VENV)/.installed ## random kills, damage, bad servers and graders, then docs/reliability.md (20 minutes)
 	@$(BIN)/python benchmarks/reliability/torture.py --minutes 20 --write docs/reliability.md
