@@ -29,7 +29,7 @@ from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.registry import nearest
 from oneshot_rlvr.settings import explain
 from oneshot_rlvr.study.arms import NAMED, NamedArm, unknown
-from oneshot_rlvr.study.identity import run_identity
+from oneshot_rlvr.study.identity import base_identity, run_identity
 from oneshot_rlvr.study.spec import ALIGNED_BASE, BASE, ArmConfig, Claim, FairBase, Planning, Study
 
 BUDGET = (
@@ -264,14 +264,12 @@ def _budgets_match(base: Recipe, arms: Mapping[str, Arm]) -> None:
 
 
 def _arms_differ(arms: Mapping[str, Arm]) -> None:
-    seen: dict[Any, str] = {}
+    seen: dict[str, str] = {}
     for arm in arms.values():
-        key = (
-            run_identity(arm.recipe) if arm.trains else arm.recipe.examples,
-            arm.trains,
-            arm.shots,
-        )
-        same = seen.setdefault(repr(key), arm.name)
+        trained = run_identity(arm.recipe)
+        key = trained if arm.trains else f"{base_identity(arm.recipe)} {arm.recipe.examples}"
+        key += " with the examples shown" if arm.shots else ""
+        same = seen.setdefault(key, arm.name)
         if same != arm.name:
             raise ConfigError(f"arms.{same} and arms.{arm.name} are the same run; keep one of them")
 

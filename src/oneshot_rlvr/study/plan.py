@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ def plan_of(
     )
 
 
+@cache
 def count_of(config: BenchmarkConfig) -> int:
     """How many questions a benchmark has, without its hub: of a published one by its description.
 

@@ -6,7 +6,8 @@ numbers are made (`gather`, `statistics`, `claims`, `curves`), how they look (`t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -76,11 +77,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
     return told
 
 
+def _inside(end: float) -> float:
+    """An end of a share's interval within 0..1; nan stays nan."""
+    return end if math.isnan(end) else min(1.0, max(0.0, end))
+
+
 def _over_seeds(gathered: Gathered) -> bool:
     return gathered.file.study.intervals == "seeds and questions"
 
 
-def _arms(gathered: Gathered) -> Any:
+def _arms(gathered: Gathered) -> Iterator[dict[str, Any]]:
     """Mean accuracy of each arm on each benchmark, with both intervals and the seeds' own."""
     study = gathered.file.study
     generator = np.random.default_rng(0)
@@ -101,8 +107,8 @@ def _arms(gathered: Gathered) -> Any:
                 "arm": arm,
                 "benchmark": benchmark,
                 "value": told.value,
-                "low": max(0.0, low),
-                "high": min(1.0, high),
+                "low": _inside(low),
+                "high": _inside(high),
                 "bootstrap_low": drawn[0],
                 "bootstrap_high": drawn[1],
                 "seeds": list(found.seeds),
@@ -158,7 +164,7 @@ def _differences(gathered: Gathered) -> list[dict[str, Any]]:
     return rows
 
 
-def _ways(gathered: Gathered) -> Any:
+def _ways(gathered: Gathered) -> Iterator[dict[str, Any]]:
     """How the base did in every way; `strongest` is compared with."""
     for benchmark in gathered.file.study.benchmarks:
         try:
@@ -174,7 +180,7 @@ def _ways(gathered: Gathered) -> Any:
                 "benchmark": benchmark,
                 "way": one.way,
                 "value": told.value,
-                "low": max(0.0, low),
-                "high": min(1.0, high),
+                "low": _inside(low),
+                "high": _inside(high),
                 "strongest": number == best,
             }

@@ -33,6 +33,10 @@ _WORTH = 1.05
 """Runs go side by side only where that is faster by this: it takes more memory."""
 
 
+_SHOWN_SECONDS = 0.2
+"""Between two looks at how far all is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placing:
     """`slots` workers at once, each with so many `threads` (0: as the recipe says)."""
@@ -190,6 +194,7 @@ class Schedule:
         self._began = time.monotonic()
         self._first_share: float | None = None
         self._stopped = False
+        self._shown = -_SHOWN_SECONDS
         self.failures: dict[str, str] = {}
 
     def stop(self) -> None:
@@ -214,7 +219,7 @@ class Schedule:
                     folders.add(task.folder)
                     number += 1
                     self._begin(number, task)
-                self._show()
+                self._show(at_least=_SHOWN_SECONDS)
                 if self._asked() and not self._stopped:
                     self.stop()
                 done = self._hear()
@@ -268,7 +273,10 @@ class Schedule:
         working.done, working.total = told.get("done", 0), told.get("total", 0)
         return None
 
-    def _show(self) -> None:
+    def _show(self, at_least: float = 0.0) -> None:
+        if time.monotonic() - self._shown < at_least:
+            return
+        self._shown = time.monotonic()
         weights = [_weight(task) for task in self._tasks]
         at_work = {id(w.task): w for _, w in self._at_work.values()}
         share = sum(

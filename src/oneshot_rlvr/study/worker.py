@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import threading
 import traceback
@@ -21,6 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
+
+import psutil
 
 from oneshot_rlvr.config import BenchmarkConfig, Recipe, load_recipe, parse_recipe, to_toml
 from oneshot_rlvr.errors import OneshotError, RunError
@@ -219,7 +220,7 @@ def probe(task: Mapping[str, Any]) -> dict[str, Any]:
             "generate_seconds": float(rest["generate_seconds"].mean()),
             "tokens": float(metrics["train/tokens"].mean()),
             "device": device_of(recipe.model.device).type,
-            "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "memory_bytes": psutil.Process().memory_info().rss,
         }
 
 
