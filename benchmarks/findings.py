@@ -15,10 +15,12 @@ import argparse
 import json
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from oneshot_rlvr.config import packaged_studies
+from oneshot_rlvr.config import packaged_studies, recipes_directory
 from oneshot_rlvr.records.files import to_json
 from oneshot_rlvr.study import tables
 
@@ -93,23 +95,33 @@ def commit_of(file: str) -> str:
     return done.stdout.strip() or "uncommitted"
 
 
+def _claims(
+    name: str, result: dict[str, Any] | None
+) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """A study's claims with what was found: value, seeds, p, verdict; dashes before it was run."""
+    if result is None:
+        file = recipes_directory() / "studies" / f"{name}.toml"
+        for claim in tomllib.loads(file.read_text(encoding="utf-8"))["claims"]:
+            yield claim, ["–", "–", "–", "–"]
+        return
+    for row in result["claims"]:
+        why = f" ({row['why']})" if row["why"] else ""
+        found = [tables.claim_number(row), str(row["seed_count"]), tables.p_text(row["corrected"])]
+        yield row["claim"], [*found, f"**{row['verdict']}**{why}"]
+
+
 def page(results: dict[str, dict[str, Any]]) -> str:
     """docs/findings.md."""
     rows: dict[int, list[str]] = {number: [] for number in TITLES}
-    tried = 0
-    for name, result in results.items():
-        for row in result["claims"]:
-            tried += 1
-            number = row["claim"].get("finding")
-            if number is None:
+    for name in studies():
+        commit = results[name]["commit"] if name in results else "not run yet"
+        for claim, found in _claims(name, results.get(name)):
+            if (number := claim.get("finding")) is None:
                 continue
-            why = f" ({row['why']})" if row["why"] else ""
-            cells = [
-                str(number), row["claim"]["name"], row["claim"]["paper"] or "–",
-                tables.claim_number(row), str(row["seed_count"]), tables.p_text(row["corrected"]),
-                f"**{row['verdict']}**{why}", f"`{name}`, {result['commit']}",
-            ]  # fmt: skip
+            cells = [str(number), claim["name"], claim.get("paper") or "–", *found,
+                     f"`{name}`, {commit}"]  # fmt: skip
             rows[number].append(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |")
+    tried = sum(len(result["claims"]) for result in results.values())
     lines = [
         "# The paper's findings on the embedded world",
         "",
@@ -128,7 +140,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     ]
     for number, title in TITLES.items():
         lines.append(f"| **{number}** | **{title}** | | | | | | |")
-        lines += rows[number] or [f"| {number} | | | not run yet | | | | |"]
+        lines += rows[number] or [f"| {number} | | | | | | no study declares it yet | |"]
     shown = ", ".join(f"{n} ({len(r['claims'])})" for n, r in results.items()) or "none"
     lines += [
         "",
