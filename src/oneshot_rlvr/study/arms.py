@@ -78,6 +78,11 @@ NAMED: Mapping[str, NamedArm] = {
     "policy_decay": NamedArm(recipe="ablations/policy_decay"),
     "policy_decay_kl": NamedArm(recipe="ablations/policy_decay_kl"),
     "policy_entropy": NamedArm(recipe="ablations/policy_entropy"),
+    # Each term off.
+    "without_policy": NamedArm("no policy term", set={"algorithm.policy_coefficient": 0.0}),
+    "without_kl": NamedArm("no KL term", set={"algorithm.kl_coefficient": 0.0}),
+    "without_entropy": NamedArm("no entropy bonus", set={"algorithm.entropy_coefficient": 0.0}),
+    "without_decay": NamedArm("no weight decay", set={"optimizer.weight_decay": 0.0}),
     # Each algorithm, with its own paper's values for the keys that the base leaves out.
     "dr_grpo": _algorithm("dr_grpo", "no std, no length normalisation (arXiv 2503.20783)"),
     "dapo": _algorithm("dapo", "clip-higher, dynamic sampling (arXiv 2503.14476)"),
