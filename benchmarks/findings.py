@@ -1,4 +1,4 @@
-"""The paper's findings on the embedded world, study by study: docs/findings/NAME.json, docs/findings.md.
+"""The paper's findings on the embedded world, study by study: docs/findings/, docs/findings.md.
 
     python benchmarks/findings.py                    # all studies, on after any interruption
     python benchmarks/findings.py controls rivals    # these
@@ -95,9 +95,7 @@ def commit_of(file: str) -> str:
     return done.stdout.strip() or "uncommitted"
 
 
-def _claims(
-    name: str, result: dict[str, Any] | None
-) -> Iterator[tuple[dict[str, Any], list[str]]]:
+def _claims(name: str, result: dict[str, Any] | None) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """A study's claims with what was found: value, seeds, p, verdict; dashes before it was run."""
     if result is None:
         file = recipes_directory() / "studies" / f"{name}.toml"
@@ -127,13 +125,14 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         "",
         "    make findings       # every study below, on after any interruption, then this page",
         "",
-        "Made by `benchmarks/findings.py` from `docs/findings/`; do not edit. Each row is a claim that its",
-        "study's file declared before its runs (the commit that last changed the file stands in the row):",
-        "what was published, what was found here with its interval of 95 %, the p-value after Holm's",
-        "correction over the study's claims, and the verdict by the declared rule. Differences are in",
-        "points of avg@4 on 400 held-out questions, pass@k in points, correlations as they are. The world",
-        "was built to have latent skill ([how](tiny_world.md)): a finding that holds here shows the",
-        "mechanism, one that does not is as welcome. How intervals are made: [studies](study.md).",
+        "Made by `benchmarks/findings.py` from `docs/findings/`; do not edit. Each row is a claim that",
+        "its study's file declared before its runs (the commit that last changed the file stands in",
+        "the row): what was published, what was found here with its interval of 95 %, the p-value after",
+        "Holm's correction over the study's claims, and the verdict by the declared rule. Differences",
+        "are in points of avg@4 on 400 held-out questions, pass@k in points, correlations as they are.",
+        "The world was built to have latent skill ([how](tiny_world.md)): a finding that holds here",
+        "shows the mechanism, one that does not is as welcome. How intervals are made:",
+        "[studies](study.md).",
         "",
         "| | claim | published | found [95 %] | seeds | p | verdict | study, commit |",
         "|---|---|---|---|---|---|---|---|",
@@ -144,10 +143,12 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     shown = ", ".join(f"{n} ({len(r['claims'])})" for n, r in results.items()) or "none"
     lines += [
         "",
-        f"Claims tried, by study: {shown}; {tried} in all. Nothing was tuned on the test questions: no",
-        "setting of an arm was changed after they had been asked.",
+        f"Claims tried, by study: {shown}; {tried} in all. Nothing was tuned on the test questions:",
+        "no setting of an arm was changed after they had been asked.",
     ]
-    failed = {f"{n}: {task}": why for n, r in results.items() for task, why in r["failures"].items()}
+    failed = {
+        f"{n}: {task}": why for n, r in results.items() for task, why in r["failures"].items()
+    }
     lines += [f"Failed, {task}: {why}" for task, why in failed.items()]
     return "\n".join(lines) + "\n"
 

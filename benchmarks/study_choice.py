@@ -33,7 +33,7 @@ name = "choice"
 title = "Which example?"
 note = """
 Twelve examples of the tiny pool: the first and the last by historical variance, and ten drawn by
-chance between them. Written, scores included, by benchmarks/study_choice.py before any arm was trained.
+chance between them. Written, scores included, by benchmarks/study_choice.py before any arm is run.
 """
 base = "tiny_one_shot"
 seeds = [0, 1, 2]
@@ -94,7 +94,7 @@ def main() -> None:
     for arm, example in chosen.items():
         told = {s: by[example] for s, by in scores.items() if np.isfinite(by[example])}
         named = {"chosen": "k_shot", "last": "worst_example"}.get(arm, "random_example")
-        lines.append(f"[arms.{arm}]\nnamed = \"{named}\"")
+        lines.append(f'[arms.{arm}]\nnamed = "{named}"')
         lines.append(
             f'set = {{ "examples.path" = "tiny_pool.jsonl", "examples.ids" = ["{example}"] }}'
         )
@@ -117,7 +117,7 @@ def main() -> None:
             lines.append(
                 f'[[claims]]\nfinding = 8\nname = "{name} orders examples by their gain"\n'
                 f'statistic = "rank_correlation"\nscore = "{name}"\nagainst = "base"\n'
-                f"arms = [{arms}]\nrelation = \"above\"\nthreshold = 0.0\n"
+                f'arms = [{arms}]\nrelation = "above"\nthreshold = 0.0\n'
             )
     (STUDIES / "choice.toml").write_text("\n".join(lines), encoding="utf-8")
     print(f"wrote {STUDIES / 'choice.toml'}: {', '.join(scores)}")

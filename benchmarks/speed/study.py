@@ -2,8 +2,8 @@
 
     python benchmarks/speed/study.py
 
-On an idle machine. Four runs of one arm and four seeds, one at a time on one thread and two at once,
-alternating; then a study of one arm and one seed with compiled kernels, all of it.
+On an idle machine. Four runs of one arm and four seeds, one at a time on one thread and two at
+once, alternating; then a study of one arm and one seed with compiled kernels, all of it.
 """
 
 from __future__ import annotations

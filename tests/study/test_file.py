@@ -81,7 +81,7 @@ MISTAKES = {
     ),
     "a seed twice": ({"seeds": [1, 1]}, "wanted different whole numbers"),
     "a seed that is text": ({"seeds": ["0", "1"]}, "seeds"),
-    "an arm of no name": ({"arms/outcom": {}}, "is no named arm. Did you mean \"outcome\"?"),
+    "an arm of no name": ({"arms/outcom": {}}, 'is no named arm. Did you mean "outcome"?'),
     "an arm without its data": ({"arms/two_shot": {}}, "set one of examples.items"),
     "a key that no recipe has": (
         {"arms/hot": {"set": {"rollouts.temprature": 1.2}}},
@@ -101,7 +101,7 @@ MISTAKES = {
     "a name that is the base's": ({"arms/base": OUTCOME}, "kept for the base model"),
     "a name that leads out of its folder": ({"arms/../x": OUTCOME}, ""),
     "within nothing": ({"claims/1/threshold": 0.0}, "within needs a threshold above 0"),
-    "a recipe that does not exist": ({"base": "tiny_one_sho"}, "Did you mean \"tiny_one_shot\"?"),
+    "a recipe that does not exist": ({"base": "tiny_one_sho"}, 'Did you mean "tiny_one_shot"?'),
 }
 
 

@@ -61,8 +61,8 @@ def test_runs_steps_answers_and_hours_by_hand(tmp_path):
 
 def test_more_questions_seeds_and_fewer_claims_show_smaller_differences(study_file, tmp_path):
     def least(**changes):
-        base = {"base": "tiny_one_shot", "controls": ["base"], "arms": {"outcome": {}, "random": {}},
-                "claims": [{"name": "a", "arm": "outcome", "against": "base"}],
+        base = {"base": "tiny_one_shot", "controls": ["base"],
+                "arms": {"outcome": {}, "random": {}}, "claims": [{"name": "a", "arm": "outcome", "against": "base"}],
                 "benchmarks": {"test": {"benchmark": "tiny", "questions": 20, "samples": 4,
                                         "temperature": 0.6}}}  # fmt: skip
         return plan(study_file({**base, **changes}), runs=tmp_path, measure=False).shows[0]

@@ -51,7 +51,8 @@ def coverage(values, truth, confidence=0.95):
 @pytest.mark.parametrize(
     ("seeds", "questions", "answers", "seed_sd", "question_sd"),
     [(3, 60, 8, 0.02, 0.0), (3, 400, 4, 0.02, 0.08), (4, 60, 1, 0.0, 0.08), (4, 400, 8, 0.05, 0.0),
-     (5, 60, 8, 0.0, 0.08), (5, 400, 4, 0.01, 0.08), (5, 400, 8, 0.0, 0.0), (10, 200, 4, 0.02, 0.05)],
+     (5, 60, 8, 0.0, 0.08), (5, 400, 4, 0.01, 0.08), (5, 400, 8, 0.0, 0.0),
+     (10, 200, 4, 0.02, 0.05)],
 )  # fmt: skip
 def test_intervals_of_a_difference_hold_the_truth_93_to_97_times_of_100(
     seeds, questions, answers, seed_sd, question_sd

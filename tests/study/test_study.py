@@ -122,7 +122,9 @@ def test_an_arm_that_studies_share_is_run_once(finished, study_file, tmp_path):
 
 def test_a_study_that_changed_after_its_runs_says_which_key(finished, study_file):
     _, found, _ = finished
-    changed = study_file({"claims/0/threshold": 0.1, "arms/hot": {"set": {"rollouts.temperature": 1.3}}})
+    changed = study_file(
+        {"claims/0/threshold": 0.1, "arms/hot": {"set": {"rollouts.temperature": 1.3}}}
+    )
     with pytest.raises(ConfigError) as caught:
         study(changed, out=found.directory, runs=found.directory.parent / "arms")
     assert "claims.1.threshold was 0.0, now 0.1" in str(caught.value)
