@@ -15,6 +15,7 @@ import argparse
 import json
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,15 @@ TITLES = {
     18: "rivals",
     19: "aligned base",
 }
+
+
+PREAMBLE = """Made by `benchmarks/findings.py` from `docs/findings/`; do not edit. Each row is a claim
+that its study's file declared before its runs (the commit that last changed the file stands in the
+row): what was published, what was found here with its interval of 95 %, the p-value after Holm's
+correction over the study's claims, and the verdict by the declared rule. Differences are in points of
+avg@4 on 400 held-out questions, pass@k in points, correlations as they are. The world was built to
+have latent skill ([how](tiny_world.md)): a finding that holds here shows the mechanism, one that does
+not is as welcome. How intervals are made: [studies](study.md)."""
 
 
 def studies() -> list[str]:
@@ -125,14 +135,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         "",
         "    make findings       # every study below, on after any interruption, then this page",
         "",
-        "Made by `benchmarks/findings.py` from `docs/findings/`; do not edit. Each row is a claim that",
-        "its study's file declared before its runs (the commit that last changed the file stands in",
-        "the row): what was published, what was found here with its interval of 95 %, the p-value after",
-        "Holm's correction over the study's claims, and the verdict by the declared rule. Differences",
-        "are in points of avg@4 on 400 held-out questions, pass@k in points, correlations as they are.",
-        "The world was built to have latent skill ([how](tiny_world.md)): a finding that holds here",
-        "shows the mechanism, one that does not is as welcome. How intervals are made:",
-        "[studies](study.md).",
+        textwrap.fill(PREAMBLE, 110),
         "",
         "| | claim | published | found [95 %] | seeds | p | verdict | study, commit |",
         "|---|---|---|---|---|---|---|---|",
@@ -143,8 +146,11 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     shown = ", ".join(f"{n} ({len(r['claims'])})" for n, r in results.items()) or "none"
     lines += [
         "",
-        f"Claims tried, by study: {shown}; {tried} in all. Nothing was tuned on the test questions:",
-        "no setting of an arm was changed after they had been asked.",
+        textwrap.fill(
+            f"Claims tried, by study: {shown}; {tried} in all. Nothing was tuned on the test "
+            "questions: no setting of an arm was changed after they had been asked.",
+            110,
+        ),
     ]
     failed = {
         f"{n}: {task}": why for n, r in results.items() for task, why in r["failures"].items()

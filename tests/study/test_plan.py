@@ -12,6 +12,7 @@ from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.study.file import read_study
 from oneshot_rlvr.verbs.study import plan
 
+HOW = {"samples": 4, "temperature": 0.6}
 PAPER = [name for name in packaged_studies() if "/paper_" in name]
 
 
@@ -61,17 +62,20 @@ def test_runs_steps_answers_and_hours_by_hand(tmp_path):
 
 def test_more_questions_seeds_and_fewer_claims_show_smaller_differences(study_file, tmp_path):
     def least(**changes):
-        base = {"base": "tiny_one_shot", "controls": ["base"],
-                "arms": {"outcome": {}, "random": {}}, "claims": [{"name": "a", "arm": "outcome", "against": "base"}],
-                "benchmarks": {"test": {"benchmark": "tiny", "questions": 20, "samples": 4,
-                                        "temperature": 0.6}}}  # fmt: skip
+        base = {
+            "base": "tiny_one_shot",
+            "controls": ["base"],
+            "arms": {"outcome": {}, "random": {}},
+            "claims": [{"name": "a", "arm": "outcome", "against": "base"}],
+            "benchmarks": {"test": {"benchmark": "tiny", "questions": 20, **HOW}},
+        }
         return plan(study_file({**base, **changes}), runs=tmp_path, measure=False).shows[0]
 
     usual = least(seeds=[0, 1, 2, 3, 4])
     assert not usual.measured
     assert 0.01 < usual.difference < 0.2
     assert least(seeds=[0, 1, 2]).difference > 1.2 * usual.difference
-    few = {"test": {"benchmark": "tiny", "questions": 2, "samples": 4, "temperature": 0.6}}
+    few = {"test": {"benchmark": "tiny", "questions": 2, **HOW}}
     assert least(seeds=[0, 1, 2, 3, 4], benchmarks=few).difference > 1.5 * usual.difference
     many = [{"name": f"{n}", "arm": "outcome", "against": "base"} for n in range(10)]
     assert least(seeds=[0, 1, 2, 3, 4], claims=many).difference > 1.1 * usual.difference
