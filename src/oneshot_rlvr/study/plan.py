@@ -83,13 +83,15 @@ def plan_of(
         if task.trains and not task.trained
     }
     named = gpu or file.study.planning.gpu
+    hours: float | None
+    tokens: float | None
     if named is not None:
         count = gpus or file.study.planning.gpus
         hours, tokens, how = _on_gpu(file, left, steps, answers, named, count)
-        gpu_hours: float | None = hours * count
+        gpu_hours = None if hours is None else hours * count
     else:
-        hours_here, tokens_here, how = _here(left, steps, answers, pool, measure, say)
-        hours, tokens, gpu_hours = hours_here, tokens_here, None  # type: ignore[assignment]
+        hours, tokens, how = _here(left, steps, answers, pool, measure, say)
+        gpu_hours = None
     trained = [task for task in tasks if task.trains]
     return Plan(
         runs=len(trained),
