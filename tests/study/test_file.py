@@ -100,6 +100,23 @@ MISTAKES = {
     "no benchmarks": ({"benchmarks": None}, "benchmarks"),
     "a name that is the base's": ({"arms/base": OUTCOME}, "kept for the base model"),
     "a name that leads out of its folder": ({"arms/../x": OUTCOME}, ""),
+    "a reward arm that does not exist": (
+        {"arms/hot": {"set": {"reward.arm": "randon"}}},
+        'arms.hot: "randon" is not a known',
+    ),
+    "an algorithm that does not exist": (
+        {"arms/hot": {"set": {"algorithm.name": "grp"}}},
+        'arms.hot: "grp" is not a known',
+    ),
+    "a prompt that does not exist": (
+        {"fair_base/prompts": ["boxd"]},
+        "'boxd' is no template. Did you mean \"boxed\"?",
+    ),
+    "examples that are not here": (
+        {"arms/two_shot": {"set": {"examples.path": "nowhere.jsonl"}}},
+        "arms.two_shot: there is no nowhere.jsonl here",
+    ),
+    "a name that is a path": ({"name": "../x"}, "cannot name a folder"),
     "within nothing": ({"claims/1/threshold": 0.0}, "within needs a threshold above 0"),
     "a recipe that does not exist": ({"base": "tiny_one_sho"}, 'Did you mean "tiny_one_shot"?'),
 }

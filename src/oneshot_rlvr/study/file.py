@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from oneshot_rlvr.algorithms import ALGORITHMS
 from oneshot_rlvr.config import (
     BenchmarkConfig,
     Recipe,
@@ -25,8 +26,12 @@ from oneshot_rlvr.config import (
     packaged_studies,
     recipes_directory,
 )
-from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.errors import ConfigError, UnknownNameError
+from oneshot_rlvr.evaluation import BENCHMARKS, load_benchmark
+from oneshot_rlvr.evaluation.prompts import OWN, read_templates
+from oneshot_rlvr.examples.readers import is_missing, on_hub
 from oneshot_rlvr.registry import nearest
+from oneshot_rlvr.rewards import ARMS
 from oneshot_rlvr.settings import explain
 from oneshot_rlvr.study.arms import NAMED, NamedArm, unknown
 from oneshot_rlvr.study.identity import base_identity, run_identity
@@ -96,7 +101,12 @@ def read_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     hash stays the file's, so they are part of the registered study.
     """
     file = _find(Path(path))
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file}: not UTF-8 text (byte {error.start}); a study is a TOML file."
+        ) from None
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -106,6 +116,7 @@ def read_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         base, arms = _arms(study, file)
         _budgets_match(base, arms)
         _arms_differ(arms)
+        _prompts_exist(study)
         _names_exist(study, arms)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
@@ -211,6 +222,10 @@ def _arms(study: Study, file: Path) -> tuple[Recipe, dict[str, Arm]]:
             recipe = load_layers(start, *layers, rule, {"name": name})
         except ConfigError as error:
             raise ConfigError(f"arms.{name}: {error}") from None
+        try:
+            _ = ARMS[recipe.reward.arm], ALGORITHMS[recipe.algorithm.name]
+        except UnknownNameError as error:
+            raise ConfigError(f"arms.{name}: {error}") from None
         recipe = recipe.model_copy(update={"note": config.note or named.note or recipe.note})
         trains = named.trains if config.trains is None else config.trains
         _refuse_unchanged(name, recipe, base, bool(given or named.recipe), named, trains)
@@ -272,6 +287,28 @@ def _arms_differ(arms: Mapping[str, Arm]) -> None:
         same = seen.setdefault(key, arm.name)
         if same != arm.name:
             raise ConfigError(f"arms.{same} and arms.{arm.name} are the same run; keep one of them")
+
+
+def _prompts_exist(study: Study) -> None:
+    known = [OWN, *read_templates()]
+    for name in study.fair_base.prompts:
+        if name not in known:
+            raise ConfigError(
+                f"fair_base.prompts: {name!r} is no template.{nearest(name, known)} Known: "
+                f"{', '.join(known)}"
+            )
+
+
+def inputs_exist(file: StudyFile) -> None:
+    """ConfigError, DataError for a file of examples or questions that is not here: told before
+    anything runs, not by every run. A plan needs none of them."""
+    for arm in file.arms.values():
+        path = arm.recipe.examples.path
+        if path is not None and not on_hub(path) and is_missing(path):
+            raise ConfigError(f"{file.path}: arms.{arm.name}: there is no {path} here")
+    for config in file.study.benchmarks.values():
+        if config.benchmark not in BENCHMARKS:
+            load_benchmark(config)
 
 
 def _names_exist(study: Study, arms: Mapping[str, Arm]) -> None:

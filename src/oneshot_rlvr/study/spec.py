@@ -6,6 +6,7 @@ arm that does not exist) is found in file.py, which also makes the recipes.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -145,6 +146,15 @@ class Study(Section):
     )
     claims: list[Claim] = Field(default_factory=list, description="what is to be found out")
     planning: Planning = Planning()
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            raise ValueError(
+                f"name is {name!r}, which cannot name a folder; wanted letters, digits, _, . and -"
+            )
+        return name
 
     @field_validator("seeds")
     @classmethod
