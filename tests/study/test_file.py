@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,15 @@ def test_every_study_that_ships_can_be_read_and_is_named_after_its_file(name):
     assert found.study.title
     assert found.study.claims
     assert found.study.intervals == "seeds and questions"
+
+
+def test_the_page_of_studies_shows_one_that_can_be_read(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "study.md").read_text()
+    (shown,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.toml").write_text(shown)
+    file = read_study(tmp_path / "mine.toml")
+    assert list(file.arms) == ["outcome", "format_only", "warm"]
+    assert file.base.train.steps == 60
 
 
 def test_a_run_is_the_same_wherever_its_files_lie_and_another_where_they_say_another(tmp_path):

@@ -6,6 +6,7 @@ import argparse
 import ast
 import importlib
 import importlib.util
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -60,11 +61,12 @@ def _benchmarks() -> Iterable[tuple[str, str]]:
 
 
 def _studies() -> Iterable[tuple[str, str]]:
-    from oneshot_rlvr.config import packaged_studies
-    from oneshot_rlvr.study.file import read_study
+    from oneshot_rlvr.config import packaged_studies, recipes_directory
 
-    names = [name.partition("/")[2] for name in packaged_studies()]
-    return ((name, read_study(name).study.title) for name in names)
+    for name in packaged_studies():
+        file = recipes_directory() / f"{name}.toml"
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        yield name.partition("/")[2], str(tables["title"])
 
 
 def _study_arms() -> Iterable[tuple[str, str]]:
