@@ -85,7 +85,9 @@ NAMED: Mapping[str, NamedArm] = {
     "without_decay": NamedArm("no weight decay", set={"optimizer.weight_decay": 0.0}),
     # Each algorithm, with its own paper's values for the keys that the base leaves out.
     "dr_grpo": _algorithm("dr_grpo", "no std, no length normalisation (arXiv 2503.20783)"),
-    "dapo": _algorithm("dapo", "clip-higher, dynamic sampling (arXiv 2503.14476)"),
+    "dapo": NamedArm(
+        "clip-higher, a softer length limit (arXiv 2503.14476)", recipe="tiny_dapo"
+    ),  # which leaves out dynamic sampling: one example has no other row to ask
     "ppo": _algorithm("ppo", "a critic of its own (arXiv 1707.06347)"),
     "reinforce": _algorithm("reinforce", "log p of the whole answer (Williams 1992)"),
     "rloo": _algorithm("rloo", "leave-one-out baseline (arXiv 2402.14740)"),
