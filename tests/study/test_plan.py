@@ -44,11 +44,11 @@ def test_runs_steps_answers_and_hours_by_hand(tmp_path):
     assert found.runs_done == 0
     assert found.steps_left == 9 * 2000
     assert found.questions == {"math500": 500, "minerva_math": 272, "olympiadbench": 675,
-                               "aime24": 30, "aime25": 30, "amc23": 83}  # fmt: skip
+                               "aime24": 30, "aime25": 30, "amc23": 40}  # fmt: skip
     # A run: three greedy sets, three of eight answers. The base: in three prompts, greedy and hot;
     # at its own temperature where that is neither.
-    a_run = 500 + 272 + 675 + 8 * (30 + 30 + 83)
-    greedy, hot = 1447, 143
+    a_run = 500 + 272 + 675 + 8 * (30 + 30 + 40)
+    greedy, hot = 1447, 100
     base = 3 * (greedy + greedy) + 3 * (8 * hot + hot)
     assert found.answers_left == 9 * a_run + base
     from oneshot_rlvr.train.cost_model import A100, SHAPES, Work, step_seconds
