@@ -129,8 +129,10 @@ def two_sided(
         middle = (low + high) / 2
         # t of the tail p / 2, from the lower side: 1 - p rounds to 1 long before p is 0.
         tail = np.exp(middle) / 2
-        t_seeds, t_questions = stdtrit(max(1, seeds - 1), tail), stdtrit(questions - 1, tail)
-        reach = t_seeds**2 * np.asarray(of_seeds) + t_questions**2 * np.asarray(of_questions)
+        reach = sum(
+            np.where(np.asarray(part) > 0, stdtrit(freedom, tail) ** 2, 0.0) * np.asarray(part)
+            for freedom, part in ((max(1, seeds - 1), of_seeds), (questions - 1, of_questions))
+        )
         within = reach > away**2  # too sure: p is larger
         low, high = np.where(within, middle, low), np.where(within, high, middle)
     return np.where(away == 0, 1.0, np.exp((low + high) / 2))
