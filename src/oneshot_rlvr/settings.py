@@ -94,6 +94,8 @@ def type_text(annotation: Any) -> str:
         words = ["list of tables" if get_origin(get_args(base)[0]) is dict else "list"]
     elif table_model(base) is not None:
         words = ["table"]
+    elif get_origin(base) is dict and table_model(get_args(base)[1]) is not None:
+        words = ["tables by name"]
     else:
         words = [_NAMES.get(base, str(base))]
     bounds = " and ".join(
@@ -170,6 +172,8 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
         text = str(detail["ctx"]["error"])
         return text if text.endswith((".", "?")) else f"{text}."
     field = _field_at(location, model)
+    if detail["type"] == "missing":
+        return f"{key} is missing; wanted {field.type_text if field else 'a value'}."
     wanted = field.type_text if field else "table" if _is_table_error(detail) else detail["msg"]
     return _wrong_value(key, detail["input"], wanted)
 

@@ -57,10 +57,11 @@ def study_file(small_tables: dict[str, Any], tmp_path: Path) -> Callable[..., Pa
             here = tables
             for part in path:
                 here = here[int(part)] if part.isdigit() else here.setdefault(part, {})
+            at = int(leaf) if leaf.isdigit() else leaf
             if value is None:
-                del here[leaf]
+                del here[at]
             else:
-                here[leaf] = value
+                here[at] = value
         file = tmp_path / name
         file.write_text(tomli_w.dumps(tables))
         return file

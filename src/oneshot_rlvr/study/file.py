@@ -169,7 +169,7 @@ def _parse(data: Mapping[str, Any]) -> Study:
         else:
             made[key] = value if model is None else _made(model, value, key)
     try:
-        return Study.model_validate(made)
+        return Study.model_validate(made, strict=True)
     except ValidationError as error:
         raise ConfigError(explain(error, Study)) from None
 
