@@ -8,7 +8,8 @@ from scipy.special import stdtrit
 from scipy.stats import spearmanr, ttest_1samp
 
 from oneshot_rlvr.errors import DataError
-from oneshot_rlvr.study.claims import FAILS, HOLDS, UNKNOWN, tested, verdict
+from oneshot_rlvr.study import claims
+from oneshot_rlvr.study.claims import FAILS, HOLDS, UNKNOWN, verdict
 from oneshot_rlvr.study.statistics import (
     Components,
     Spread,
@@ -68,7 +69,7 @@ def test_intervals_of_one_arm_hold_the_truth_93_to_97_times_of_100(seeds, questi
 
 
 def test_the_hierarchical_bootstrap_of_three_seeds_does_not_which_is_why_it_is_not_reported():
-    one, other = simulated(3, 60, 8, 0.03, 0.0, studies=300)
+    one, other = simulated(3, 400, 8, 0.05, 0.0, studies=300)
     draw = np.random.default_rng(0)
     bounds = [hierarchical_bootstrap(values, draw, 400) for values in other - one]
     held = np.mean([low <= 0 <= high for low, high in bounds])
@@ -168,7 +169,7 @@ def test_a_claim_lies_on_its_side_beyond_it_or_nowhere():
 
 
 def judged(told, relation, threshold):
-    p_value, towards = tested(told, relation, threshold)
+    p_value, towards = claims.tested(told, relation, threshold)
     return verdict(p_value, towards=towards)
 
 
