@@ -61,7 +61,7 @@ class Gathered:
         return [task for task in self.tasks if task.arm == arm and task.done]
 
     def values(
-        self, arm: str, benchmark: str, statistic: str, only: Mapping[str, str] | None = None
+        self, arm: str, benchmark: str, statistic: str, only: Mapping[Any, str] | None = None
     ) -> Values:
         """One statistic of an arm, of the base or of the aligned base.
 
@@ -75,8 +75,11 @@ class Gathered:
             self._values[key] = made(name, benchmark, statistic, only or {})
         return self._values[key]
 
-    def _arm(self, arm: str, benchmark: str, statistic: str, only: Mapping[str, str]) -> Values:
-        rows, seeds, ids, answers = [], [], None, 0
+    def _arm(self, arm: str, benchmark: str, statistic: str, only: Mapping[Any, str]) -> Values:
+        rows: list[FloatArray] = []
+        seeds: list[int | None] = []
+        ids: tuple[str, ...] | None = None
+        answers = 0
         for task in self._done(arm):
             if statistic in OVER_TIME:
                 found = _over_time(Run(task.folder / RUN), statistic)
@@ -99,7 +102,7 @@ class Gathered:
         kept = tuple(seed for seed in seeds if seed is not None)
         return Values(np.stack(rows), ids, kept, answers)
 
-    def _base(self, arm: str, benchmark: str, statistic: str, only: Mapping[str, str]) -> Values:
+    def _base(self, arm: str, benchmark: str, statistic: str, only: Mapping[Any, str]) -> Values:
         """Of what is better when it is more, the strongest way; else the benchmark's own."""
         best: Values | None = None
         for one in self.base_ways(benchmark):
@@ -132,7 +135,7 @@ class Gathered:
         return done
 
     def _row(
-        self, one: Answers, statistic: str, only: Mapping[str, str]
+        self, one: Answers, statistic: str, only: Mapping[Any, str]
     ) -> tuple[tuple[str, ...], FloatArray, int]:
         frame = self._frame(one.file)
         for column, value in only.items():

@@ -127,7 +127,7 @@ def _arms(gathered: Gathered) -> Iterator[dict[str, Any]]:
 def _differences(gathered: Gathered) -> list[dict[str, Any]]:
     """Every arm against every control, paired; p-values corrected by Holm over all of them."""
     study = gathered.file.study
-    rows = []
+    rows: list[dict[str, Any]] = []
     for benchmark in study.benchmarks:
         for control in study.controls:
             for arm in study.arms:
@@ -159,7 +159,7 @@ def _differences(gathered: Gathered) -> list[dict[str, Any]]:
                         "questions": told.questions,
                     }
                 )
-    for row, p in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
+    for row, p in zip(rows, holm([float(row["p_value"]) for row in rows]), strict=True):
         row["p_holm"] = p
     return rows
 
