@@ -54,7 +54,7 @@ TITLES = {
 }
 
 
-PREAMBLE = """Made by `benchmarks/findings.py` from `docs/findings/`; do not edit. Each row is a
+PREAMBLE = """Made by `benchmarks/findings.py` from the tables beside it (findings/); do not edit. Each row is a
 claim that its study's file declared before its runs (the commit that last changed the file stands
 in the row): what was published, what was found here with its interval of 95 %, the p-value after
 Holm's correction over the study's claims, and the verdict by the declared rule. Differences are in
