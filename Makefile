@@ -10,7 +10,7 @@ PEERS_PIP := $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet
 PYTEST_ARGS ?= -n 2 --dist loadfile -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results smollm2 torture torture-part
+.PHONY: help demo test bench test-browser test-peers peers check format fuzz wheel results findings smollm2 torture torture-part
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -56,6 +56,7 @@ bench: $(PEERS)/.installed $(VENV)/.installed-dev ## speed beside HF generate, T
 	@$(BENCH)/phases.py
 	@$(BENCH)/startup.py --demo
 	@$(BIN)/python benchmarks/speed/report_at_scale.py
+	@$(BENCH)/study.py
 	@$(BENCH)/page.py
 
 results: $(VENV)/.installed ## five seeds of the embedded recipe, then docs/results.md (20 minutes)
@@ -63,6 +64,10 @@ results: $(VENV)/.installed ## five seeds of the embedded recipe, then docs/resu
 
 smollm2: $(VENV)/.installed-dev ## one-shot RLVR on a real model with its controls, resumable, then docs/smollm2.md (2 hours)
 	@$(BIN)/python benchmarks/smollm2/run.py
+
+findings: $(VENV)/.installed ## the paper's findings, study by study, then docs/findings.md; goes on after any interruption (hours)
+	@test -d runs/tiny_base_1 || $(BIN)/oneshot tiny pretrain --out runs/tiny_base_1 --seed 1 --resume
+	@$(BIN)/python benchmarks/findings.py
 
 torture: $(VENV)/.installed ## random kills, damage, bad servers and graders, then docs/reliability.md (20 minutes)
 	@$(BIN)/python benchmarks/reliability/torture.py --minutes 20 --write docs/reliability.md

@@ -16,7 +16,7 @@ VERBS = Path(oneshot_rlvr.__file__).parent / "verbs"
 TORCH_FREE = [
     *("types", "errors", "registry", "settings", "config", "estimators", "records", "examples"),
     *("verifiers", "rewards", "tiny", "tiny.tasks", "rollouts", "evaluation"),
-    *("selection", "analysis", "report"),
+    *("selection", "analysis", "report", "study"),
     *(f"verbs.{path.stem}" for path in VERBS.glob("[!_]*.py")),
     "cli",
 ]

@@ -137,6 +137,8 @@ def type_text(annotation: Any, *, slips: bool = False) -> str:
         words = [f"list of {len(get_args(base))} {each}s {limits}".rstrip()]
     elif get_origin(base) is list:
         words = ["list of tables" if get_origin(get_args(base)[0]) is dict else "list"]
+    elif get_origin(base) is dict and table_model(get_args(base)[1]) is not None:
+        words = ["tables by name"]
     elif table_model(base) is not None or get_origin(base) is dict:
         words = ["table"]
     else:
@@ -224,6 +226,8 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
         text = str(detail["ctx"]["error"])
         return text if text.endswith((".", "?")) else f"{text}."
     field = _field_at(location, model)
+    if detail["type"] == "missing":
+        return f"{key} is missing; wanted {field.type_text if field else 'a value'}."
     wanted = (
         _wanted(field, [detail["type"]])
         if field

@@ -33,6 +33,7 @@ VERBS = {
     "diff": "oneshot_rlvr.cli.diff",
     "extrapolate": "oneshot_rlvr.cli.extrapolate",
     "watch": "oneshot_rlvr.cli.watch",
+    "study": "oneshot_rlvr.cli.study",
     "export": "oneshot_rlvr.cli.export",
     "verify": "oneshot_rlvr.cli.verify",
     "list": "oneshot_rlvr.cli.list_names",

@@ -6,6 +6,7 @@ import argparse
 import ast
 import importlib
 import importlib.util
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -59,7 +60,30 @@ def _benchmarks() -> Iterable[tuple[str, str]]:
     return ((name, BENCHMARKS.load(name).title) for name in BENCHMARKS)
 
 
-FILES = {"benchmarks": _benchmarks, "recipes": _recipes}
+def _studies() -> Iterable[tuple[str, str]]:
+    from oneshot_rlvr.config import packaged_studies, recipes_directory
+
+    for name in packaged_studies():
+        file = recipes_directory() / f"{name}.toml"
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        yield name.partition("/")[2], str(tables["title"])
+
+
+def _study_arms() -> Iterable[tuple[str, str]]:
+    from oneshot_rlvr.config import load_recipe, packaged_recipes
+    from oneshot_rlvr.study.arms import NAMED
+
+    known = packaged_recipes()
+    for name, arm in NAMED.items():
+        yield name, arm.note or (load_recipe(str(arm.recipe)).note if arm.recipe in known else "")
+
+
+FILES = {
+    "benchmarks": _benchmarks,
+    "recipes": _recipes,
+    "studies": _studies,
+    "study-arms": _study_arms,
+}
 KINDS = [*REGISTRIES, *FILES]
 
 

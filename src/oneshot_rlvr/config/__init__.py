@@ -13,8 +13,10 @@ from oneshot_rlvr.config.backend import BackendConfig
 from oneshot_rlvr.config.engines import VLLMConfig
 from oneshot_rlvr.config.loading import (
     fingerprint,
+    load_layers,
     load_recipe,
     packaged_recipes,
+    packaged_studies,
     parse_recipe,
     recipe_fields,
     recipes_directory,
@@ -58,8 +60,10 @@ __all__ = [
     "TrainConfig",
     "VLLMConfig",
     "fingerprint",
+    "load_layers",
     "load_recipe",
     "packaged_recipes",
+    "packaged_studies",
     "parse_recipe",
     "recipe_fields",
     "recipes_directory",

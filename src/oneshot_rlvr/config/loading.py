@@ -22,6 +22,9 @@ from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.registry import nearest
 from oneshot_rlvr.settings import NAMED_TABLES, RecipeField, explain, fields_of, unknown_key
 
+STUDIES = "studies/"
+"""The folder of studies among the recipes (`oneshot_rlvr.study`)."""
+
 _ONE_OF = ("examples.path", "examples.items")
 """Two ways to one thing: whichever is laid over a recipe replaces the one that stands in it."""
 
@@ -34,6 +37,15 @@ def recipes_directory() -> Path:
 
 def packaged_recipes() -> list[str]:
     """Names that `load_recipe` knows without a file: `tiny_one_shot`, `ablations/nothing`, ..."""
+    return [name for name in _packaged() if not name.startswith(STUDIES)]
+
+
+def packaged_studies() -> list[str]:
+    """Names of the studies that ship: `studies/controls`, ... They are no recipes."""
+    return [name for name in _packaged() if name.startswith(STUDIES)]
+
+
+def _packaged() -> list[str]:
     directory = recipes_directory()
     found = (path.relative_to(directory).with_suffix("") for path in directory.rglob("*.toml"))
     return sorted(path.as_posix() for path in found)
@@ -72,6 +84,27 @@ def with_overrides(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> R
             value = {**_decoding_of(data, key), "benchmark": value}
         _set_dotted(data, key, value)
     return parse_recipe(data)
+
+
+def load_layers(base: str | Path, *layers: str | Path | Mapping[str, Any]) -> Recipe:
+    """A recipe, and over it layer upon layer: dotted overrides, or the keys of another recipe's own
+    file, whose base does not count. Errors as `load_recipe`."""
+    file = _recipe_file(Path(base))
+    data = _over_base(_tables(file), file, [])
+    for layer in layers:
+        if isinstance(layer, Mapping):
+            _make_way(data, [key for key, value in layer.items() if value is not None])
+            for key, value in layer.items():
+                _set_dotted(data, key, value)
+        else:
+            own = {k: v for k, v in _tables(_recipe_file(Path(layer))).items() if k != "base"}
+            examples = own.get("examples")
+            _make_way(data, [f"examples.{k}" for k in examples] if examples else [])
+            data = _merged(data, own)
+    try:
+        return parse_recipe(data)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
 
 
 def parse_recipe(data: Mapping[str, Any]) -> Recipe:

@@ -15,6 +15,7 @@ watch.py          a run or a folder of runs -> the same page, live
 runs.py           a folder -> the runs in it, and how each stands
 diff.py           a run -> where base and result differ, token by token
 extrapolate.py    two steps of a run -> the model on the line through them, beside the real one
+study.py          a file of arms, seeds and claims -> runs, intervals and verdicts
 doctor.py         a run -> what of it is damaged, and where it can go on
 import_model.py   a GGUF file -> a Hugging Face directory, checked
 export.py         a recipe -> the same run, written out for another trainer
