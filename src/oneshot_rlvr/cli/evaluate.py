@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oneshot_rlvr.cli.decoding_flags import add_decoding, decoding_of
 from oneshot_rlvr.cli.parser import Parser
 from oneshot_rlvr.cli.terminal import say
 
@@ -80,7 +81,7 @@ def add_parser(subparsers: Any) -> Parser:
         metavar="n",
         help="longer prompts are refused (default: the recipe's)",
     )
-    _add_decoding(parser)
+    add_decoding(parser)
     add("--engine", metavar="NAME", help="`oneshot list engines` (default: the recipe's)")
     add("--json", action="store_true", help="print the summaries as JSON")
     add("--out", metavar="FILE", help="write the summaries to a JSON file")
@@ -129,56 +130,6 @@ def add_parser(subparsers: Any) -> Parser:
         help="environment variable that holds the key (%(default)s)",
     )
     return parser
-
-
-def _add_decoding(parser: Parser) -> None:
-    """How answers are drawn beyond the temperature; off, or the recipe's own, where not given."""
-    add = parser.add_argument_group("decoding").add_argument
-    add(
-        "--decoding",
-        choices=("benchmark", "recommended"),
-        default="benchmark",
-        help="recommended: temperature, top-p ... of the model's generation_config.json, and says "
-        "which (default: the benchmark's)",
-    )
-    add("--top-p", type=float, metavar="P", help="draw from the best tokens of this mass alone")
-    add("--top-k", type=int, metavar="k", help="draw from so many best tokens alone; 0: off")
-    add("--min-p", type=float, metavar="P", help="from tokens of this share of the best's chance")
-    add("--repetition-penalty", type=float, metavar="X", help="on tokens that were there; 1: off")
-    add("--stop", action="append", metavar="TEXT", help="answers end before it; may be repeated")
-    add("--system", metavar="TEXT", help="system turn, in place of the benchmark's; '' for none")
-    add(
-        "--template-argument",
-        action="append",
-        metavar="NAME=VALUE",
-        help="of the chat template, as enable_thinking=false; may be repeated",
-    )
-
-
-def _decoding(args: argparse.Namespace) -> dict[str, Any]:
-    """The same as keywords of `evaluate` and `ask`. ConfigError for an argument without a value."""
-    from oneshot_rlvr.errors import ConfigError
-
-    arguments: dict[str, Any] = {}
-    for text in args.template_argument or ():
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise ConfigError(
-                f"--template-argument is {text!r}; wanted NAME=VALUE, as enable_thinking=false."
-            )
-        try:
-            arguments[name] = json.loads(value)
-        except ValueError:
-            arguments[name] = value
-    return {
-        "top_p": args.top_p,
-        "top_k": args.top_k,
-        "min_p": args.min_p,
-        "repetition_penalty": args.repetition_penalty,
-        "stop": args.stop,
-        "system": args.system,
-        "template_arguments": arguments or None,
-    }
 
 
 def run(args: argparse.Namespace) -> int:
@@ -230,7 +181,7 @@ def _asking(args: argparse.Namespace) -> Asking:
             "max_new_tokens": args.max_new_tokens,
             "max_prompt_tokens": args.max_prompt_tokens,
             "decoding": args.decoding,
-            **_decoding(args),
+            **decoding_of(args),
             "note": lambda text: say(text, file=sys.stderr),
             "data_dir": args.data_dir,
             "prompts": _names_in(args.prompts),
@@ -256,7 +207,7 @@ def _ask(args: argparse.Namespace) -> int:
         seed=args.seed,
         max_new_tokens=args.max_new_tokens,
         engine=args.engine,
-        **_decoding(args),
+        **decoding_of(args),
     )
     if args.json:
         say(json.dumps({side: [text for text, _ in some] for side, some in answers.items()}))
@@ -344,7 +295,7 @@ def _refuse_odd(args: argparse.Namespace) -> None:
         raise ConfigError("--ask and --contamination take one model.")
     if args.decoding != "benchmark" and (args.ask or args.contamination):
         raise ConfigError("--decoding is for benchmarks; give --temperature, --top-p ... instead.")
-    if args.contamination and any(value is not None for value in _decoding(args).values()):
+    if args.contamination and any(value is not None for value in decoding_of(args).values()):
         raise ConfigError("--contamination continues greedily; leave the decoding out.")
 
 
