@@ -98,12 +98,16 @@ def test_the_scores_on_the_page_of_rewards_are_those_that_verify_gives(capsys, t
 def test_an_arm_is_told_wherever_arms_are_told(name):
     arm = ARMS.load(name)
     assert arm.about, f"give the arm {name} an `about` in rewards/arms.py, for `oneshot list arms`"
+    page = (PAGES.parent / "rewards.md").read_text("utf-8")
+    described = RewardConfig.model_fields["arm"].description or ""
     told = {
-        "docs/rewards.md, a row of the table": (PAGES.parent / "rewards.md").read_text("utf-8"),
-        "rewards/arms.py, a line of the docstring": arms.__doc__ or "",
-        "config/sections.py, the description of RewardConfig.arm": (
-            RewardConfig.model_fields["arm"].description or ""
+        "docs/rewards.md (a row)": f"`{name}`" in page.partition("| arm |")[2].partition("\n\n")[0],
+        "rewards/arms.py (a line of the docstring)": re.search(
+            rf"^{name}\b", arms.__doc__ or "", re.MULTILINE
+        ),
+        "config/sections.py (the description of RewardConfig.arm)": re.search(
+            rf"\b{name}\b", described
         ),
     }
-    missing = [place for place, text in told.items() if not re.search(rf"\b{name}\b", text)]
-    assert not missing, f"the arm {name} is missing in: {'; '.join(missing)} (docs/adding.md)"
+    missing = [place for place, found in told.items() if not found]
+    assert not missing, f"the arm {name} is missing in {'; '.join(missing)}"
