@@ -66,7 +66,7 @@ def test_ten_lines_train_on_ones_own_example_and_measure_it(example):
     assert told == "mine.jsonl"
     assert run.info["recipe"]["examples"]["items"] is None
     assert (example / "runs/mine/report.html").stat().st_size > 10_000
-    (answers,) = (example / "evaluations/runs-mine").glob("held_out*.parquet")
+    (answers,) = (example / "runs/mine/asked").glob("held_out*.parquet")
     assert len(pd.read_parquet(answers)) == 2 * 16
     out = (example / "out.txt").read_text()
     assert "held_out, A: avg@16" in out

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from oneshot_rlvr.cli import main
-from oneshot_rlvr.rewards import ARMS
+from oneshot_rlvr.config import RewardConfig
+from oneshot_rlvr.rewards import ARMS, arms
 from oneshot_rlvr.types import Reason
 from oneshot_rlvr.verifiers import VERIFIERS, get_verifier
 from oneshot_rlvr.verifiers.sandbox import confine
@@ -91,5 +92,22 @@ def test_the_scores_on_the_page_of_rewards_are_those_that_verify_gives(capsys, t
     verdicts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [v["score"] for v in verdicts] == pytest.approx(expected, abs=1e-4)
     assert len(expected) >= 5
-    for name in ARMS:
-        assert f"`{name}`" in page, f"docs/rewards.md has no row for the arm {name}"
+
+
+@pytest.mark.parametrize("name", list(ARMS))
+def test_an_arm_is_told_wherever_arms_are_told(name):
+    arm = ARMS.load(name)
+    assert arm.about, f"give the arm {name} an `about` in rewards/arms.py, for `oneshot list arms`"
+    page = (PAGES.parent / "rewards.md").read_text("utf-8")
+    described = RewardConfig.model_fields["arm"].description or ""
+    told = {
+        "docs/rewards.md (a row)": f"`{name}`" in page.partition("| arm |")[2].partition("\n\n")[0],
+        "rewards/arms.py (a line of the docstring)": re.search(
+            rf"^{name}\b", arms.__doc__ or "", re.MULTILINE
+        ),
+        "config/sections.py (the description of RewardConfig.arm)": re.search(
+            rf"\b{name}\b", described
+        ),
+    }
+    missing = [place for place, found in told.items() if not found]
+    assert not missing, f"the arm {name} is missing in {'; '.join(missing)}"

@@ -1,8 +1,8 @@
 """The training forward pass with every distinct prompt computed once for all rows that share it.
 
 N rows of one prompt cost P + N * R tokens instead of N * (P + R). First the prompts run, then the
-responses in pieces that stay in cache, each reading its prompt's keys and values; on a CPU pieces
-are dealt to lanes (`lanes.py`). Gradients equal those of the padded computation to rounding.
+responses in pieces of some thousand tokens, each reading its prompt's keys and values; on a CPU
+pieces are dealt to lanes (`lanes.py`). Gradients equal those of the padded computation to rounding.
 
 The pieces are one operation to autograd (`_Pieces`): each keeps a graph of its own, and backward
 runs them in the same lanes and adds their gradients in a fixed order.

@@ -127,13 +127,15 @@ METRICS: dict[str, Declared] = {
     ),
     "train/ratio_max": (
         "ratio",
-        "largest probability ratio of the step",
-        "exactly 1 with one update a step; with more, worry above 10",
+        "largest probability ratio of the step: a token's, now to before the step's updates",
+        "exactly 1 with one update a step; with more, worry above 10, above all where "
+        "train/clip_share is high too: lower optimizer.learning_rate, or take fewer updates "
+        "(train.updates_per_rollout, train.epochs)",
     ),
     "train/ratio_min": (
         "ratio",
         "smallest probability ratio of the step",
-        "exactly 1 with one update a step; with more, worry below 0.1",
+        "exactly 1 with one update a step; with more, worry below 0.1, and do the same",
     ),
     "train/clip_share": (
         "share",
