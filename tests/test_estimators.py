@@ -190,7 +190,7 @@ def test_sign_flip_p_value_is_mcnemar_s_by_hand():
     p_value, test = sign_flip_p_value([1] * 6 + [-1] + [0] * 20)
     assert p_value == pytest.approx(16 / 128)
     assert test == "exact sign-flip test over questions"
-    assert sign_flip_p_value([0.0, 0.0]) == (1.0, "no question differs")
+    assert sign_flip_p_value([0.0, 0.0]) == (1.0, "sign flips: no question differs")
 
 
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=8))

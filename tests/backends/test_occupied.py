@@ -44,7 +44,8 @@ def test_a_run_of_another_recipe_is_refused_naming_the_keys(small_recipe, small)
     assert "train.seed was 0, now 3" in message
     assert "rollouts.group_size was 8, now 4" in message
     assert "evaluation.test was {" in message
-    assert message.endswith("resume with the same recipe or choose another directory with --out.")
+    assert f"go on from it in a new run with --fork {small} --out DIR" in message
+    assert message.endswith("choose another directory with --out.")
 
 
 @pytest.fixture

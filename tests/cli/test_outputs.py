@@ -37,6 +37,10 @@ ELSEWHERE = {
     ("demo", "--out"): "tests/backends/test_occupied.py",
     ("select", "--history-out"): "tests/backends/test_occupied.py",
     ("evaluate", "--samples-out"): "tests/cli/test_evaluate.py",
+    ("study", "--out"): "tests/study/test_study.py",
+    ("import", "--out"): "tests/policy/test_gguf.py",
+    ("diff", "--out"): "tests/verbs/test_diff.py",
+    ("extrapolate", "--out"): "tests/verbs/test_extrapolate.py",
 }
 
 

@@ -99,7 +99,10 @@ def test_golds_are_taken_out_of_boxes_as_answers_are(data_dir):
         for row in read_rows(str(data_dir / "benchmarks" / f"{name}.jsonl"))
     ]
     assert len(solutions) == 772
-    differ = [s for s in solutions if boxed(s) != last_box(s).replace("$ $", " ")]
+    # One says its number twice, in boxes joined by "or", which are a list to an answer's reader.
+    alike = [s for s in solutions if "$ or $\\boxed" not in s]
+    assert len(alike) == len(solutions) - 1
+    differ = [s for s in alike if boxed(s) != last_box(s).replace("$ $", " ")]
     assert differ == []
 
 

@@ -158,7 +158,7 @@ def test_a_system_turn_takes_the_place_of_the_benchmarks():
 # Servers
 
 
-def test_a_server_is_asked_with_all_of_it_and_with_nothing_that_is_off(servers, tmp_path):
+def test_a_server_is_asked_with_all_of_it_and_with_what_is_off_as_neutral_values(servers, tmp_path):
     def ask(journal, **settings):
         config = BenchmarkConfig(benchmark="file", seed=1, **settings)
         with (
@@ -181,7 +181,11 @@ def test_a_server_is_asked_with_all_of_it_and_with_nothing_that_is_off(servers, 
         assert body["messages"][0] == {"role": "system", "content": "Be short."}
     assert json.loads(result.samples[0]["decoding"])["min_p"] == 0.05
     plain, bodies = ask("b.jsonl", temperature=0.6)
-    assert not set(expected) & set(bodies[0])
+    off = {key: bodies[0].get(key) for key in expected}
+    assert off == {
+        "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "repeat_penalty": 1.0,
+        "stop": None, "chat_template_kwargs": None,
+    }  # fmt: skip
     assert plain.identity != result.identity
 
 

@@ -15,11 +15,15 @@ from hypothesis import strategies as st
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.examples import load_file
+from oneshot_rlvr.examples.gold import is_prose
 from oneshot_rlvr.types import Example
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 QUESTION = TEXT.filter(str.strip)
 STRIPPED = QUESTION.map(str.strip)  # a gold and an id have no outer blanks
+GOLD = STRIPPED.filter(
+    lambda text: not is_prose(text)
+)  # sentences are refused, by a test of its own
 ROLE = st.sampled_from(["system", "assistant"])
 
 
@@ -34,7 +38,7 @@ def examples(draw):
         messages = (*before, {"role": "user", "content": question})
         drawn.append(
             Example(
-                id=name, question=question, answer=draw(STRIPPED), domain=draw(STRIPPED),
+                id=name, question=question, answer=draw(GOLD), domain=draw(STRIPPED),
                 family=draw(STRIPPED), verifier="numeric", messages=messages,
             )
         )  # fmt: skip

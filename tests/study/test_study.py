@@ -271,7 +271,8 @@ def test_asked_to_stop_it_saves_and_says_what_is_left(study_file, tmp_path):
     tasks = tasks_of(read_study(file), tmp_path / "arms")
     begun = [task for task in tasks if task.trains and (task.folder / "run").exists()]
     assert begun
-    assert all(0 < task.steps_done < 200 for task in begun)
+    assert all(task.steps_done < 200 for task in begun)
+    assert any(task.steps_done > 0 for task in begun)
     assert all(Run(task.folder / "run").status == "running" for task in begun)
 
 

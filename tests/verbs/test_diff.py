@@ -6,7 +6,6 @@ import json
 import re
 from html import unescape
 
-import numpy as np
 import pytest
 import torch
 
@@ -14,7 +13,7 @@ import oneshot_rlvr
 from oneshot_rlvr.backends.local import run as train
 from oneshot_rlvr.cli import main
 from oneshot_rlvr.config import ModelConfig, parse_recipe
-from oneshot_rlvr.errors import ConfigError, RunError
+from oneshot_rlvr.errors import RecordsError
 from oneshot_rlvr.evaluation import load_benchmark
 from oneshot_rlvr.examples.prompting import encode_prompts
 from oneshot_rlvr.policy import load_policy
@@ -131,46 +130,22 @@ def test_hostile_text_stays_text_and_nothing_may_run(trained, tmp_path):
 
 
 @pytest.mark.browser
-def test_the_page_opens_without_a_word_and_runs_nothing(trained, tmp_path):
-    from pathlib import Path
-
-    from oneshot_testing import load_file
-
-    chromium = load_file(Path(__file__).parents[1] / "report" / "chromium.py")
-    if chromium.find() is None:
-        pytest.skip("no Chromium is installed")
+def test_the_page_opens_without_a_word_and_runs_nothing(trained, tmp_path, visit):
     page = tmp_path / "hostile.html"
     page.write_text(hostile_page(trained, tmp_path))
-    with chromium.Page(page.as_uri()) as opened:
-        assert opened.console() == []
-        assert opened.requests() == [page.as_uri()]
-        assert opened.evaluate("document.title").startswith("</div><script>")
-        assert opened.evaluate("document.querySelectorAll('script, img').length") == 0
-        assert opened.evaluate("document.querySelectorAll('.changed').length") == 1
+    opened = visit(page.as_uri(), drawn=False)
+    assert opened.said == []
+    assert opened.asked == [page.as_uri()]
+    assert opened.evaluate("document.title").startswith("</div><script>")
+    assert opened.evaluate("document.querySelectorAll('script, img').length") == 0
+    assert opened.evaluate("document.querySelectorAll('.changed').length") == 1
 
 
-def test_what_has_no_base_or_no_result_is_refused(trained, babbler, small_recipe, tmp_path):
-    with pytest.raises(RunError, match="is no run, so that its base is not known"):
-        oneshot_rlvr.diff(babbler)
-    with pytest.raises(ConfigError, match="wanted trained or base"):
-        oneshot_rlvr.diff(trained, author="nobody")
-    out = tmp_path / "bare"
-    train(
-        small_recipe({"evaluation.validation": None, "evaluation.test": None, "train.steps": 2}),
-        out=out,
-    )
-    with pytest.raises(ConfigError, match="name some with --benchmarks"):
-        oneshot_rlvr.diff(out)
-    import shutil
-
-    shutil.rmtree(out / "final")
-    with pytest.raises(RunError, match="has no final/ model: the run is not finished"):
-        oneshot_rlvr.diff(out)
-    # A checkpoint of an unfinished run is a model to compare.
-    found = oneshot_rlvr.diff(
-        out / "checkpoints" / "step-000002", benchmarks=["tiny"], questions=1, max_new_tokens=2,
-        max_prompt_tokens=200,
-        out=tmp_path / "page.html",
-    )  # fmt: skip
-    assert found.changes.texts == 20
-    assert np.isfinite(found.changes.kl.value)
+def test_another_file_at_the_pages_place_stays_unless_it_may_go(trained, tmp_path):
+    page = tmp_path / "d.html"
+    page.write_text("mine")
+    with pytest.raises(RecordsError, match=r"d\.html"):
+        oneshot_rlvr.diff(trained, max_new_tokens=4, out=page)
+    assert page.read_text() == "mine"
+    assert oneshot_rlvr.diff(trained, max_new_tokens=4, out=page, overwrite=True).page == page
+    assert page.read_text() != "mine"

@@ -128,7 +128,7 @@ def refusals(run):
         "no step": ((str(run), f"{run}@4", 6), "names no step of a run; wanted RUN@STEP"),
         "the same step": ((f"{run}@4", f"{run}@4", 6), "named twice; a line needs two"),
         "not saved": ((f"{run}@3", f"{run}@4", 6), r"no model of step 3; it has steps 0 .*2, 4, 6"),
-        "no later step": ((f"{run}@2", f"{run}@4", 4), "--to is 4; wanted a step after 4"),
+        "no later step": ((f"{run}@2", f"{run}@4", 4), "to is 4; wanted a step after 4"),
         "no run": ((f"{run}x@2", f"{run}@4", 6), "run.json"),
     }
 
@@ -176,6 +176,6 @@ def test_without_a_held_out_set_a_benchmark_is_asked_for(small_recipe, here, tmp
     out = tmp_path_factory.mktemp("runs") / "bare"
     recipe = small_recipe({**KEPT, "evaluation.validation": None, "evaluation.test": None})
     train(recipe, out=out)
-    with pytest.raises(ConfigError, match="name it with --benchmarks"):
+    with pytest.raises(ConfigError, match="name it with benchmarks"):
         oneshot_rlvr.extrapolate(f"{out}@2", f"{out}@4", 6)
     assert not any(here.iterdir())

@@ -7,7 +7,7 @@ import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.parser import Parser, add_overwrite
 from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def add_parser(subparsers: Any) -> Parser:
     add("--data-dir", metavar="DIR", help="look here for benchmarks' files first")
     add("--engine", metavar="NAME", help="`oneshot list engines` (default: the recipe's)")
     add("-o", "--out", metavar="FILE", help="the page (default: diff.html inside the run)")
+    add_overwrite(parser)
     add("--json", action="store_true", help="print everything as JSON, every changed position too")
     return parser
 
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             data_dir=args.data_dir,
             engine=args.engine,
             out=args.out,
+            overwrite=args.overwrite,
             progress=count,
         )
     if args.json:

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from oneshot_rlvr.analysis.token_changes import TOP
-from oneshot_rlvr.records.files import write_atomic
+from oneshot_rlvr.records.files import write_outputs
 from oneshot_rlvr.report.page import asset, environment
 from oneshot_rlvr.report.words import percent
 
@@ -45,9 +45,10 @@ class Text:
     pieces: Sequence[Piece]
 
 
-def write(path: Path, found: Any, texts: Sequence[Text]) -> None:
-    """Writes the page of a `verbs.diff.Diff`. RecordsError where the file cannot be written."""
-    write_atomic(path, render(found, texts).encode("utf-8"))
+def write(path: Path, found: Any, texts: Sequence[Text], *, overwrite: bool = False) -> None:
+    """Writes the page of a `verbs.diff.Diff`. RecordsError where the file cannot be written, or
+    another lies there and `overwrite` is not given."""
+    write_outputs({path: render(found, texts).encode("utf-8", "replace")}, overwrite=overwrite)
 
 
 def render(found: Any, texts: Sequence[Text]) -> str:

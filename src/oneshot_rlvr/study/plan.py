@@ -108,12 +108,17 @@ def plan_of(
     )
 
 
-@cache
 def count_of(config: BenchmarkConfig) -> int:
     """How many questions a benchmark has, without its hub: of a published one by its description.
 
     DataError for a file that is not there.
     """
+    return _count_of(config.model_dump_json())
+
+
+@cache
+def _count_of(told: str) -> int:
+    config = BenchmarkConfig.model_validate_json(told)
     from oneshot_rlvr.evaluation import BENCHMARKS, load_benchmark
 
     if config.benchmark in BENCHMARKS:

@@ -81,6 +81,7 @@ def diff(
     data_dir: str | Path | None = None,
     engine: str | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Diff:
     """Where the model that a run began with and the one that it made would go on differently.
@@ -88,8 +89,8 @@ def diff(
     run: a finished run, or one of its checkpoints. author: who writes the texts that both read, at
     `temperature` (0: greedily), one to a question. benchmarks: whose questions (None: the run's
     test set, or its validation set); seed, questions, max_new_tokens, max_prompt_tokens, data_dir,
-    engine: as for `evaluate`. out: the page (None: diff.html inside the run). progress: told
-    (what, done, in all).
+    engine: as for `evaluate`. out: the page (None: diff.html inside the run); another file that
+    lies there stays without `overwrite`. progress: told (what, done, in all).
     RunError for an unfinished run or a model of no run, ConfigError where nothing is to be asked.
     """
     from oneshot_rlvr.analysis.token_changes import token_changes
@@ -150,7 +151,9 @@ def diff(
         page=Path(out) if out is not None else trained.run / PAGE,
     )
     assert result.page is not None
-    write(result.page, result, _marked(positions, rollouts, asked, changes.by_text, say))
+    marked = _marked(positions, rollouts, asked, changes.by_text, say)
+    # The run's own page is made from its models, anew each time.
+    write(result.page, result, marked, overwrite=overwrite or out is None)
     return result
 
 

@@ -66,8 +66,9 @@ def _listed(path: Path) -> Listed:
 
     when = datetime.fromtimestamp(_written(path)).strftime("%Y-%m-%d %H:%M")
     try:
+        info = Run(path).info
         run = Run(path, partly=True)
-        info, metrics = run.info, run.metrics()
+        metrics = run.metrics()
         step = int(metrics["step"].max()) if len(metrics) else 0
         recipe: Mapping[str, Any] = info.get("recipe") or {}
         before, after = _accuracies(run)
