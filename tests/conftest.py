@@ -19,7 +19,10 @@ import pytest
 import tomli_w
 from hypothesis import HealthCheck, settings
 
+from browsing import browser, visit
 from oneshot_testing import load_file
+
+__all__ = ["browser", "visit"]
 
 if TYPE_CHECKING:
     from oneshot_rlvr.config import Recipe

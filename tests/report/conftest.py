@@ -11,10 +11,6 @@ from typing import Any
 
 import pytest
 
-from browsing import browser, until, visit
-
-__all__ = ["browser", "until", "visit"]
-
 
 @pytest.fixture(scope="session")
 def watching() -> Callable[..., Any]:
