@@ -25,7 +25,7 @@ def drawn_steps(page, name="entropy"):
 
 def holds(comparison):
     """Whether the chart of entropy holds a step for which the comparison is true."""
-    rows = "Object.values(oneshot.views.get('entropy').spec.datasets).flat()"
+    rows = "Object.values(oneshot.views.get('entropy')?.spec.datasets ?? {}).flat()"
     return f"{rows}.some(row => row.step {comparison})"
 
 
@@ -82,7 +82,7 @@ def test_a_killed_and_restarted_server_is_picked_up(visit, build, synthetic, tmp
         assert page.evaluate("window.same") is True
         # The run itself is set back, as a resume does: what is dropped is gone here too.
         RunWriter.resume(run, 3).close()
-        page.until(f"!{holds('> 3')}")
+        page.until(f"oneshot.views.has('entropy') && !{holds('> 3')}")
     finally:
         process.kill()
         process.wait()
