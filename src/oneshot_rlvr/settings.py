@@ -107,6 +107,18 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> list[RecipeField]:
     return found
 
 
+def flat(value: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested tables by dotted key; lists are values."""
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        name = f"{above}{key}"
+        if isinstance(item, Mapping):
+            found |= flat(item, f"{name}.")
+        else:
+            found[name] = item
+    return found
+
+
 def table_model(annotation: Any) -> type[BaseModel] | None:
     """The model behind `Model` or `Model | None`; None for any other type."""
     for part in _alternatives(annotation):

@@ -22,6 +22,7 @@ from oneshot_rlvr.errors import ConfigError, RecordsError
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.records.files import shortest_names, write_outputs
 from oneshot_rlvr.records.manifest import told
+from oneshot_rlvr.settings import flat
 
 SUFFIXES = ("csv", "parquet")
 GIBBERISH_LEVEL = 0.05
@@ -103,18 +104,9 @@ trained on stands in `trained_on`."""
 
 def _setting(run: Run) -> dict[str, Any]:
     """The dotted keys of a run's recipe that make it another arm than the next."""
-    found: dict[str, Any] = {}
-
-    def walk(table: Mapping[str, Any], prefix: str) -> None:
-        for key, value in table.items():
-            if isinstance(value, Mapping):
-                walk(value, f"{prefix}{key}.")
-            elif not f"{prefix}{key}".startswith(_SAME_ARM):
-                found[f"{prefix}{key}"] = value
-
     recipe = run.info.get("recipe")
-    walk(recipe if isinstance(recipe, Mapping) else {}, "")
-    return found
+    told = flat(recipe if isinstance(recipe, Mapping) else {})
+    return {key: value for key, value in told.items() if not key.startswith(_SAME_ARM)}
 
 
 def write_tables(

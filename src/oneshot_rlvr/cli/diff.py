@@ -7,7 +7,7 @@ import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from oneshot_rlvr.cli.parser import Parser, add_overwrite
+from oneshot_rlvr.cli.parser import Parser, add_overwrite, names_in
 from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from oneshot_rlvr.cli.progress import AnswerCount
     from oneshot_rlvr.verbs.diff import diff
 
-    names = None
-    if args.benchmarks is not None:
-        names = [name.strip() for name in args.benchmarks.split(",") if name.strip()]
+    names = None if args.benchmarks is None else names_in(args.benchmarks)
     with closing(AnswerCount()) as count:
         found = diff(
             args.run_directory,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.cli.decoding_flags import add_decoding, decoding_of
-from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.parser import Parser, names_in
 from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _asking(args: argparse.Namespace) -> Asking:
 
     return Asking(
         {
-            "benchmarks": _names_in(args.benchmarks or "tiny"),
+            "benchmarks": names_in(args.benchmarks or "tiny"),
             "seed": args.seed,
             "samples": args.samples,
             "temperature": args.temperature,
@@ -184,7 +184,7 @@ def _asking(args: argparse.Namespace) -> Asking:
             **decoding_of(args),
             "note": lambda text: say(text, file=sys.stderr),
             "data_dir": args.data_dir,
-            "prompts": _names_in(args.prompts),
+            "prompts": names_in(args.prompts),
             "engine": args.engine,
         },
         out=args.samples_out,
@@ -230,7 +230,7 @@ def _probe(args: argparse.Namespace, endpoint: Endpoint | None) -> int:
     with closing(AnswerCount()) as count:
         probes = probe_contamination(
             "" if endpoint is not None else args.models[0],
-            benchmarks=_names_in(args.benchmarks or "tiny"),
+            benchmarks=names_in(args.benchmarks or "tiny"),
             questions=args.questions,
             max_prompt_tokens=args.max_prompt_tokens,
             seed=args.seed,
@@ -297,11 +297,6 @@ def _refuse_odd(args: argparse.Namespace) -> None:
         raise ConfigError("--decoding is for benchmarks; give --temperature, --top-p ... instead.")
     if args.contamination and any(value is not None for value in decoding_of(args).values()):
         raise ConfigError("--contamination continues greedily; leave the decoding out.")
-
-
-def _names_in(text: str) -> list[str]:
-    """The names of a list with commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 _DECIDES_NOTHING = (

@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from oneshot_rlvr.cli.parser import Parser
+from oneshot_rlvr.cli.parser import Parser, names_in
 from oneshot_rlvr.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from oneshot_rlvr.cli.progress import AnswerCount
     from oneshot_rlvr.verbs.extrapolate import extrapolate
 
-    names = None
-    if args.benchmarks is not None:
-        names = [name.strip() for name in args.benchmarks.split(",") if name.strip()]
+    names = None if args.benchmarks is None else names_in(args.benchmarks)
     found = extrapolate(
         args.a,
         args.b,

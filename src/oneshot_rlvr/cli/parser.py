@@ -63,3 +63,8 @@ def add_overwrite(parser: argparse._ActionsContainer) -> None:
         action="store_true",
         help="replace another file that lies where the output goes (default: refuse)",
     )
+
+
+def names_in(text: str) -> list[str]:
+    """The names of a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -26,6 +26,7 @@ from oneshot_rlvr.estimators import (
     welch_difference,
 )
 from oneshot_rlvr.report.data import RunData, setting
+from oneshot_rlvr.settings import flat
 
 # Keys that name or watch a run, and no part of what is done.
 _NOT_THE_RECIPE = ("name", "note", "tracking", "train.seed", "train.threads", "study")
@@ -156,18 +157,6 @@ def _identity(run: RunData) -> str:
     told = flat({k: v for k, v in run.recipe.items() if k not in _NOT_THE_RECIPE})
     kept = {key: value for key, value in told.items() if key not in _NOT_THE_RECIPE}
     return json.dumps(kept, sort_keys=True, default=str)
-
-
-def flat(value: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested tables by dotted key; lists are values."""
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        name = f"{above}{key}"
-        if isinstance(item, Mapping):
-            found |= flat(item, f"{name}.")
-        else:
-            found[name] = item
-    return found
 
 
 def _names(runs: Sequence[RunData]) -> list[str]:

@@ -16,8 +16,8 @@ import tomli_w
 
 from oneshot_rlvr.config import Recipe, load_recipe, packaged_recipes
 from oneshot_rlvr.errors import ConfigError
-from oneshot_rlvr.report.arms import flat
 from oneshot_rlvr.report.data import RunData, setting
+from oneshot_rlvr.settings import flat
 
 # Told elsewhere on the page, or no setting.
 _UNTOLD = ("name", "note")
