@@ -153,8 +153,8 @@ class Commands:
     def out_of_room(self, name: str) -> str:
         """No room at some moment, told in one error; then room again."""
         straight, out = self.straight(name), self.folder / "full"
-        largest = max(len(data) for data in straight.kept.values() if isinstance(data, bytes))
-        limit = int(self.draw.uniform(0, 1.1) ** 2 * max(largest, 100_000))
+        sizes = [len(data) for data in straight.kept.values() if isinstance(data, bytes)]
+        limit = int(self.draw.uniform(0, 1.1) ** 2 * max([100_000, *sizes]))
         fresh(out)
         if self.draw.random() < 0.5 and _disk_in_a_fork(straight, out, 4096 + 2 * limit):
             return SURVIVED
