@@ -36,11 +36,9 @@ def random_model(folder: Path) -> str:
 
 def one(path: str, overrides: str, out: str) -> None:
     """In the measured process: the run, then its peak."""
-    import resource
-
     from oneshot_rlvr.backends.local import run
     from oneshot_rlvr.config import load_recipe
-    from oneshot_rlvr.train.footprint import estimate, read_shape
+    from oneshot_rlvr.train.footprint import estimate, peak_bytes, read_shape
 
     changes = {**json.loads(overrides), **STEPS, "train.threads": 1}
     if path != "tiny":
@@ -49,7 +47,7 @@ def one(path: str, overrides: str, out: str) -> None:
     shape, device = read_shape(recipe)
     expected = estimate(recipe, shape, device, recipe.train.micro_batch_tokens).peak
     run(recipe, out=out)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes("cpu")
     print(json.dumps({"parameters": shape.parameters, "estimated": expected, "measured": peak}))
 
 

@@ -169,13 +169,16 @@ def _samples(generator: np.random.Generator, share: float) -> list[dict[str, Any
     ]  # fmt: skip
 
 
+PEAK = "next(int(line.split()[1]) for line in open('/proc/self/status') if line[:6] == 'VmHWM:')"
+"""KiB, of a process's own memory; getrusage's figure begins with that of the starting process."""
+
+
 def measure(code: str, *arguments: str) -> dict[str, Any]:
     """What the code printed (JSON), with the wall seconds and peak memory of its process."""
-    tail = "\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     cores = sorted(os.sched_getaffinity(0))[:CORES]
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", code + tail, *arguments],
+        [sys.executable, "-c", f"{code}\nprint({PEAK})", *arguments],
         stdout=subprocess.PIPE,
         text=True,
         check=True,

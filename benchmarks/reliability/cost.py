@@ -133,7 +133,7 @@ def _written(calls: Written, patches: list[tuple[Any, dict[str, Any]]]) -> tuple
 
 def of_a_million(folder: Path) -> dict[str, Any]:
     """Seconds and peak megabytes of `doctor` and `report` on a generated run."""
-    from selection_and_analysis import ROLLOUTS, make_run
+    from selection_and_analysis import PEAK, ROLLOUTS, make_run
 
     run = folder / "million"
     if not (folder / "made").exists():
@@ -146,9 +146,8 @@ def of_a_million(folder: Path) -> dict[str, Any]:
     }
     for verb in ("doctor", "report"):
         code = (
-            "import resource, sys; from oneshot_rlvr.cli import main; code = main(sys.argv[1:]); "
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); "
-            "sys.exit(code)"
+            "import sys; from oneshot_rlvr.cli import main; code = main(sys.argv[1:]); "
+            f"print({PEAK}, file=sys.stderr); sys.exit(code)"
         )
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(

@@ -15,9 +15,9 @@ also counts attention's products, whose work no implementation can leave out.
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 import time
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -37,6 +37,7 @@ from common import (
 
 from oneshot_rlvr.config import Recipe
 from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
+from oneshot_rlvr.train.footprint import peak_bytes
 from oneshot_rlvr.train.step import TrainStep
 from oneshot_rlvr.types import Graded, Reason, Rollout, Verdict
 
@@ -187,7 +188,7 @@ def trl_steps(args: argparse.Namespace, batch: int, steps: int, between: Any) ->
 
 def _peak_memory(args: argparse.Namespace) -> None:
     """Prints the bytes that one step adds to the process's peak."""
-    peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # noqa: E731
+    peak = partial(peak_bytes, "cpu")
     if args.peak_memory == "ours":
         step = Ours(args)
         before = peak()

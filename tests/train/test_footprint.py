@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from oneshot_rlvr.config import LoraConfig, load_recipe
 from oneshot_rlvr.policy.head import KEPT_BYTES
 from oneshot_rlvr.train import footprint as room
-from oneshot_rlvr.train.footprint import HEADROOM, Shape, described, estimate, propose, read_shape
+from oneshot_rlvr.train.footprint import (
+    HEADROOM,
+    Shape,
+    described,
+    estimate,
+    peak_bytes,
+    propose,
+    read_shape,
+)
 
 # Qwen2.5-Math-1.5B: its config.json, and the parameters that its weights hold.
 QWEN = Shape(1_543_714_304, 28, 1536, 8960, 12, 2, 128, 151_936, 4)
@@ -133,3 +144,16 @@ def test_a_model_that_cannot_be_read_is_one_line_of_the_dry_run(tmp_path):
     (line,) = described(recipe)
     assert line.startswith("memory:    not estimated")
     assert "config.json" in line
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no proc(5) here")
+def test_a_peak_is_of_the_process_itself_and_not_of_the_one_that_started_it() -> None:
+    held = bytearray(
+        1 << 30
+    )  # getrusage of a child begins with it, though it is none of the child's
+    held[:: 1 << 12] = b"x" * (1 << 18)
+    code = "from oneshot_rlvr.train.footprint import peak_bytes; print(peak_bytes('cpu'))"
+    told = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    del held
+    assert 100 << 20 < told < 1 << 30
+    assert peak_bytes("cpu") > 1 << 30

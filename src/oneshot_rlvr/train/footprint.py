@@ -8,6 +8,7 @@ measured peaks is told in docs/training.md (`benchmarks/footprint.py`).
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,9 +212,18 @@ def free_bytes(device: str) -> int:
 
 def peak_bytes(device: str) -> int:
     """The most held so far: by tensors on the GPU, else by this process. 0 where the system does
-    not say."""
+    not say.
+
+    Linux is asked for the peak of this process's own memory (VmHWM of proc(5)): what getrusage(2)
+    tells begins, in a process that was started, with the peak of the one that started it.
+    """
     if device == "cuda":
         return int(torch.cuda.max_memory_allocated())
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) * 1024
     try:
         import resource
     except ImportError:  # not POSIX
