@@ -61,3 +61,12 @@ def test_the_verbs_are_callable_before_and_after_their_rooms_are_imported():
 
 def test_the_version_is_that_of_the_installed_distribution():
     assert oneshot_rlvr.__version__ == version("oneshot-rlvr")
+
+
+def test_python_m_is_the_command_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "oneshot_rlvr", "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, f"oneshot-rlvr {version('oneshot-rlvr')}")
+    bad = [sys.executable, "-m", "oneshot_rlvr", "trane"]
+    assert subprocess.run(bad, capture_output=True).returncode == 2
