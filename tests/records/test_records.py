@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from oneshot_testing import files_of_at_most
 
 from oneshot_rlvr.errors import OneshotError, RecordsError, RunError
 from oneshot_rlvr.records import Run, RunWriter, files, manifest
@@ -264,6 +265,20 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(directory, monkeypatch
         assert not list(directory.rglob("*.part"))
         write_steps(writer, range(3, 4))
     assert Run(directory).metrics()["step"].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("room", [0, 1, 20])
+def test_a_line_that_fits_in_part_is_not_there_at_all(directory, room):
+    """Not its end either, which a buffer writes again when it is closed and there is room."""
+    with RunWriter.create(directory, {}) as writer:
+        write_steps(writer, range(1, 3))
+        path = directory / "metrics.jsonl"
+        content = path.read_bytes()
+        with files_of_at_most(len(content) + room), pytest.raises(RecordsError, match="raise the"):
+            files.append_line(path, b"x" * (room + 10))
+        assert path.read_bytes() == content
+        files.append_line(path, b'{"step": 3}')
+        assert path.read_bytes() == content + b'{"step": 3}\n'
 
 
 def test_hostile_model_text_reads_back(directory):

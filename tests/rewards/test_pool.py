@@ -317,6 +317,37 @@ def test_a_verifier_that_forks_gives_every_text_its_own_verdict(tmp_path, monkey
     pool.close()
 
 
+def test_an_answer_to_a_task_that_is_over_is_nobody_s(tmp_path, monkeypatch):
+    """A fork that takes itself for the worker answers late: while the next text is compared."""
+    code = f"""
+        import os, pathlib, time
+        folder = pathlib.Path({str(tmp_path)!r})
+        def wait_for(name):
+            for _ in range(6000):
+                if (folder / name).exists():
+                    return
+                time.sleep(0.01)
+        def grade(text, example):
+            number, worker = int(text), os.getpid()
+            (folder / f"compared {{number}}").touch()
+            if os.fork() == 0:
+                os.getpid = lambda: worker
+                wait_for(f"compared {{number + 1}}")
+                (folder / f"late {{number}}").touch()
+                return False
+            if number:
+                wait_for(f"late {{number - 1}}")
+                time.sleep(0.3)
+            return True
+        """
+    example = custom(tmp_path, monkeypatch, code)
+    pool = Pool(1, timeout_seconds=PATIENCE)
+    verdicts = pool.run([(str(number), example) for number in range(4)])
+    pool.close()
+    assert (tmp_path / "late 2").exists()
+    assert [(v.correct, v.extracted) for v in verdicts] == [(True, str(n)) for n in range(4)]
+
+
 @pytest.mark.parametrize("ending", ["close", "death of the worker", "death of the parent"])
 def test_what_a_verifier_has_started_dies_with_the_pool(tmp_path, monkeypatch, ending):
     code = f"""

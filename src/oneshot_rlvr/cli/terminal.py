@@ -8,8 +8,10 @@ room. Not here: what is said.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -33,6 +35,29 @@ def say(*words: object, end: str = "\n", file: TextIO | None = None, flush: bool
     """`print`, of inert text."""
     out = sys.stdout if file is None else file
     print(inert(" ".join(map(str, words))), end=end, file=out, flush=flush)
+
+
+def flush() -> None:
+    """What was printed leaves now, where an error can still be told; OSError where it cannot."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def give_up() -> None:
+    """What cannot leave (a full disk, a reader that has gone) is dropped.
+
+    Else the interpreter tries once more on its way out, and ends with a code of its own.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
 
 
 def console(**options: Any) -> Console:
