@@ -10,9 +10,9 @@ import json
 import shutil
 
 import pytest
-from oneshot_testing import files_of_at_most
 
 from oneshot_rlvr.cli import build_parser, main
+from oneshot_testing import files_of_at_most
 
 POOL = [
     {"id": f"e{n}", "question": f"{n}: say a, please, and b.", "answer": "a",

@@ -12,7 +12,6 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from oneshot_testing import files_of_at_most
 
 from oneshot_rlvr.config import BenchmarkConfig, RewardConfig
 from oneshot_rlvr.errors import ConfigError, EndpointError, RecordsError, RunError
@@ -23,6 +22,7 @@ from oneshot_rlvr.evaluation.journal import Journal, Reply
 from oneshot_rlvr.evaluation.served import evaluate_served, probe_served
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Example
+from oneshot_testing import files_of_at_most
 
 EXAMPLES = [
     Example(id=f"e{i}", question=f"What is {i}?", answer=str(i), verifier="numeric")

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from oneshot_testing import files_of_at_most
 
 from oneshot_rlvr.errors import OneshotError, RecordsError, RunError
 from oneshot_rlvr.records import Run, RunWriter, files, manifest
 from oneshot_rlvr.types import Graded, Reason, Rollout, Verdict
+from oneshot_testing import files_of_at_most
 
 
 def graded(row: int = 0, index: int = 0, text: str = r"\boxed{4}", correct: bool = True) -> Graded:
