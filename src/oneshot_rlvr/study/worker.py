@@ -87,10 +87,12 @@ def main() -> int:
     except Stopped:
         return STOPPED
     except Exception as error:  # whatever it is, the study goes on and tells it
-        traceback.print_exc()
         text = str(error) if isinstance(error, OneshotError) else f"{type(error).__name__}: {error}"
-        write_atomic(folder / FAILED, to_json({"error": " ".join(text.split())}))
-        telling.tell(failed=" ".join(text.split()))
+        telling.tell(failed=" ".join(text.split()))  # first: for the rest there may be no room
+        with suppress(OSError):
+            traceback.print_exc()
+        with suppress(OneshotError):
+            write_atomic(folder / FAILED, to_json({"error": " ".join(text.split())}))
         return FAILURE
     finally:
         lock.release()
