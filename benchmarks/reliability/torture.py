@@ -280,8 +280,8 @@ cheap ones more often.
 - *two at once*: the same command in two processes.
 - *one bit or a cut*: of every file of a run in turn, of stored answers, journals and compiled
   loops.
-- *a server*, *a verifier*: bad at first, then a good server is asked for the rest; a broken verifier
-  is an error and no wrong answer, a sound one that does odd things keeps every verdict.
+- *a server*: a bad one, then a good one for the rest. *A verifier*: a broken one is an error and no
+  wrong answer, a sound one that does odd things gives every text its own verdict.
 
 {table}
 
