@@ -401,6 +401,17 @@ def test_an_output_takes_the_place_of_its_like_alone(tmp_path):
             files.write_outputs({tmp_path / "folder": b"1"}, overwrite=overwrite)
 
 
+def test_what_two_processes_would_make_at_once_one_of_them_makes(tmp_path):
+    target = tmp_path / "new" / "model"
+    with files.only_writer(target):
+        with pytest.raises(RunError, match=r"new/model is being written by another process"):
+            files.only_writer(target).__enter__()
+        target.mkdir()
+    with files.only_writer(target):  # and then another may
+        pass
+    assert list(target.parent.iterdir()) == [target]
+
+
 def test_an_output_may_be_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE)

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from oneshot_rlvr import __version__
 from oneshot_rlvr.cli.parser import Parser, UsageError
-from oneshot_rlvr.cli.terminal import flush, give_up, say
+from oneshot_rlvr.cli.terminal import flush, give_up, say, tame_log
 from oneshot_rlvr.errors import OneshotError, room
 
 VERBS = {
@@ -81,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    tame_log()
     parser = build_parser()
     try:
         if arguments:

@@ -2,12 +2,13 @@
 
 Names of families and runs, questions, a server's words and paths may hold escape codes, which move
 the cursor, colour, retitle or worse, and marks that turn the direction of text. They are shown as
-what they are: ESC as its picture. Every verb prints through `say` or `Console`; a test walks the
-room. Not here: what is said.
+what they are: ESC as its picture. Every verb prints through `say` or `Console`, and what the
+package logs passes `tame_log`; a test walks the room. Not here: what is said.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -35,6 +36,17 @@ def say(*words: object, end: str = "\n", file: TextIO | None = None, flush: bool
     """`print`, of inert text."""
     out = sys.stdout if file is None else file
     print(inert(" ".join(map(str, words))), end=end, file=out, flush=flush)
+
+
+class _Inert(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return inert(super().format(record))
+
+
+def tame_log() -> None:
+    """Warnings reach stderr inert: they repeat names and a server's words."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Inert())
 
 
 def flush() -> None:
