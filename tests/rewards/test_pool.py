@@ -265,6 +265,15 @@ def test_a_verifier_that_gives_no_verdict_on_any_text_is_broken_and_no_wrong_ans
     pool.close()
 
 
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "KeyboardInterrupt"])
+def test_what_is_no_exception_is_a_broken_grader_at_the_first_text(tmp_path, monkeypatch, raised):
+    example = custom(tmp_path, monkeypatch, f"def grade(text, example):\n    raise {raised}")
+    pool = Pool(1, timeout_seconds=PATIENCE)
+    with pytest.raises(GraderError, match=raised.split("(")[0]):
+        pool.run([("x", example)])
+    pool.close()
+
+
 def test_a_verifier_that_ends_its_process_on_some_texts_is_broken_at_the_third(
     tmp_path, monkeypatch
 ):
