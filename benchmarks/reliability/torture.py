@@ -182,7 +182,7 @@ def kinds(commands: Commands, damage: Damage, folder: Path) -> Iterator[list[Kin
     ]
 
 
-def torture(minutes: float, seed: int, workers: int, only: str) -> dict[str, Counter[str]]:
+def torture(minutes: float, seed: int, workers: int, only: list[str]) -> dict[str, Counter[str]]:
     """Tries until the time is over, in so many processes."""
     ends = BEGAN + 60 * minutes
     with tempfile.TemporaryDirectory(prefix="torture.") as name:
@@ -219,7 +219,7 @@ def _tries(
     share: tuple[int, int],
     seed: int,
     ends: float,
-    only: str,
+    only: list[str],
 ) -> dict[str, Counter[str]]:
     os.environ["TORTURE"] = str(os.getpid())
     draw = random.Random()
@@ -229,7 +229,7 @@ def _tries(
         fresh(own / "damage"), draw,
     )  # fmt: skip
     groups = list(kinds(commands, damage, fresh(own / "strangers")))
-    chosen = [[kind for kind in group if only in kind.what] for group in groups]
+    chosen = [[kind for kind in group if any(w in kind.what for w in only)] for group in groups]
     mine = [kind for group in [g for g in chosen if g][share[0] :: share[1]] for kind in group]
     while sound := [
         kind
@@ -345,11 +345,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that try")
-    parser.add_argument("--only", default="", metavar="TEXT", help="kinds whose name holds this")
+    parser.add_argument(
+        "--only", action="append", metavar="TEXT", help="kinds whose name holds this; repeatable"
+    )
     parser.add_argument("--write", metavar="FILE")
     parser.add_argument("--seconds", action="store_true", help="tell what each kind took")
     args = parser.parse_args()
-    counted = torture(args.minutes, args.seed, args.workers, args.only)
+    counted = torture(args.minutes, args.seed, args.workers, args.only or [""])
     if args.seconds:
         for what, c in counted.items():
             tries = max(1, c[SURVIVED] + c[LOST] + c[WRONG])
