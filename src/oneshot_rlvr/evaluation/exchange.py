@@ -75,7 +75,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", port
 
 
-class _Prompt:
+class _Soon:
     """A connection that is made soon, however long its answer may then take."""
 
     def connect(self: Any) -> None:
@@ -90,11 +90,11 @@ class _Prompt:
         self.sock.settimeout(whole)
 
 
-class _Http(_Prompt, http.client.HTTPConnection):
+class _Http(_Soon, http.client.HTTPConnection):
     pass
 
 
-class _Https(_Prompt, http.client.HTTPSConnection):
+class _Https(_Soon, http.client.HTTPSConnection):
     pass
 
 
