@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 from common import (
@@ -38,9 +39,9 @@ from oneshot_rlvr.running.examine import examine
 class Command:
     """`argv`: of `oneshot`, "{inputs}" being where the inputs are; outputs go below the folder.
 
-    kept: what must be equal in the end: files, by the beginnings of their names. whole: whether
-    each of these is there whole or not at all, at any moment. last: a directory that a kill left
-    half is refused, and lacks this file.
+    kept: what must be equal in the end: files, by the beginnings of their names or, with a *, by
+    pattern. whole: whether each of these is there whole or not at all, at any moment. last: a
+    directory that a kill left half is refused, and lacks this file.
     """
 
     argv: str
@@ -85,6 +86,26 @@ COMMANDS = {
         ("ranking.parquet", "sets/", "out/metrics", "out/rollouts/"),
         whole=False,
     ),
+    "study": Command(
+        "study {inputs}/study.toml --out out --runs arms --slots 1",
+        ("arms/*/run/metrics.jsonl", "arms/*/run/rollouts/*", "arms/*/run/final/*.safetensors",
+         "arms/*/answers/*.parquet"),
+        whole=False,
+    ),
+    "diff": Command(
+        "diff {inputs}/run --benchmarks {inputs}/pool.jsonl --questions 2 --max-new-tokens 24 "
+        "--out page.html",
+        ("page.html",),
+    ),
+    "extrapolate": Command(
+        "extrapolate {inputs}/run@1 {inputs}/run@2 --to 4 --benchmarks {inputs}/pool.jsonl "
+        "--questions 2 --samples 1 --max-new-tokens 24 --out out",
+        ("out/",),
+    ),
+    "init": Command("init mine", ("mine/",)),
+    "tiny pretrain": Command(
+        "tiny pretrain --tokens 0.008 --out out --resume", ("out/model.safetensors",), whole=False
+    ),
     "variants": Command(
         "variants {inputs}/pool.jsonl --wrong-labels 1 --out wrong.parquet", ("wrong.parquet",)
     ),
@@ -97,7 +118,8 @@ COMMANDS = {
         "export tiny_one_shot --to verl --out out", ("out/",), whole=False, last="out/run.sh"
     ),
 }  # fmt: skip
-"""What is killed. Not among them: verbs that write nothing (verify, list, doctor)."""
+"""What is killed. Not among them: `demo`, which trains; `import`, whose files are large; verbs that
+write nothing (verify, list, runs, watch, doctor)."""
 
 
 @dataclass(slots=True)
@@ -159,9 +181,7 @@ class Commands:
         if self.draw.random() < 0.5 and _disk_in_a_fork(straight, out, 4096 + 2 * limit):
             return SURVIVED
         ended = command(straight.argv, fresh(out), before=small_files(limit))
-        ended.expect(0, 1, 2)
-        if ended.code and "error" not in ended.said:
-            raise NotSurvived(LOST, f"no error was told: {ended.said[-300:]}")
+        _told(ended.expect(0, 1, 2))
         _nothing_half(straight, out)
         return _goes_on(straight, out, command(straight.argv, out))
 
@@ -216,7 +236,7 @@ def _kept(out: Path, names: tuple[str, ...]) -> dict[str, object]:
     found: dict[str, object] = {
         name: data
         for name, data in contents(out).items()
-        if name.startswith(names) and not name.endswith(".part")
+        if _is_kept(name, names) and not name.endswith(".part")
     }
     if "answers" in names:
         for path in sorted((out / "out").glob("*.parquet")):
@@ -224,6 +244,10 @@ def _kept(out: Path, names: tuple[str, ...]) -> dict[str, object]:
     # Its head names the folder; tables and figures are the records'.
     found.pop("out/report.html", None)
     return found
+
+
+def _is_kept(name: str, names: tuple[str, ...]) -> bool:
+    return any(fnmatch(name, one) if "*" in one else name.startswith(one) for one in names)
 
 
 def _nothing_half(straight: Straight, out: Path) -> None:
@@ -260,6 +284,15 @@ def _goes_on(straight: Straight, out: Path, ended: Ended) -> str:
     return SURVIVED
 
 
+def _told(ended: Ended) -> None:
+    """NotSurvived where a command that found no room did not say so, once; a study says it of each
+    of its runs."""
+    lines = ended.said.splitlines()
+    errors = sum(line.startswith("error: ") for line in lines)
+    if ended.code and (errors > 1 or not (errors or any(x.startswith("failed: ") for x in lines))):
+        raise NotSurvived(LOST, f"{errors} errors were told: {ended.said[-300:]}")
+
+
 def _disk_in_a_fork(straight: Straight, out: Path, limit: int) -> bool:
     """A disk of so many bytes, then a larger one. False where no disk can be made here."""
     reading, writing = os.pipe()
@@ -271,9 +304,7 @@ def _disk_in_a_fork(straight: Straight, out: Path, limit: int) -> bool:
             if not disk.made:
                 code = 3
             else:
-                ended = command(straight.argv, out / "here").expect(0, 1, 2)
-                if ended.code and "error" not in ended.said:
-                    raise NotSurvived(LOST, f"no error was told: {ended.said[-300:]}")
+                _told(command(straight.argv, out / "here").expect(0, 1, 2))
                 _nothing_half(straight, out / "here")
                 assert disk.grow()
                 _goes_on(straight, out / "here", command(straight.argv, out / "here"))

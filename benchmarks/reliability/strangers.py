@@ -27,6 +27,7 @@ from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rewards.pool import Pool
 from oneshot_rlvr.types import Example
 
+PATIENCE_SECONDS = 600.0  # for what comes at once, however busy the machine
 KEY = "a-key-that-must-not-travel"
 EXAMPLES = [Example(f"e{i}", f"What is {i}?", str(i), "numeric") for i in range(30)]
 TOKENS = [3, -5, 10**12, 2**63, None, "x", True, 3.5, [3], {"n": 3}]
@@ -151,7 +152,7 @@ def bad_server(kind: str, folder: Path, draw: random.Random) -> str:
         with server(draw, manners) as url, Scorer(RewardConfig(workers=0), seed=0) as scorer:
             endpoint = Endpoint(
                 url, "m", concurrency=4, retries=0 if slow else 2, first_pause_seconds=0.001,
-                timeout_seconds=0.3 if slow else 30.0,
+                timeout_seconds=0.3 if slow else PATIENCE_SECONDS,
             )  # fmt: skip
             try:
                 result = _asked(endpoint, scorer, journal)
@@ -186,7 +187,7 @@ def server_elsewhere(folder: Path, draw: random.Random) -> str:
         here = Manners(elsewhere=other.removesuffix("/v1"))
         with server(draw, here) as url:
             try:
-                _asked(Endpoint(url, "m", KEY, 4, 1, 30.0, 0.001), scorer, journal)
+                _asked(Endpoint(url, "m", KEY, 4, 1, PATIENCE_SECONDS, 0.001), scorer, journal)
             except OneshotError as error:
                 told = str(error)
             else:
@@ -211,7 +212,7 @@ def grade(text, example):
     if way == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if way == "hangs":
-        time.sleep(60)
+        time.sleep(3000)
     if way == "lies":
         return 7
     if way == "forks" and os.fork() == 0:
@@ -224,7 +225,7 @@ def grade(text, example):
     if way == "closes":
         os.close(0)
     if way == "starts":
-        os.system("sleep 300 &")
+        os.system("sleep 3000 &")
     return word == "right"
 """
 SOUND = ("forks", "writes", "starts")  # what these do changes no verdict
@@ -238,7 +239,7 @@ def bad_grader(way: str, folder: Path, draw: random.Random) -> str:
         sys.path.insert(0, str(folder))
     example = Example("x", "q", "g", "custom", extra={"function": "tortured_grader:grade"})
     texts = [f"{draw.choice(['right', 'wrong'])} {way} {n}" for n in range(8)]
-    pool = Pool(1, timeout_seconds=0.5 if way == "hangs" else 60.0)
+    pool = Pool(1, timeout_seconds=0.5 if way == "hangs" else PATIENCE_SECONDS)
     try:
         verdicts = pool.run([(text, example) for text in texts])
     except GraderError as error:
@@ -251,14 +252,22 @@ def bad_grader(way: str, folder: Path, draw: random.Random) -> str:
         raise NotSurvived(WRONG, f"a verifier that {way} gave {[v.correct for v in verdicts]}")
     if [v.correct for v in verdicts] != [t.startswith("right") for t in texts]:
         raise NotSurvived(WRONG, f"a verifier that {way} gave texts the verdicts of others")
-    if way == "starts" and _lives(pool):
+    if way == "starts" and _lives():
         raise NotSurvived(LOST, "what a verifier started outlives the pool")
     return SURVIVED
 
 
-def _lives(pool: Pool) -> bool:
-    """Whether a `sleep 300` below no shell is left: the grader's, whose worker has ended."""
-    time.sleep(0.2)
+def _lives() -> bool:
+    """Whether a `sleep 3000` of this process's graders stays, whose workers have ended."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while _sleepers():
+        if time.monotonic() > ends:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _sleepers() -> bool:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
@@ -266,6 +275,6 @@ def _lives(pool: Pool) -> bool:
                 environment = Path(f"/proc/{name}/environ").read_bytes()
             except OSError:
                 continue
-            if told == b"sleep\x00300\x00" and f"TORTURE={os.getpid()}".encode() in environment:
+            if told == b"sleep\x003000\x00" and f"TORTURE={os.getpid()}".encode() in environment:
                 return True
     return False

@@ -7,15 +7,17 @@ and what was written before is still there. It is lost where neither holds, and 
 where something harmed or half-written passes for whole. Servers are on loopback; files are in a
 folder of its own, which is removed. Exit code 1 where anything was lost or silently wrong.
 
-The time counts from the start, preparations included; no try begins after it. Kinds take turns, so
-that a short run meets them all; the cheap ones then take many.
+The time counts from the start, preparations included; no try begins after it. Every kind is tried
+once, then the cheap ones more often: so that tries times seconds are equal. A try draws from the
+seed, its kind and its number alone: `--only KIND` repeats it. A kind that ended badly three times
+is tried no more. What is cheap is met once however slow the machine, and no outcome is a matter of
+time but for commands that take 20 minutes instead of seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import itertools
 import json
 import logging
 import os
@@ -26,6 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,19 +51,65 @@ from oneshot_rlvr.examples.writers import own_row  # noqa: E402
 from oneshot_rlvr.records import RunWriter  # noqa: E402
 from oneshot_rlvr.tiny import tasks  # noqa: E402
 
-Kind = tuple[str, int, Callable[[], str]]
-"""What, how often a turn, and a try of it."""
+BAD_ENDS = 3  # of a kind; what is broken fails at once, and would take every turn
 
-OFTEN = {
-    "doctor": 60, "stored answers": 90, "an evaluation's journal": 90, "analyse": 8, "a reader": 8,
-    "report": 3, "train --resume": 2, "servers": 8, "verifiers": 4,
-}  # fmt: skip
-"""Tries a turn: many of what is cheap."""
+
+@dataclass(slots=True)
+class Kind:
+    """What, a try of it, and how those so far have ended."""
+
+    what: str
+    attempt: Callable[[], str]
+    cheap: bool = False
+    ended: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    def try_once(self, draw: random.Random, seed: int) -> None:
+        """One more, drawing by its number."""
+        number = self.ended.total()
+        draw.seed(f"{seed}/{self.what}/{number}")
+        began = time.monotonic()
+        self.ended[judged(self.attempt, f"{self.what} (try {number})")] += 1
+        self.seconds += time.monotonic() - began
+
+    @property
+    def turn(self) -> float:
+        """The lowest is tried next."""
+        return self.ended.total() * self.seconds
+
+    @property
+    def broken(self) -> bool:
+        return self.ended[LOST] + self.ended[WRONG] >= BAD_ENDS
+
+
+STUDY = """name = "small"
+base = "tiny_one_shot"
+seeds = [0]
+intervals = "questions"
+controls = ["base"]
+[set]
+"train.steps" = 2
+"train.save_every" = 1
+"train.eval_every" = 0
+"train.threads" = 1
+"rollouts.prompts_per_step" = 2
+"rollouts.group_size" = 8
+"rollouts.max_new_tokens" = 32
+"evaluation.validation" = "none"
+"evaluation.test" = "none"
+[benchmarks.pool]
+benchmark = "file"
+path = "{pool}"
+samples = 2
+temperature = 1.0
+[arms.outcome]
+"""
+"""One arm, trained once, and the base; a worker process each."""
 
 
 def prepare(folder: Path) -> tuple[Path, Path]:
-    """(inputs, where a run was stopped). Inputs: a pool, a recipe for its history, a finished run,
-    graded answers."""
+    """(inputs, where a run was stopped). Inputs: a pool, a recipe for its history, a study, a
+    finished run, graded answers."""
     inputs = fresh(folder / "inputs")
     rows = [own_row(example) for example in tasks.generate("add", 0, 6, "train")]
     (inputs / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -69,6 +118,7 @@ def prepare(folder: Path) -> tuple[Path, Path]:
         "[rollouts]\nprompts_per_step = 6\ngroup_size = 4\nmax_new_tokens = 24\n"
         "[train]\nsteps = 2\nthreads = 1\nsave_every = 1\n"
     )
+    (inputs / "study.toml").write_text(STUDY.format(pool=inputs / "pool.jsonl"))
     made = fresh(folder / "made")
     command(COMMANDS["train"].argv.split(), made).expect(0)
     (made / "out").rename(inputs / "run")
@@ -100,45 +150,39 @@ def kinds(commands: Commands, damage: Damage, folder: Path) -> Iterator[list[Kin
     its undisturbed run."""
     draw = commands.draw
     yield [
-        (f"one bit or a cut in a file, then {reader}", OFTEN[reader], partial(one, damage))
+        Kind(
+            f"one bit or a cut in a file, then {reader}",
+            partial(one, damage),
+            cheap=one != Damage.resumed,
+        )
         for reader, one in KINDS.items()
     ]
     yield [
         *(
-            (
-                f"a server that {kind}",
-                OFTEN["servers"],
-                partial(strangers.bad_server, kind, folder, draw),
-            )
+            Kind(f"a server that {kind}", partial(strangers.bad_server, kind, folder, draw), True)
             for kind in strangers.KINDS
         ),
-        (
-            "a server that sends elsewhere",
-            OFTEN["servers"],
-            partial(strangers.server_elsewhere, folder, draw),
+        Kind(
+            "a server that sends elsewhere", partial(strangers.server_elsewhere, folder, draw), True
         ),
     ]
     yield [
-        (
-            f"a verifier that {way}",
-            OFTEN["verifiers"],
-            partial(strangers.bad_grader, way, folder, draw),
-        )
+        Kind(f"a verifier that {way}", partial(strangers.bad_grader, way, folder, draw), True)
         for way in (*strangers.SOUND, *strangers.BROKEN)
     ]
     for name in COMMANDS:
         yield [
-            (f"{name}, killed", 2, partial(commands.killed, name)),
-            (f"{name}, no room", 1, partial(commands.out_of_room, name)),
-            (f"{name}, two at once", 1, partial(commands.two_at_once, name)),
+            Kind(f"{name}, killed", partial(commands.killed, name)),
+            Kind(f"{name}, no room", partial(commands.out_of_room, name)),
+            Kind(f"{name}, two at once", partial(commands.two_at_once, name)),
         ]
     yield [
-        ("compiled loops: a damaged file", 2, commands.damaged_cache),
-        ("compiled loops: none yet, and killed", 1, commands.cold_cache),
+        Kind("compiled loops: a damaged file", commands.damaged_cache),
+        Kind("compiled loops: none yet, and killed", commands.cold_cache),
     ]
 
 
-def torture(minutes: float, seed: int, workers: int, only: str) -> dict[str, Counter[str]]:
+def torture(minutes: float, seed: int, workers: int, only: list[str]) -> dict[str, Counter[str]]:
     """Tries until the time is over, in so many processes."""
     ends = BEGAN + 60 * minutes
     with tempfile.TemporaryDirectory(prefix="torture.") as name:
@@ -175,7 +219,7 @@ def _tries(
     share: tuple[int, int],
     seed: int,
     ends: float,
-    only: str,
+    only: list[str],
 ) -> dict[str, Counter[str]]:
     os.environ["TORTURE"] = str(os.getpid())
     draw = random.Random()
@@ -185,23 +229,17 @@ def _tries(
         fresh(own / "damage"), draw,
     )  # fmt: skip
     groups = list(kinds(commands, damage, fresh(own / "strangers")))
-    chosen = [[kind for kind in group if only in kind[0]] for group in groups]
-    mine = [group for group in chosen if group][share[0] :: share[1]]
-    counted = {kind[0]: Counter[str]() for group in mine for kind in group}
-    for turn in itertools.count() if mine else ():
-        for what, times, attempt in [kind for group in mine for kind in group]:
-            for number in range(times if turn else 1):  # at first one of each
-                late = time.monotonic() > ends
-                if late and turn:
-                    return counted
-                if late and times <= 2:
-                    break  # of what is cheap there is one each, however slow the machine
-                draw.seed(f"{seed}/{what}/{turn}/{number}")
-                began = time.monotonic()
-                outcome = judged(attempt, f"{what} (turn {turn}, {number})")
-                counted[what][outcome] += 1
-                counted[what]["milliseconds"] += round(1e3 * (time.monotonic() - began))
-    return counted
+    chosen = [[kind for kind in group if any(w in kind.what for w in only)] for group in groups]
+    mine = [kind for group in [g for g in chosen if g][share[0] :: share[1]] for kind in group]
+    while sound := [
+        kind
+        for kind in mine
+        if not kind.broken and (time.monotonic() < ends or (kind.cheap and not kind.ended))
+    ]:
+        min(sound, key=lambda kind: kind.turn).try_once(commands.draw, seed)
+    return {
+        kind.what: kind.ended + Counter(milliseconds=round(1e3 * kind.seconds)) for kind in mine
+    }
 
 
 def judged(attempt: Callable[[], str], what: str) -> str:
@@ -228,19 +266,22 @@ def table(counted: dict[str, Counter[str]]) -> str:
 
 PAGE = """# Reliability
 
-Written by `make torture`: random harm to runs, evaluations, every verb that writes, compiled loops,
-servers on loopback and graders. A try survives where the work ends as an undisturbed one (equal to
-the byte where files are compared), or the harm is told in one error and what was written before is
-still there. It is lost where neither holds, and silently wrong where something harmed or
-half-written passes for whole.
+Written by `make torture`: random harm to runs, evaluations, every verb that writes (but `import`,
+whose files are large), compiled loops, servers on loopback and graders. A try survives where the
+work ends as an undisturbed one (equal to the byte where files are compared), or the harm is told in
+one error and what was written before is still there. It is lost where neither holds, and silently
+wrong where something harmed or half-written passes for whole. Every kind is tried once, then the
+cheap ones more often.
 
 - *killed*: SIGKILL just before a random change of a file, or SIGKILL or SIGTERM at a random time,
   up to three times; then the same command to its end.
-- *no room*: a disk of a random size that fills, or a limit to a file's size; then the same command
-  with room.
+- *no room*: a disk of a random size that fills, or a limit to a file's size, told in one error;
+  then the same command with room.
 - *two at once*: the same command in two processes.
 - *one bit or a cut*: of every file of a run in turn, of stored answers, journals and compiled
   loops.
+- *a server*: a bad one, then a good one for the rest. *A verifier*: a broken one is an error and no
+  wrong answer, a sound one that does odd things gives every text its own verdict.
 
 {table}
 
@@ -304,11 +345,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that try")
-    parser.add_argument("--only", default="", metavar="TEXT", help="kinds whose name holds this")
+    parser.add_argument(
+        "--only", action="append", metavar="TEXT", help="kinds whose name holds this; repeatable"
+    )
     parser.add_argument("--write", metavar="FILE")
     parser.add_argument("--seconds", action="store_true", help="tell what each kind took")
     args = parser.parse_args()
-    counted = torture(args.minutes, args.seed, args.workers, args.only)
+    counted = torture(args.minutes, args.seed, args.workers, args.only or [""])
     if args.seconds:
         for what, c in counted.items():
             tries = max(1, c[SURVIVED] + c[LOST] + c[WRONG])

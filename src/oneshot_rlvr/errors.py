@@ -6,6 +6,8 @@ shows the traceback.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 
 _QUOTED = re.compile(r"(`[^`]*`)")
@@ -23,6 +25,26 @@ def with_arguments(text: str) -> str:
 
     parts = _QUOTED.split(text)
     return "".join(p if p.startswith("`") else _FLAG.sub(argument, p) for p in parts)
+
+
+_AGAIN = "start it again (a run with --resume)"
+_NO_ROOM = {
+    errno.ENOSPC: f"free some space and {_AGAIN}",
+    errno.EDQUOT: f"free some space of your quota and {_AGAIN}",
+    errno.EFBIG: f"raise the limit to a file's size (`ulimit -f`) and {_AGAIN}",
+}
+
+
+def room(error: BaseException) -> str:
+    """What to do about a write that found no room, "" for any other error.
+
+    Some libraries tell in words alone why the system refused; the words are the system's.
+    """
+    number, words = getattr(error, "errno", None), str(error)
+    for code, advice in _NO_ROOM.items():
+        if number == code or os.strerror(code) in words:
+            return advice
+    return ""
 
 
 class OneshotError(Exception):

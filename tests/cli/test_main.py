@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +96,18 @@ def raising(error: BaseException):
             2,
             "No space left on device: a/b",
         ),
+        (OSError(errno.EFBIG, "File too large", "a/b"), 2, "File too large: a/b. Raise the limit"),
+        # safetensors, tokenizers and shutil make errors of their own of it
+        (
+            Exception("I/O error: No space left on device (os error 28)"),
+            2,
+            "No space left on device (os error 28). Free some space",
+        ),
+        (
+            shutil.Error([("a", "b", "[Errno 28] No space left on device"), ("c", "d", "e")]),
+            2,
+            "b could not be written: [Errno 28] No space left on device. Free some space",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "Permission denied: /x"),
         (ConfigError("two\nlines"), 2, "two lines"),
     ],
@@ -104,6 +119,35 @@ def test_what_stops_a_verb_is_told_in_one_line(capsys, monkeypatch, error, code,
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert words in err
+
+
+FULL = Path("/dev/full")
+
+
+def in_a_process(*argv: str, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+    code = "from oneshot_rlvr.cli import main; raise SystemExit(main())"
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        [sys.executable, "-c", code, *argv],
+        stdout=stdout, stderr=stderr, text=True, timeout=300, env=buffered,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+def test_an_error_that_finds_no_room_ends_with_its_own_code():
+    with FULL.open("w") as full:
+        assert in_a_process("report", "no/such/run", stderr=full).returncode == 2
+        assert in_a_process("report", "no/such/run", stdout=full, stderr=full).returncode == 2
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("argv", [["list", "algorithms"], ["tiny", "examples", "add"]])
+def test_output_that_finds_no_room_is_one_error(argv):
+    with FULL.open("w") as full:
+        ended = in_a_process(*argv, stdout=full)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: No space left on device. Free some space")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_bug_is_not_hidden(monkeypatch):

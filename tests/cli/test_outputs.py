@@ -12,6 +12,7 @@ import shutil
 import pytest
 
 from oneshot_rlvr.cli import build_parser, main
+from oneshot_testing import files_of_at_most
 
 POOL = [
     {"id": f"e{n}", "question": f"{n}: say a, please, and b.", "answer": "a",
@@ -99,6 +100,34 @@ def test_what_lies_where_an_output_goes_is_left_alone(command, capsys, verb, opt
         return
     assert main([*argv, "--overwrite"]) == 0
     assert taken.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("size", [0, 100, 1500])
+@pytest.mark.parametrize(("verb", "option"), WRITES)
+def test_an_output_that_finds_no_room_is_one_error_and_nothing_half(
+    command, capsys, verb, option, size
+):
+    argv, place, below = command(verb, option)
+    with files_of_at_most(size):
+        code = main(argv)
+    err = capsys.readouterr().err
+    path = place / below if below else place
+    if code == 0:  # all of it is smaller
+        assert size
+        assert max(len(p.read_bytes()) for p in [place, *place.rglob("*")] if p.is_file()) <= size
+        return
+    assert code == 2
+    assert [line[:7] for line in err.splitlines() if "error" in line] == ["error: "], err
+    assert "Raise the limit" in err or "raise the limit" in err or "room" in err
+    assert not list(place.parent.rglob("*.part"))
+    if verb == "export":
+        assert not (place / "train.py").exists()  # what comes last
+        return  # and it must be a new folder
+    whole = {p: p.read_bytes() for p in [place, *place.rglob("*")] if p.is_file()}
+    assert main(argv) == 0
+    assert path.exists()
+    if verb != "tiny pretrain":  # which goes on from its state
+        assert {p: p.read_bytes() for p in whole} == whole  # nothing that stood there was half
 
 
 @pytest.mark.parametrize(

@@ -246,8 +246,17 @@ def test_a_started_folder_grades_and_trains_as_it_stands(domain, here, capsys):
     small = ["--train.steps", "1", "--rollouts.prompts_per_step", "2", "--rollouts.group_size", "2"]
     asked = ["--evaluation.test.samples", "1", "--rollouts.max_new_tokens", "16"]
     assert main(["train", "mine/recipe.toml", *small, *asked, "--out", "run"]) == 0
-    with pytest.raises(ConfigError, match="is kept"):
+    mine = here / "mine/examples.jsonl"
+    begun = mine.read_text()
+    (here / "mine/README.md").unlink()  # as a call that was cut short leaves it
+    assert len(init("mine", domain=domain)) == 4
+    assert mine.read_text() == begun
+    (here / "mine/README.md").unlink()
+    mine.write_text("mine")
+    with pytest.raises(ConfigError, match=r"examples\.jsonl already, which is kept"):
         init("mine", domain=domain)
+    assert mine.read_text() == "mine"
+    assert not (here / "mine/README.md").exists()
 
 
 def test_the_domains_are_those_that_the_help_names():

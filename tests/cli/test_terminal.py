@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import logging
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ def test_what_rich_itself_steers_with_stays():
 def test_an_error_that_repeats_what_it_was_given_steers_nothing(command, capsys):
     assert main(command) == 2
     assert not STEERING & set(capsys.readouterr().err)
+
+
+def test_a_warning_that_repeats_a_server_s_words_steers_nothing(capsys):
+    assert main(["list", "algorithms"]) == 0
+    told = logging.getLogger("oneshot_rlvr").makeRecord(
+        "oneshot_rlvr.x", logging.WARNING, __file__, 1, "it says: %s", (HOSTILE,), None
+    )
+    logging.lastResort.handle(told)  # where no handler is set, as in the command
+    err = capsys.readouterr().err
+    assert "owned" in err
+    assert not STEERING & set(err)
 
 
 def test_every_verb_prints_through_this_file():

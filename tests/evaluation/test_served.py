@@ -9,17 +9,20 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from oneshot_rlvr.config import BenchmarkConfig, RewardConfig
 from oneshot_rlvr.errors import ConfigError, EndpointError, RecordsError, RunError
-from oneshot_rlvr.evaluation import Benchmark
+from oneshot_rlvr.evaluation import Benchmark, exchange
+from oneshot_rlvr.evaluation import endpoint as endpoints
 from oneshot_rlvr.evaluation.endpoint import Endpoint, endpoint_from
 from oneshot_rlvr.evaluation.journal import Journal, Reply
 from oneshot_rlvr.evaluation.served import evaluate_served, probe_served
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.types import Example
+from oneshot_testing import files_of_at_most
 
 EXAMPLES = [
     Example(id=f"e{i}", question=f"What is {i}?", answer=str(i), verifier="numeric")
@@ -284,7 +287,9 @@ def test_a_refusal_ends_at_once_with_one_error(servers, tmp_path, status):
 def test_a_server_that_never_answers_is_one_error_and_not_a_score_of_zero(servers, tmp_path):
     with (
         servers.serving(lambda b, n: ("status", 503, {})) as server,
-        pytest.raises(EndpointError, match=r"gave no answer: .* \(http_503 \d\), each after 2"),
+        pytest.raises(
+            EndpointError, match=r"gave no answer: .* \(http_503 \d\), each asked up to 3 times"
+        ),
     ):
         run(server, tmp_path, concurrency=2)
     with socket.socket() as nobody:  # bound, so that nobody else listens there, and not listening
@@ -292,6 +297,92 @@ def test_a_server_that_never_answers_is_one_error_and_not_a_score_of_zero(server
         gone = servers.Server(nobody.getsockname()[1])
         with pytest.raises(EndpointError, match="unreachable"):
             run(gone, tmp_path, retries=0)
+
+
+@pytest.fixture
+def silent(servers):
+    """A server that takes connections and then says nothing."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        yield servers.Server(listening.getsockname()[1])
+
+
+def test_a_server_that_takes_connections_and_says_nothing_is_given_up_in_minutes(
+    silent, tmp_path, monkeypatch
+):
+    default = Endpoint("u", "m")
+    assert default.patience_seconds + endpoints.LIST_SECONDS < 300 < default.timeout_seconds
+    monkeypatch.setattr(endpoints, "LIST_SECONDS", 0.3)
+    with pytest.raises(EndpointError, match=r"3 requests have waited for 0.3 s.*--patience"):
+        run(silent, tmp_path, concurrency=3, retries=5, patience_seconds=0.3)
+    hanging = [thread for thread in threading.enumerate() if thread.name == "endpoint"]
+    assert hanging  # they are in a read of 60 s, for which the end of the process must not wait
+    assert all(thread.daemon for thread in hanging)
+
+
+def test_a_slow_model_is_no_dead_server(servers, tmp_path):
+    def slow(body, before):
+        time.sleep(0.5)
+        return right(body, before)
+
+    with servers.serving(slow) as server:
+        result = run(server, tmp_path, concurrency=1, retries=0, patience_seconds=0.05)
+    assert not result.failures
+    assert result.summary["overall"]["accuracy"]["value"] == 1.0
+
+
+def test_what_came_before_the_silence_is_kept(servers, tmp_path, monkeypatch):
+    over = threading.Event()
+
+    def stops(body, before):
+        if number(body) >= 2:
+            over.wait(60)
+        return right(body, before)
+
+    with servers.serving(stops) as server:
+        monkeypatch.setattr(endpoints, "alive", lambda endpoint: False)
+        with pytest.raises(EndpointError, match="is silent: 1 requests"):
+            run(server, tmp_path, concurrency=1, patience_seconds=2.0)
+        over.set()
+        assert len(server.bodies) == 3
+        asked = len(server.bodies)
+        run(server, tmp_path)
+        assert len(server.bodies) - asked == 4
+
+
+def test_before_any_answer_a_timeout_is_not_asked_again_and_after_one_once(servers, tmp_path):
+    over = threading.Event()
+
+    def never(body, before):
+        if number(body) > 0:
+            over.wait(60)
+        return right(body, before)
+
+    with servers.serving(never) as server:
+        hard = {"concurrency": 1, "retries": 5, "timeout_seconds": 1.0, "patience_seconds": 0.0}
+        unanswered = Benchmark("rest", EXAMPLES[1:3])
+        with pytest.raises(EndpointError, match=r"timeout 1\).*--timeout SECONDS waits longer"):
+            run(server, tmp_path, benchmark=unanswered, **hard)
+        assert len(server.bodies) == 1
+        result = run(server, tmp_path, benchmark=Benchmark("two", EXAMPLES[:2]), **hard)
+        assert result.failures == {"timeout": 1}
+        assert [number(body) for body in server.bodies[1:]] == [0, 1, 1]
+        over.set()
+
+
+def test_a_host_that_takes_no_connection_is_unreachable_soon(servers, monkeypatch):
+    monkeypatch.setattr(exchange, "CONNECT_SECONDS", 0.3)
+    with socket.socket() as full, ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(8):  # more than its queue takes: the next one waits
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        url = servers.Server(full.getsockname()[1]).url
+        with pytest.raises(EndpointError, match=r"no connection within 0.3 s"):
+            endpoints.models(Endpoint(url, "", timeout_seconds=60.0))
 
 
 def test_an_answer_that_was_cut_by_its_length_is_graded_and_counted_as_cut(servers, tmp_path):
@@ -541,6 +632,21 @@ def test_a_damaged_line_is_asked_again_and_the_rest_is_kept(servers, tmp_path, c
         assert len(server.bodies) == 7
     assert result.summary["overall"]["accuracy"]["value"] == 1.0
     assert "damaged" in caplog.text
+
+
+@pytest.mark.parametrize("room", [0, 30, 130])
+def test_an_answer_that_fits_in_part_leaves_the_journal_as_it_was(tmp_path, room):
+    path = tmp_path / "j.jsonl"
+    with files_of_at_most(room):
+        journal = Journal(path)
+        with pytest.raises(RecordsError, match="raise the limit"):
+            journal.answered("a", Reply("x" * 100, 3))
+        journal.close()
+    assert path.read_bytes() == b""
+    journal = Journal(path)
+    journal.answered("a", Reply("y", 3))
+    journal.close()
+    assert Journal(path).answers["a"].text == "y"
 
 
 def test_a_journal_that_is_moved_away_is_an_error_at_the_next_answer(tmp_path):

@@ -8,7 +8,10 @@ from __future__ import annotations
 import importlib.util
 import io
 import re
+import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -68,3 +71,14 @@ def markdown_rows(text: str) -> list[list[str]]:
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")]
     rows = [[cell.strip() for cell in row] for row in rows]
     return [row for row in rows if not all(re.fullmatch(":?-+:?", cell) for cell in row)]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As a quota or a full disk: no file grows beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -104,7 +104,11 @@ def test_a_damaged_entry_is_named_once_and_compiled_again(filled, damage):
 
 def test_where_nothing_can_be_kept_loops_work_and_it_is_said_once(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    done = process(SMALL, tmp_path / "file" / "cache")
+    others = """
+from oneshot_rlvr.kernels.compiling import compiled
+assert compiled(lambda x: x + 1)(1) == compiled(lambda x: 2 * x)(1) == 2
+"""
+    done = process(SMALL + others, tmp_path / "file" / "cache")
     assert hits(done) == 0
     assert done.stderr.count("cannot be kept") == 1
     assert str(tmp_path / "file") in done.stderr

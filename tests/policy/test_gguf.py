@@ -15,6 +15,7 @@ from oneshot_rlvr.config import ModelConfig
 from oneshot_rlvr.errors import ModelError, RunError
 from oneshot_rlvr.policy import load_policy, save_policy
 from oneshot_rlvr.policy.gguf import smollm2_file
+from oneshot_testing import files_of_at_most
 
 gguf = pytest.importorskip("gguf", reason="reading GGUF files needs the package gguf")
 
@@ -165,6 +166,19 @@ def test_a_reading_that_differs_is_told_and_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(verb, "_answer", lambda policy: next(said))
     with pytest.raises(ModelError, match="a greedy answer differs"):
         verb.import_model(written(tmp_path / "tiny.gguf"), tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.gguf"]
+
+
+@pytest.mark.parametrize("size", [100, 2000, 20_000])
+def test_a_model_that_finds_no_room_is_not_there_in_part(tmp_path, capsys, size):
+    path = written(tmp_path / "tiny.gguf")
+    with files_of_at_most(size):
+        assert main(["import", str(path), "-o", str(tmp_path / "model")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: The model could not be written")
+    assert "Make room and start it again" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.gguf"]
+    assert main(["import", str(path), "-o", str(tmp_path / "model")]) == 0
 
 
 @pytest.mark.parametrize("trainer", ["verl", "trl"])

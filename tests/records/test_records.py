@@ -17,6 +17,7 @@ import pytest
 from oneshot_rlvr.errors import OneshotError, RecordsError, RunError
 from oneshot_rlvr.records import Run, RunWriter, files, manifest
 from oneshot_rlvr.types import Graded, Reason, Rollout, Verdict
+from oneshot_testing import files_of_at_most
 
 
 def graded(row: int = 0, index: int = 0, text: str = r"\boxed{4}", correct: bool = True) -> Graded:
@@ -266,6 +267,20 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(directory, monkeypatch
     assert Run(directory).metrics()["step"].tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("room", [0, 1, 20])
+def test_a_line_that_fits_in_part_is_not_there_at_all(directory, room):
+    """Not its end either, which a buffer writes again when it is closed and there is room."""
+    with RunWriter.create(directory, {}) as writer:
+        write_steps(writer, range(1, 3))
+        path = directory / "metrics.jsonl"
+        content = path.read_bytes()
+        with files_of_at_most(len(content) + room), pytest.raises(RecordsError, match="raise the"):
+            files.append_line(path, b"x" * (room + 10))
+        assert path.read_bytes() == content
+        files.append_line(path, b'{"step": 3}')
+        assert path.read_bytes() == content + b'{"step": 3}\n'
+
+
 def test_hostile_model_text_reads_back(directory):
     texts = ["</script><script>alert(1)</script>", "a\x00b\u2028", "\ud800 lone", "Ω" * 1000, ""]
     with RunWriter.create(directory, {"note": texts[2]}) as writer:
@@ -384,6 +399,17 @@ def test_an_output_takes_the_place_of_its_like_alone(tmp_path):
     for overwrite in (False, True):
         with pytest.raises(RecordsError, match="folder"):
             files.write_outputs({tmp_path / "folder": b"1"}, overwrite=overwrite)
+
+
+def test_what_two_processes_would_make_at_once_one_of_them_makes(tmp_path):
+    target = tmp_path / "new" / "model"
+    with files.only_writer(target):
+        with pytest.raises(RunError, match=r"new/model is being written by another process"):
+            files.only_writer(target).__enter__()
+        target.mkdir()
+    with files.only_writer(target):  # and then another may
+        pass
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_an_output_may_be_a_pipe(tmp_path):

@@ -265,6 +265,15 @@ def test_a_verifier_that_gives_no_verdict_on_any_text_is_broken_and_no_wrong_ans
     pool.close()
 
 
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "KeyboardInterrupt"])
+def test_what_is_no_exception_is_a_broken_grader_at_the_first_text(tmp_path, monkeypatch, raised):
+    example = custom(tmp_path, monkeypatch, f"def grade(text, example):\n    raise {raised}")
+    pool = Pool(1, timeout_seconds=PATIENCE)
+    with pytest.raises(GraderError, match=raised.split("(")[0]):
+        pool.run([("x", example)])
+    pool.close()
+
+
 def test_a_verifier_that_ends_its_process_on_some_texts_is_broken_at_the_third(
     tmp_path, monkeypatch
 ):
@@ -315,6 +324,37 @@ def test_a_verifier_that_forks_gives_every_text_its_own_verdict(tmp_path, monkey
     assert [v.correct for v in verdicts] == [bool(n % 3) for n in range(60)]
     assert [v.extracted for v in verdicts] == texts
     pool.close()
+
+
+def test_an_answer_to_a_task_that_is_over_is_nobody_s(tmp_path, monkeypatch):
+    """A fork that takes itself for the worker answers late: while the next text is compared."""
+    code = f"""
+        import os, pathlib, time
+        folder = pathlib.Path({str(tmp_path)!r})
+        def wait_for(name):
+            for _ in range(6000):
+                if (folder / name).exists():
+                    return
+                time.sleep(0.01)
+        def grade(text, example):
+            number, worker = int(text), os.getpid()
+            (folder / f"compared {{number}}").touch()
+            if os.fork() == 0:
+                os.getpid = lambda: worker
+                wait_for(f"compared {{number + 1}}")
+                (folder / f"late {{number}}").touch()
+                return False
+            if number:
+                wait_for(f"late {{number - 1}}")
+                time.sleep(0.3)
+            return True
+        """
+    example = custom(tmp_path, monkeypatch, code)
+    pool = Pool(1, timeout_seconds=PATIENCE)
+    verdicts = pool.run([(str(number), example) for number in range(4)])
+    pool.close()
+    assert (tmp_path / "late 2").exists()
+    assert [(v.correct, v.extracted) for v in verdicts] == [(True, str(n)) for n in range(4)]
 
 
 @pytest.mark.parametrize("ending", ["close", "death of the worker", "death of the parent"])

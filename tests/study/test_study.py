@@ -23,7 +23,9 @@ from oneshot_rlvr.records.files import Lock
 from oneshot_rlvr.study.file import read_study
 from oneshot_rlvr.study.folder import registered
 from oneshot_rlvr.study.tasks import tasks_of
+from oneshot_rlvr.study.worker import FAILURE
 from oneshot_rlvr.verbs.study import plan, study
+from oneshot_testing import files_of_at_most
 
 
 def started(folder: Path) -> dict[str, int]:
@@ -253,6 +255,24 @@ def test_a_worker_that_is_killed_is_a_failed_run_that_the_next_call_ends(study_f
     again = study(file, out=tmp_path / "out", runs=tmp_path / "arms", slots=1)
     assert not again.failures
     assert not again.result["unfinished"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_worker_that_finds_no_room_says_so_where_it_can_write_nothing(small_recipe, tmp_path):
+    recipe = small_recipe().model_dump(mode="json")
+    task = {"folder": str(tmp_path / "arm"), "recipe": recipe, "trains": True, "threads": 1,
+            "answers": []}  # fmt: skip
+    with files_of_at_most(0), open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "oneshot_rlvr.study.worker"],
+            input=json.dumps(task) + "\n", stdout=subprocess.PIPE, stderr=full, text=True,
+            timeout=600, check=False,
+        )  # fmt: skip
+    assert done.returncode == FAILURE
+    told = json.loads(done.stdout)["failed"]
+    assert "recipe.toml could not be written" in told
+    assert "raise the limit to a file's size" in told
+    assert not (tmp_path / "arm" / "failed.json").exists()
 
 
 def test_asked_to_stop_it_saves_and_says_what_is_left(study_file, tmp_path):

@@ -3,21 +3,23 @@
 Words and tables only: flags become the arguments of a function in `verbs/`, and what it returns is
 printed.
 
-A user's mistake is one line on stderr and exit code 2 (130 for Ctrl-C); `--debug` shows the
-traceback. Verbs import what they need inside `run`, so that `oneshot --help` is instant.
+A user's mistake is one line on stderr and exit code 2 (130 for Ctrl-C), also where that line finds
+no room; `--debug` shows the traceback. Verbs import what they need inside `run`, so that
+`oneshot --help` is instant.
 """
 
 from __future__ import annotations
 
-import errno
 import importlib
+import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from oneshot_rlvr import __version__
 from oneshot_rlvr.cli.parser import Parser, UsageError
-from oneshot_rlvr.cli.terminal import say
-from oneshot_rlvr.errors import OneshotError
+from oneshot_rlvr.cli.terminal import flush, give_up, say, tame_log
+from oneshot_rlvr.errors import OneshotError, room
 
 VERBS = {
     "demo": "oneshot_rlvr.cli.demo",
@@ -66,31 +68,54 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; the exit code. Never raises for a user's mistake, except with --debug."""
     given = list(sys.argv[1:] if argv is None else argv)
-    arguments = [word for word in given if word != "--debug"]
-    parser = build_parser()
-    if not arguments:
-        parser.print_help()
-        return 0
     try:
-        args = parser.parse_all(arguments)
-        return int(args.run(args))
-    except (OneshotError, UsageError, OSError, KeyboardInterrupt) as error:
+        return _run([word for word in given if word != "--debug"])
+    except (Exception, KeyboardInterrupt) as error:
+        told = isinstance(error, (OneshotError, UsageError, OSError, KeyboardInterrupt))
+        # A full disk is no bug of ours, whatever the error that a library made of it.
+        if not told and not room(error):
+            raise
         if "--debug" in given and not isinstance(error, UsageError):
             raise
         return _tell(error)
 
 
+def _run(arguments: Sequence[str]) -> int:
+    tame_log()
+    parser = build_parser()
+    try:
+        if arguments:
+            args = parser.parse_all(arguments)
+            code = int(args.run(args))
+        else:
+            parser.print_help()
+            code = 0
+    except SystemExit:  # after --help
+        flush()
+        raise
+    flush()
+    return code
+
+
 def _tell(error: BaseException) -> int:
-    if isinstance(error, KeyboardInterrupt):
-        say("error: interrupted.", *error.args, file=sys.stderr)
-        return EXIT_INTERRUPTED
-    if isinstance(error, BrokenPipeError):  # the reader of our output has gone: nothing to tell it
-        sys.stderr.close()
-        return EXIT_MISTAKE
+    """Says what went wrong; the exit code, whether or not there is room for the words."""
+    with suppress(OSError, ValueError):
+        if isinstance(error, KeyboardInterrupt):
+            say("error: interrupted.", *error.args, file=sys.stderr)
+        elif not isinstance(error, BrokenPipeError):  # else whoever read our output has gone
+            say(f"error: {' '.join(_words(error).split())}", file=sys.stderr)
+    give_up()
+    return EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_MISTAKE
+
+
+def _words(error: BaseException) -> str:
     text = str(error)
-    if isinstance(error, OSError) and not isinstance(error, OneshotError) and error.strerror:
+    if not isinstance(error, Exception) or isinstance(error, OneshotError | UsageError):
+        return text
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        _, path, why = error.args[0][0]  # of all the files that were not copied, the first
+        text = f"{path} could not be written: {why}"
+    elif isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        if error.errno == errno.ENOSPC:
-            text += ". Free some space, then start it again (a run with --resume)."
-    say(f"error: {' '.join(text.split())}", file=sys.stderr)
-    return EXIT_MISTAKE
+    advice = room(error)
+    return f"{text}. {advice[0].upper()}{advice[1:]}." if advice else text

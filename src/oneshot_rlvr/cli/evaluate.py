@@ -124,6 +124,14 @@ def add_parser(subparsers: Any) -> Parser:
         help="of a request (%(default)s)",
     )
     served.add_argument(
+        "--patience",
+        type=float,
+        default=180.0,
+        metavar="SECONDS",
+        help="without any answer; then a server must list its models, or is dead; 0: no end "
+        "(%(default)s)",
+    )
+    served.add_argument(
         "--api-key-variable",
         default="OPENAI_API_KEY",
         metavar="NAME",
@@ -276,6 +284,7 @@ def _endpoint(args: argparse.Namespace) -> Endpoint | None:
         concurrency=args.concurrency,
         retries=args.retries,
         timeout_seconds=args.timeout,
+        patience_seconds=args.patience,
     )
 
 
@@ -301,7 +310,7 @@ def _refuse_odd(args: argparse.Namespace) -> None:
 
 _DECIDES_NOTHING = (
     *("out", "json", "overwrite", "run", "verb", "samples_out"),
-    *("api_key_variable", "concurrency", "retries", "timeout"),
+    *("api_key_variable", "concurrency", "retries", "timeout", "patience"),
 )
 
 

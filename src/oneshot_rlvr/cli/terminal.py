@@ -2,14 +2,17 @@
 
 Names of families and runs, questions, a server's words and paths may hold escape codes, which move
 the cursor, colour, retitle or worse, and marks that turn the direction of text. They are shown as
-what they are: ESC as its picture. Every verb prints through `say` or `Console`; a test walks the
-room. Not here: what is said.
+what they are: ESC as its picture. Every verb prints through `say` or `Console`, and what the
+package logs passes `tame_log`; a test walks the room. Not here: what is said.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -33,6 +36,40 @@ def say(*words: object, end: str = "\n", file: TextIO | None = None, flush: bool
     """`print`, of inert text."""
     out = sys.stdout if file is None else file
     print(inert(" ".join(map(str, words))), end=end, file=out, flush=flush)
+
+
+class _Inert(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return inert(super().format(record))
+
+
+def tame_log() -> None:
+    """Warnings reach stderr inert: they repeat names and a server's words."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Inert())
+
+
+def flush() -> None:
+    """What was printed leaves now, where an error can still be told; OSError where it cannot."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def give_up() -> None:
+    """What cannot leave (a full disk, a reader that has gone) is dropped.
+
+    Else the interpreter tries once more on its way out, and ends with a code of its own.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
 
 
 def console(**options: Any) -> Console:

@@ -5,48 +5,42 @@ reply) is tried again with growing pauses, or after what `Retry-After` asks; wha
 failure, never a wrong answer. A request that is refused (400, 422) is not asked again; what no
 request can mend (401, 403, 404, no server, all of them refused) ends it with one error.
 
-A redirect is followed within the same origin only: neither key nor questions go where nobody sent
-them. What a server tells is checked before it is believed.
+How long an answer takes says nothing of a server, which may be slow. One that answers no request
+for minutes, and does not list its models meanwhile either, is dead: that ends it too.
+
+What a server tells is checked before it is believed; exchange.py has the HTTP.
 
 What a request leaves open is sent as values that change nothing (neutral.py), as far as a server
 takes them; every reply says what was sent. Every answer has a key of all that it
 depends on: the model, the messages, the sampling, its number; journal.py keeps it under that.
-Torch-free; the standard library's HTTP only.
+Torch-free.
 """
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import hashlib
-import http.client
 import json
 import logging
 import os
 import random
 import threading
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oneshot_rlvr.errors import ConfigError, EndpointError
+from oneshot_rlvr.evaluation.exchange import PASSING, SHOWN, Failed, send, shown
 from oneshot_rlvr.evaluation.journal import Reply, counted
 from oneshot_rlvr.evaluation.neutral import NEUTRAL, UNTAKEN, Taken
 from oneshot_rlvr.records.files import clean_text
 
 log = logging.getLogger(__name__)
 
-FATAL = (401, 403, 404, 405)
-PASSING = (408, 409, 425, 429)  # and every 5xx
-MOST_BYTES = 32 << 20  # of a reply: no answer is longer
 MOST_PAUSE_SECONDS = 60.0
-SHOWN = 200  # characters of a server's own words in our errors
-SHORTEST_KEY = 8  # that is a secret: servers without keys are given "EMPTY" or the like
+LIST_SECONDS = 30.0  # to list its models, which no slow answer keeps it from
+TIMED_OUT_AGAIN = 1  # times; what took the whole of --timeout twice will take it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +54,8 @@ class Endpoint:
     retries: int = 5
     timeout_seconds: float = 600.0
     first_pause_seconds: float = 1.0
+    patience_seconds: float = 180.0
+    """With no answer to any request; then the server must at least list its models. 0: no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +95,6 @@ class Request:
         return hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
-class Failed(Exception):
-    """One attempt that gave no answer; `passing` when another may."""
-
-    def __init__(self, reason: str, said: str, *, passing: bool, pause: float | None = None):
-        super().__init__(said)
-        self.reason, self.said, self.passing, self.pause = reason, said, passing, pause
-
-
 def endpoint_from(
     url: str, model: str = "", *, api_key_variable: str = "OPENAI_API_KEY", **options: Any
 ) -> Endpoint:
@@ -127,6 +115,8 @@ def endpoint_from(
     made = Endpoint(base, model, os.environ.get(api_key_variable, ""), **options)
     if made.concurrency < 1 or made.retries < 0 or made.timeout_seconds <= 0:
         raise ConfigError("--concurrency must be at least 1, --retries 0, --timeout above 0.")
+    if not made.patience_seconds >= 0:
+        raise ConfigError("--patience must be seconds, or 0 for no end.")
     if model:
         return made
     served = models(made)
@@ -141,7 +131,7 @@ def endpoint_from(
 def models(endpoint: Endpoint) -> list[str]:
     """The names that the server serves. EndpointError where it cannot be asked."""
     try:
-        reply = _send(endpoint, "models", None, min(30.0, endpoint.timeout_seconds))
+        reply = send(endpoint, "models", None, min(LIST_SECONDS, endpoint.timeout_seconds))
         return [str(item["id"]) for item in reply["data"]]
     except Failed as failed:
         raise EndpointError(_cannot(endpoint, failed)) from failed
@@ -152,7 +142,7 @@ def models(endpoint: Endpoint) -> list[str]:
 def alive(endpoint: Endpoint) -> bool:
     """Whether anything at all answers there, be it a refusal."""
     try:
-        _send(endpoint, "models", None, min(30.0, endpoint.timeout_seconds))
+        send(endpoint, "models", None, min(LIST_SECONDS, endpoint.timeout_seconds))
     except Failed as failed:
         return failed.reason.startswith(("http_", "fatal_4")) or failed.reason == "garbage"
     return True
@@ -173,7 +163,10 @@ def ask(endpoint: Endpoint, request: Request, stop: threading.Event, taken: Take
         except Failed as failed:
             if not failed.passing and failed.reason.startswith("fatal"):
                 raise EndpointError(_cannot(endpoint, failed)) from failed
-            if not failed.passing or attempt == endpoint.retries or stop.is_set():
+            last = endpoint.retries
+            if failed.reason == "timeout":  # before any answer nothing says that another try helps
+                last = min(last, TIMED_OUT_AGAIN if taken.proven else 0)
+            if not failed.passing or attempt >= last or stop.is_set():
                 return Reply(failure=failed.reason, said=failed.said[:SHOWN])
             pause = endpoint.first_pause_seconds * 2**attempt * (0.5 + generator.random())
             stop.wait(min(MOST_PAUSE_SECONDS, max(pause, failed.pause or 0.0)))
@@ -190,7 +183,7 @@ def _as_taken(endpoint: Endpoint, request: Request, taken: Taken) -> Reply:
     for level in range(taken.level, len(NEUTRAL)):
         body = json.dumps(request.body(endpoint.model, NEUTRAL[level])).encode("utf-8")
         try:
-            told = _send(endpoint, path, body, endpoint.timeout_seconds)
+            told = send(endpoint, path, body, endpoint.timeout_seconds)
             reply = _read(told, request, endpoint)
         except Failed as failed:
             if failed.reason not in UNTAKEN or taken.settles(level):
@@ -216,134 +209,37 @@ def ask_all(
     waiting = iter(requests)
     running: dict[Future[Reply], Request] = {}
     taken = Taken()
-    pool = ThreadPoolExecutor(endpoint.concurrency, thread_name_prefix="endpoint")
+    patience = endpoint.patience_seconds or None
     try:
         while True:
             for request in waiting:
-                running[pool.submit(ask, endpoint, request, stop, taken)] = request
+                running[_begun(endpoint, request, stop, taken)] = request
                 if len(running) >= endpoint.concurrency:
                     break
             if not running:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=patience, return_when=FIRST_COMPLETED)
+            if not done and not alive(endpoint):
+                raise EndpointError(_silent(endpoint, len(running)))
             yield [(running.pop(future), future.result()) for future in done]
     finally:
         stop.set()
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _send(endpoint: Endpoint, path: str, body: bytes | None, timeout: float) -> dict[str, Any]:
-    """One HTTP exchange; the reply's JSON object. Failed for anything else."""
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    if endpoint.api_key:
-        headers["Authorization"] = f"Bearer {endpoint.api_key}"
-    request = urllib.request.Request(f"{endpoint.url}/{path}", data=body, headers=headers)
-    try:
-        with _OPENER.open(request, timeout=timeout) as response:
-            raw = _whole(response, timeout)
-    except urllib.error.HTTPError as error:
-        raise _status(error, endpoint) from error
-    except TimeoutError as error:
-        raise Failed("timeout", f"no answer in {timeout:g} s", passing=True) from error
-    except http.client.IncompleteRead as error:
-        raise Failed("cut_off", "the reply ended early", passing=True) from error
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, TimeoutError):
-            raise Failed("timeout", f"no answer in {timeout:g} s", passing=True) from error
-        raise Failed("unreachable", str(error.reason), passing=True) from error
-    except (http.client.HTTPException, OSError) as error:
-        raise Failed(
-            "broken_connection", f"{type(error).__name__}: {error}", passing=True
-        ) from error
-    try:
-        reply = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise Failed("garbage", f"no JSON: {_shown(raw, endpoint)!r}", passing=True) from error
-    if not isinstance(reply, dict):
-        raise Failed("garbage", f"no JSON object: {_shown(raw, endpoint)!r}", passing=True)
-    return reply
+def _begun(
+    endpoint: Endpoint, request: Request, stop: threading.Event, taken: Taken
+) -> Future[Reply]:
+    """`ask` in a thread of its own, which nobody waits for at the end: it may hang in a read."""
+    future: Future[Reply] = Future()
 
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urllib.parse.urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, parts.hostname or "", port
-
-
-class _SameOrigin(urllib.request.HTTPRedirectHandler):
-    """Follows within an origin, with the body that was sent; never to another one."""
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request:
+    def run() -> None:
         try:
-            same = _origin(newurl) == _origin(req.full_url)
-        except ValueError:  # a port that is no number
-            same = False
-        if not same:
-            raise Failed(
-                f"fatal_{code}",
-                f"it redirects to another origin ({newurl[:SHOWN]!r}), where neither the key nor "
-                "the questions are sent; name that one with --endpoint if it is right",
-                passing=False,
-            )
-        return urllib.request.Request(newurl, data=req.data, headers=dict(req.headers))
+            future.set_result(ask(endpoint, request, stop, taken))
+        except BaseException as error:
+            future.set_exception(error)
 
-    # The standard library sends a POST on after 301 to 303 only, as a GET, and 308 from 3.11 on.
-    http_error_307 = http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
-
-
-_OPENER = urllib.request.build_opener(_SameOrigin)
-
-
-def _whole(response: Any, timeout: float) -> bytes:
-    """The reply's bytes. A server that drips is timed out all the same."""
-    ends, parts, size = time.monotonic() + timeout, [], 0
-    while True:
-        part = response.read1(1 << 16)
-        if not part:
-            break
-        size += len(part)
-        parts.append(part)
-        if size > MOST_BYTES:
-            raise Failed("garbage", f"more than {MOST_BYTES >> 20} MiB", passing=False)
-        if time.monotonic() > ends:
-            raise TimeoutError
-    if response.length:  # what Content-Length promised and did not come
-        raise http.client.IncompleteRead(b"".join(parts), response.length)
-    return b"".join(parts)
-
-
-def _shown(said: str | bytes, endpoint: Endpoint) -> str:
-    """The beginning of a server's own words in one line, without the key, which some repeat."""
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-    if len(endpoint.api_key) >= SHORTEST_KEY:
-        text = text.replace(endpoint.api_key, "[key]")
-    return " ".join(text.split())[:SHOWN]
-
-
-def _status(error: urllib.error.HTTPError, endpoint: Endpoint) -> Failed:
-    """What an HTTP status means for going on."""
-    body = b""
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        body = error.read(4096)
-    words = _shown(body, endpoint) or _shown(str(error.reason), endpoint)
-    said = f"HTTP {error.code}: {words}"
-    if error.code in FATAL:
-        return Failed(f"fatal_{error.code}", said, passing=False)
-    passing = error.code in PASSING or error.code >= 500
-    return Failed(f"http_{error.code}", said, passing=passing, pause=_retry_after(error))
-
-
-def _retry_after(error: urllib.error.HTTPError) -> float | None:
-    value = error.headers.get("Retry-After") if error.headers else None
-    if not value:
-        return None
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value))
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    return None
+    threading.Thread(target=run, name="endpoint", daemon=True).start()
+    return future
 
 
 def _read(reply: dict[str, Any], request: Request, endpoint: Endpoint) -> Reply:
@@ -353,13 +249,13 @@ def _read(reply: dict[str, Any], request: Request, endpoint: Endpoint) -> Reply:
         ended = choice.get("finish_reason")
         text = choice["text"] if request.text is not None else _content(choice["message"], ended)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        shown = _shown(json.dumps(reply), endpoint)
-        raise Failed("garbage", f"no answer in {shown}", passing=True) from error
+        said = f"no answer in {shown(json.dumps(reply), endpoint)}"
+        raise Failed("garbage", said, passing=True) from error
     if not isinstance(text, str) or ended == "content_filter":
         reason = "content_filter" if ended == "content_filter" else "garbage"
         raise Failed(reason, f"finish_reason {ended!r}, no text", passing=reason == "garbage")
     if not (ended is None or isinstance(ended, str)):
-        raise Failed("garbage", f"finish_reason {_shown(str(ended), endpoint)!r}", passing=True)
+        raise Failed("garbage", f"finish_reason {shown(str(ended), endpoint)!r}", passing=True)
     usage = reply.get("usage")
     tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
     # No more than were asked for, or, where the server asks itself, than the text has bytes.
@@ -372,6 +268,15 @@ def _content(message: Any, ended: Any) -> Any:
     if content is None and ended == "length":
         return ""  # a reasoning model that was cut before its answer began
     return content
+
+
+def _silent(endpoint: Endpoint, requests: int) -> str:
+    return (
+        f"{endpoint.url} is silent: {requests} requests have waited for "
+        f"{endpoint.patience_seconds:g} s, and meanwhile it does not list its models either. What "
+        "came before is kept; the same command asks only for the rest. For a server that does one "
+        "thing at a time, and each for longer, give --patience SECONDS (0: no end)."
+    )
 
 
 def _cannot(endpoint: Endpoint, failed: Failed) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.errors import ConfigError, RecordsError
-from oneshot_rlvr.records.files import Lock, clean_text, disk_errors, same_file
+from oneshot_rlvr.records.files import Lock, append, clean_text, disk_errors, same_file
 
 MOST_TOKENS = 2**31 - 1  # what the records hold
 
@@ -55,7 +55,8 @@ class Journal:
             if path.exists():
                 self._load()
             with disk_errors(path):
-                self._file = open(path, "ab")  # noqa: SIM115 - open as long as the journal
+                # Open as long as the journal.
+                self._file = open(path, "ab", buffering=0)  # noqa: SIM115
         except BaseException:
             self._lock.release()
             raise
@@ -124,13 +125,7 @@ class Journal:
         entry = json.loads(json.dumps(entry).encode("ascii"))
         line = json.dumps({**entry, "sum": _sum(entry)}).encode("ascii") + b"\n"
         with disk_errors(self.path):
-            size = self._file.tell()
-            try:
-                self._file.write(line)
-                self._file.flush()
-            except OSError:
-                os.truncate(self.path, size)
-                raise
+            append(self._file, line)
         if not same_file(self._file.fileno(), self.path):
             raise RecordsError(
                 f"{self.path} was removed or moved away while answers were written to it. What it "

@@ -253,10 +253,11 @@ class _Breaker:
         if self._done:
             return (
                 f"{url} answers no more: {failed.total()} requests in a row failed "
-                f"({told(failed)}), each after {self._endpoint.retries} retries; the last said: "
-                f"{said}. The {self._done} answers that came are kept in {self._journal}; the same "
-                "command asks only for the rest."
+                f"({told(failed)}), each asked up to {self._endpoint.retries + 1} times; the last "
+                f"said: {said}. The {self._done} answers that came are kept in {self._journal}; "
+                "the same command asks only for the rest."
             )
+        longer = " --timeout SECONDS waits longer." if set(failed) == {"timeout"} else ""
         if all(refused(reason) for reason in failed):
             return (
                 f"{url} refused the first {failed.total()} requests ({told(failed)}), which no "
@@ -264,6 +265,6 @@ class _Breaker:
             )
         return (
             f"{url} gave no answer: {failed.total()} of {failed.total()} requests failed "
-            f"({told(failed)}), each after {self._endpoint.retries} retries; the last said: "
-            f"{said}. Is the server running, and is this its address?"
+            f"({told(failed)}), each asked up to {self._endpoint.retries + 1} times; the last "
+            f"said: {said}. Is the server running, and is this its address?{longer}"
         )

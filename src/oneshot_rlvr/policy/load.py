@@ -21,7 +21,7 @@ from torch import nn
 
 from oneshot_rlvr import hub
 from oneshot_rlvr.config import ModelConfig
-from oneshot_rlvr.errors import ModelError, OneshotError, RecordsError
+from oneshot_rlvr.errors import ModelError, OneshotError, RecordsError, room
 from oneshot_rlvr.policy.ends import end_ids
 from oneshot_rlvr.policy.gguf import SMOLLM2, is_gguf, load_gguf, smollm2_file
 from oneshot_rlvr.policy.lora import (
@@ -157,7 +157,10 @@ def save_policy(policy: Policy, directory: str | Path) -> Path:
                 policy.model.save_pretrained(directory)  # type: ignore[operator]
         policy.tokenizer.save_pretrained(directory)
         readable_like(directory / "config.json")
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
+        # tokenizers raises nothing but Exception.
+        if not isinstance(error, OSError | SafetensorError) and not room(error):
+            raise
         raise RecordsError(
             f"The model could not be written to {directory} ({_one_line(error)}); free some space "
             "or choose another directory with --out."

@@ -6,7 +6,7 @@ fit is cut off again. Not here: what the files mean.
 
 from __future__ import annotations
 
-import errno
+import io
 import json
 import math
 import os
@@ -16,28 +16,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from oneshot_rlvr.errors import RecordsError, RunError
+from oneshot_rlvr.errors import RecordsError, RunError, room
 
 try:
     import fcntl
 except ImportError:  # Windows has no flock; two writers are then the user's own care
     fcntl = None  # type: ignore[assignment]
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """OSError -> RecordsError that names the path and, for a full disk, the way on."""
+    """OSError -> RecordsError that names the path and, where there is no room, the way on."""
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            raise RecordsError(
-                f"No space left on the disk of {path}. Nothing recorded before is lost: free some "
-                "space and start it again (a run with --resume)"
-            ) from error
-        raise RecordsError(f"{path} could not be written: {error.strerror or error}") from error
+        told = f"{path} could not be written: {error.strerror or error}"
+        if advice := room(error):
+            told += f". Nothing recorded before is lost: {advice}"
+        raise RecordsError(told) from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -106,16 +102,25 @@ def _is_another(path: Path, data: bytes) -> bool:
 def append_line(path: Path, line: bytes, *, sync: bool = True) -> None:
     """Append one line and flush it, to the disk itself with `sync`; on failure the file is as it
     was."""
-    with disk_errors(path), open(path, "ab") as file:
-        size = file.tell()
-        try:
-            file.write(line + b"\n")
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        except OSError:
-            os.truncate(path, size)
-            raise
+    with disk_errors(path), open(path, "ab", buffering=0) as file:
+        append(file, line + b"\n", sync=sync)
+
+
+def append(file: io.FileIO, data: bytes, *, sync: bool = False) -> None:
+    """Appends to a file that is open without a buffer; on failure (OSError) it is as it was.
+
+    What a buffer could not write it would write once more when it is closed: the end of a line
+    whose beginning has been cut off again.
+    """
+    size, view = file.seek(0, os.SEEK_END), memoryview(data)
+    try:
+        while view:
+            view = view[file.write(view) :]
+        if sync:
+            os.fsync(file.fileno())
+    except OSError:
+        os.ftruncate(file.fileno(), size)
+        raise
 
 
 def to_json(value: Any, *, indent: int | None = None) -> bytes:
@@ -198,9 +203,13 @@ class Lock:
                     f"{path.parent} is being written by another process. {otherwise}"
                 ) from error
 
+    def stands(self) -> bool:
+        """Whether its file is still the one that others find."""
+        return same_file(self._file.fileno(), self._path)
+
     def check(self) -> None:
         """RunError where the directory has been removed or renamed since, or is another one."""
-        if not same_file(self._file.fileno(), self._path):
+        if not self.stands():
             raise RunError(
                 f"{self._path.parent} was removed or renamed while it was being written. Nothing "
                 "more is written: what would be made there lacks its beginning. Put it back and "
@@ -209,6 +218,29 @@ class Lock:
 
     def release(self) -> None:
         self._file.close()
+
+
+@contextmanager
+def only_writer(target: Path) -> Iterator[None]:
+    """Makes a file or folder that is in no run. RunError where another process makes it now."""
+    path = target.with_name(f".{target.name}.lock")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            lock = Lock(path)
+        except RunError as error:
+            raise RunError(
+                f"{target} is being written by another process. Wait for it or choose another place"
+            ) from error
+        if lock.stands():  # else whoever had it took it away with itself, and it is not the one
+            break
+        lock.release()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def same_file(handle: int, path: Path) -> bool:

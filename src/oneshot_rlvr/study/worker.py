@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from typing import Any, TextIO
 import psutil
 
 from oneshot_rlvr.config import BenchmarkConfig, Recipe, load_recipe, parse_recipe, to_toml
-from oneshot_rlvr.errors import OneshotError, RunError
+from oneshot_rlvr.errors import OneshotError, RunError, room
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.records.files import Lock, to_json, write_atomic
 from oneshot_rlvr.study.tasks import FAILED, KEPT, RUN
@@ -76,25 +76,33 @@ def main() -> int:
         telling.tell(**probe(task))
         return 0
     folder = Path(task["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = Lock(folder / ".task.lock")
-    except RunError:
-        return BUSY
-    try:
-        (folder / FAILED).unlink(missing_ok=True)
-        work(task, folder, telling, stopping)
-    except Stopped:
-        return STOPPED
-    except Exception as error:  # whatever it is, the study goes on and tells it
-        traceback.print_exc()
-        text = str(error) if isinstance(error, OneshotError) else f"{type(error).__name__}: {error}"
-        write_atomic(folder / FAILED, to_json({"error": " ".join(text.split())}))
-        telling.tell(failed=" ".join(text.split()))
-        return FAILURE
-    finally:
-        lock.release()
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                held.callback(Lock(folder / ".task.lock").release)
+            except RunError:
+                return BUSY
+            (folder / FAILED).unlink(missing_ok=True)
+            work(task, folder, telling, stopping)
+        except Stopped:
+            return STOPPED
+        except Exception as error:  # whatever it is, the study goes on and tells it
+            _fail(folder, telling, error)
+            return FAILURE
     return 0
+
+
+def _fail(folder: Path, telling: Telling, error: Exception) -> None:
+    text = str(error) if isinstance(error, OneshotError) else f"{type(error).__name__}: {error}"
+    if not isinstance(error, OneshotError) and (advice := room(error)):
+        text += f"; {advice}"
+    text = " ".join(text.split())
+    telling.tell(failed=text)  # first: for the rest there may be no room
+    with suppress(OSError):
+        traceback.print_exc()
+    with suppress(OneshotError):
+        write_atomic(folder / FAILED, to_json({"error": text}))
 
 
 def _until_closed(stopping: Stopping) -> None:

@@ -32,7 +32,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from oneshot_rlvr.errors import OneshotError, RecordsError
+from oneshot_rlvr.errors import OneshotError, RecordsError, room
 from oneshot_rlvr.policy import load_weights, save_policy
 from oneshot_rlvr.policy.optimizer import load_state_tensors, state_tensors
 from oneshot_rlvr.records import Run
@@ -114,10 +114,10 @@ def _checksum(state: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def written_beside(target: Path, what: str) -> Iterator[Path]:
+def written_beside(target: Path, what: str, then: str = "continue with --resume") -> Iterator[Path]:
     """A folder to fill that then takes the place of `target`: whole, or not there.
 
-    RecordsError when the disk refuses; nothing else of the run is touched.
+    RecordsError when the disk refuses, with what to do `then`; nothing else of the run is touched.
     """
     part = target.with_name(target.name + ".part")
     try:
@@ -129,11 +129,13 @@ def written_beside(target: Path, what: str) -> Iterator[Path]:
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
         _sync(target.parent)
-    except (OSError, SafetensorError, RecordsError) as error:
+    except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)  # on a full disk it is the room that is missing
+        if not isinstance(error, OSError | SafetensorError | RecordsError) and not room(error):
+            raise
         raise RecordsError(
             f"{what[0].upper()}{what[1:]} could not be written to {target} ({_cause(error)}); "
-            "nothing saved before is lost. Make room and continue with --resume."
+            f"nothing saved before is lost. Make room and {then}."
         ) from error
 
 

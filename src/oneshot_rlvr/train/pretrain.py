@@ -28,6 +28,7 @@ from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
 from oneshot_rlvr.errors import RunError
 from oneshot_rlvr.policy.memory import keep_freed_pages
+from oneshot_rlvr.records.files import only_writer
 from oneshot_rlvr.tiny.corpus import EARLY_MIXTURE, MIXTURE, Document, document
 from oneshot_rlvr.tiny.tokenizer import build_tokenizer, save_tokenizer
 
@@ -159,10 +160,15 @@ def pretrain(
 
     Raises:
         RunError: `out` holds a state and `resume` is off, or its state was made otherwise, or it
-        holds anything else.
+        holds anything else, or another process makes it now.
     """
-    settings = settings or PretrainSettings()
-    out = Path(out)
+    with only_writer(Path(out).resolve()):
+        return _pretrain(Path(out), settings or PretrainSettings(), resume, say)
+
+
+def _pretrain(
+    out: Path, settings: PretrainSettings, resume: bool, say: Callable[[str], None]
+) -> Path:
     state = out / "state"
     if (state / "progress.json").exists() and not resume:
         raise RunError(

@@ -295,6 +295,7 @@ def _write(
         refuse_other_models,
         straightness,
     )
+    from oneshot_rlvr.records.files import only_writer
     from oneshot_rlvr.train.checkpoint import OPTIMIZER, written_beside
 
     facts = {
@@ -328,7 +329,10 @@ def _write(
         straight = straightness(before, after, then, reach)
     if there is None:
         put_on_line(policy, before, after, reach)
-        with written_beside(directory, "the extrapolated model") as part:
+        with (
+            only_writer(directory.resolve()),
+            written_beside(directory, "the extrapolated model", "start it again") as part,
+        ):
             save_policy(policy, part)
             (part / "README.md").write_text(_card(first, second, to), encoding="utf-8")
             (part / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

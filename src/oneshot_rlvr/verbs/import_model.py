@@ -43,11 +43,13 @@ def import_model(source: str | Path, out: str | Path) -> Imported:
     out: an empty or new directory.
     MissingDependencyError where the wheel, or a package that reads the file, is not installed;
     ModelError for a file that cannot be read as it is meant, or that is not the same when read
-    again; RunError where `out` holds something already.
+    again; RunError where `out` holds something already, RecordsError where there is no room.
     """
     from oneshot_rlvr.config import ModelConfig
     from oneshot_rlvr.policy import load_policy, save_policy
     from oneshot_rlvr.policy.gguf import SMOLLM2, is_gguf, smollm2_file
+    from oneshot_rlvr.records.files import only_writer
+    from oneshot_rlvr.train.checkpoint import written_beside
 
     file, out = smollm2_file() if str(source) == SMOLLM2 else Path(source).expanduser(), Path(out)
     if not is_gguf(str(file)):
@@ -56,17 +58,23 @@ def import_model(source: str | Path, out: str | Path) -> Imported:
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is not an empty directory; choose another with -o.")
+    if out.resolve() == Path.cwd():  # it is made beside and then takes that place
+        raise RunError(f"{out} is the directory you are in; give the name of a new one with -o.")
     before = load_policy(ModelConfig(path=str(file), device="cpu", dtype="float32"))
     told = _facts(before)
-    save_policy(before, out)
-    after = load_policy(ModelConfig(path=str(out), device="cpu", dtype="float32"))
-    again = _facts(after)
-    for name, fact in told.items():
-        if again[name] != fact:
-            raise ModelError(
-                f"{file} is not the same model when it is read from {out} again: {name} differs. "
-                "Do not use that directory."
-            )
+    with (
+        only_writer(out.resolve()),
+        written_beside(out.resolve(), "the model", "start it again") as part,
+    ):
+        save_policy(before, part)
+        after = load_policy(ModelConfig(path=str(part), device="cpu", dtype="float32"))
+        again = _facts(after)
+        for name, fact in told.items():
+            if again[name] != fact:
+                raise ModelError(
+                    f"{file} is not the same model when it is written and read again: {name} "
+                    "differs. Nothing was written."
+                )
     model: Any = after.model
     return Imported(
         directory=out,

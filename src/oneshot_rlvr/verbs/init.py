@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr import examples
-from oneshot_rlvr.errors import ConfigError, DataError, UnknownNameError
+from oneshot_rlvr.errors import ConfigError, UnknownNameError
 from oneshot_rlvr.registry import nearest
 
 STARTERS = Path(examples.__file__).parent / "starters"
@@ -62,9 +62,11 @@ def domains() -> dict[str, str]:
 def init(folder: str | Path, *, domain: str = "math") -> list[Path]:
     """Writes the start of a run of one's own into a folder that has none; the files written.
 
-    UnknownNameError for a domain that is not there. ConfigError where one of the files is: nothing
-    is written then.
+    UnknownNameError for a domain that is not there. ConfigError where one of the files is there and
+    is another: nothing is written then. RecordsError for a folder that cannot be written.
     """
+    from oneshot_rlvr.records.files import write_outputs
+
     folder, known = Path(folder), domains()
     if domain not in known:
         raise UnknownNameError(
@@ -72,11 +74,6 @@ def init(folder: str | Path, *, domain: str = "math") -> list[Path]:
         )
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder, or a name that is free.")
-    taken = [n for n in (EXAMPLES, HELD_OUT, RECIPE, README) if (folder / n).exists()]
-    if taken:
-        raise ConfigError(
-            f"{folder} holds {taken[0]} already, which is kept; choose another folder."
-        )
     starter = _read(STARTERS / f"{domain}.toml")
     name = folder.resolve().name or domain
     texts = {
@@ -91,13 +88,18 @@ def init(folder: str | Path, *, domain: str = "math") -> list[Path]:
             recipe=RECIPE,
         ),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, text in texts.items():
-            (folder / file).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{folder} cannot be written: {error.strerror or error}.") from error
-    return [folder / file for file in texts]
+    files = {folder / name: text.encode("utf-8") for name, text in texts.items()}
+    # What is there as it would be written is of a call that was cut short.
+    taken = [path for path, data in files.items() if path.exists() and not _is(path, data)]
+    if taken:
+        raise ConfigError(
+            f"{folder} holds {taken[0].name} already, which is kept; choose another folder."
+        )
+    return write_outputs(files)
+
+
+def _is(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
 
 
 def _read(path: Path) -> dict[str, Any]:
