@@ -35,7 +35,7 @@ def render(result: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     rows = [
-        {"name": row["claim"]["name"], "rule": tables.wanted(row["claim"]),
+        {"name": row["claim"]["name"], "rule": tables.wanted(row["claim"], row["way"]),
          "paper": row["claim"]["paper"], "found": tables.claim_number(row),
          "p": tables.p_text(row["corrected"]), "verdict": row["verdict"], "why": row["why"],
          "kind": {HOLDS: "right", FAILS: "wrong"}.get(row["verdict"], "open")}

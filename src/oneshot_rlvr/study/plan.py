@@ -18,10 +18,11 @@ from scipy.special import ndtri
 from oneshot_rlvr.config import BenchmarkConfig
 from oneshot_rlvr.errors import ConfigError, DataError, RunError
 from oneshot_rlvr.registry import nearest
-from oneshot_rlvr.study.claims import LEVEL
-from oneshot_rlvr.study.file import OVER_TIME, StudyFile, benchmark_of
+from oneshot_rlvr.study.checks import here, kept
+from oneshot_rlvr.study.claims import LEVEL, sides
+from oneshot_rlvr.study.file import StudyFile
 from oneshot_rlvr.study.gather import Gathered, both_sides
-from oneshot_rlvr.study.spec import BASE, Claim
+from oneshot_rlvr.study.spec import BASE, OVER_TIME, Claim, benchmark_of
 from oneshot_rlvr.study.statistics import Components, components, paired, smallest_difference
 from oneshot_rlvr.study.tasks import Task
 
@@ -219,7 +220,7 @@ def _on_gpu(
 
 def _shows(file: StudyFile, tasks: Sequence[Task], questions: Mapping[str, int]) -> list[Shows]:
     study = file.study
-    gathered = Gathered(file, [task for task in tasks if task.done])
+    gathered = Gathered(file, tasks)
     claims = study.claims or [
         Claim(name=f"{arm} over base, {name}", arm=arm, against=BASE, benchmark=name)
         for name in study.benchmarks
@@ -234,8 +235,10 @@ def _shows(file: StudyFile, tasks: Sequence[Task], questions: Mapping[str, int])
             z = quantiles / math.sqrt(len(claim.arms) - 3)
             found.append(Shows(claim.name, claim, math.tanh(z), False))
             continue
-        parts = _measured(gathered, claim, name)
+        parts = _measured(gathered, claim)
         asked, samples = questions[name], study.benchmarks[name].samples
+        if claim.only and (all_asked := here(study.benchmarks[name])) is not None:
+            asked = len(kept(all_asked, claim.only))
         if claim.statistic in OVER_TIME:
             validation = file.arms[claim.arm].recipe.evaluation.validation
             if validation is None:
@@ -258,13 +261,12 @@ def _trains(file: StudyFile, arm: str) -> bool:
     return arm != BASE and (arm not in file.arms or file.arms[arm].trains)
 
 
-def _measured(gathered: Gathered, claim: Claim, benchmark: str) -> Components | None:
+def _measured(gathered: Gathered, claim: Claim) -> Components | None:
     """Of runs that exist: their spread, no mean. Looking at it decides nothing about the claim."""
     try:
-        one = gathered.values(claim.arm, benchmark, claim.statistic, claim.only)
-        if claim.against is None:
+        one, other = sides(gathered, claim)
+        if other is None:
             return components(one.values_S_Q)
-        other = gathered.values(claim.against, benchmark, claim.statistic, claim.only)
         ours, theirs, _ = both_sides(one, other)
         return components(paired(ours, theirs))
     except (RunError, DataError):

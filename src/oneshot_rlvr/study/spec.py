@@ -20,6 +20,11 @@ ALIGNED_BASE = "aligned_base"
 """The base after the same budget of `format_only` (arXiv 2603.12875): what a gain over it counts is
 more than format."""
 
+SHARES = ("accuracy", "strict", "lenient", "score", "boxed", "recheck", "truncated")
+OVER_TIME = ("post_saturation", "over_fitting")
+"""Statistics of answers to a benchmark, and of a run's validations; beside them pass@K and
+rank_correlation."""
+
 Relation = Literal["above", "below", "within"]
 Intervals = Literal["seeds and questions", "questions"]
 
@@ -101,6 +106,11 @@ class Claim(Section):
             raise ValueError(f"claim {self.name!r}: arms and score belong to rank_correlation")
         if self.relation == "within" and self.threshold <= 0:
             raise ValueError(f"claim {self.name!r}: within needs a threshold above 0")
+        if not -1 < self.threshold < 1:
+            raise ValueError(
+                f"claim {self.name!r}: threshold is {self.threshold:g}; wanted a share between -1 "
+                "and 1, 0.02 for two points"
+            )
         if len(self.only) > 1:
             raise ValueError(f"claim {self.name!r}: only names one of group, domain and family")
         return self
@@ -172,3 +182,8 @@ class Study(Section):
                 '"questions", which speak of this one run only'
             )
         return self
+
+
+def benchmark_of(study: Study, claim: Claim) -> str:
+    """The benchmark that a claim is about."""
+    return claim.benchmark or next(iter(study.benchmarks))

@@ -63,8 +63,9 @@ def p_text(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def wanted(claim: Mapping[str, Any]) -> str:
-    """A claim's rule: "accuracy of outcome over base, test: above 0"."""
+def wanted(claim: Mapping[str, Any], way: str = "") -> str:
+    """A claim's rule: "accuracy of outcome over base, test: above 0 points"; `way`: how the base
+    was asked."""
     share = claim["statistic"] != "rank_correlation"
     at = claim["threshold"]
     amount = f"{100 * at:g} points" if share and claim["against"] else f"{100 * at:g} %"
@@ -72,6 +73,7 @@ def wanted(claim: Mapping[str, Any]) -> str:
         amount = f"{at:g}"
     what = claim["arm"] or f"{len(claim['arms'])} arms by {claim['score']}"
     over = f" over {claim['against']}" if claim["against"] else ""
+    over += f" ({way})" if way else ""
     only = "".join(f", {key} {value}" for key, value in claim["only"].items())
     where = f", {claim['benchmark']}" if claim["benchmark"] else ""
     return f"{claim['statistic']} of {what}{over}{only}{where}: {claim['relation']} {amount}"
@@ -85,7 +87,7 @@ def claim_number(row: Mapping[str, Any]) -> str:
 
 CLAIMS: Sequence[tuple[str, Callable[[Mapping[str, Any]], str]]] = (
     ("claim", lambda row: str(row["claim"]["name"])),
-    ("rule", lambda row: wanted(row["claim"])),
+    ("rule", lambda row: wanted(row["claim"], row["way"])),
     ("paper", lambda row: str(row["claim"]["paper"]) or "–"),
     ("found [95 %]", claim_number),
     ("p, Holm", lambda row: p_text(row["corrected"])),

@@ -58,7 +58,8 @@ def study(
     """
     from oneshot_rlvr.records.files import Lock
     from oneshot_rlvr.running.provenance import usable_cores
-    from oneshot_rlvr.study.file import inputs_exist, read_study
+    from oneshot_rlvr.study.checks import inputs_exist
+    from oneshot_rlvr.study.file import read_study
     from oneshot_rlvr.study.folder import LOCK, register, study_folder
     from oneshot_rlvr.study.result import result_of, write_result
     from oneshot_rlvr.study.schedule import Placing, Schedule, placing
