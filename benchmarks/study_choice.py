@@ -36,7 +36,7 @@ Twelve examples of the tiny pool: the first and the last by historical variance,
 chance between them. Written, scores included, by benchmarks/study_choice.py before any arm is run.
 """
 base = "tiny_one_shot"
-seeds = [0, 1, 2]
+seeds = [0, 1, 2, 3, 4]
 checkpoint = "final" # the last step's, in every arm
 controls = ["base", "chosen"]
 

@@ -54,6 +54,97 @@ MISTAKES = {
         "pass@8 needs as many answers",
     ),
     "a claim of itself": ({"claims/0/against": "outcome"}, "compares outcome with itself"),
+    "a claim of the aligned base about the arm that it is": (
+        {"arms/format_only": {}, "claims/0/arm": "format_only", "claims/0/against": "aligned_base"},
+        "compares format_only with itself",
+    ),
+    "a control twice": ({"controls": ["base", "base"]}, "controls: base stands there twice"),
+    "a control twice by its other name": (
+        {"arms/format_only": {}, "controls": ["format_only", "aligned_base"]},
+        "controls: format_only stands there twice",
+    ),
+    "what is told over a run's time, of the base": (
+        {"claims/0/statistic": "over_fitting"},
+        "over_fitting is of a run's validations; base is no run",
+    ),
+    "what is told over a run's time, of an arm without training": (
+        {
+            "arms/shown": {"named": "in_context"},
+            "claims/0/arm": "shown",
+            "claims/0/statistic": "post_saturation",
+            "claims/0/against": "outcome",
+        },
+        "post_saturation is of a run's validations; shown is no run",
+    ),
+    "what is told over a run's time, without validations": (
+        {
+            "set": {"evaluation.validation": "none"},
+            "claims/0/statistic": "over_fitting",
+            "claims/0/against": "no_update",
+        },
+        "the base recipe has none; set evaluation.validation",
+    ),
+    "what is told over a run's time, of a group of questions": (
+        {
+            "claims/0/statistic": "over_fitting",
+            "claims/0/against": "no_update",
+            "claims/0/only": {"group": "math"},
+        },
+        "over_fitting is of all validation questions; drop only",
+    ),
+    "a correlation over the base": (
+        {
+            "claims/0": {
+                "name": "x",
+                "statistic": "rank_correlation",
+                "score": "s",
+                "against": "base",
+                "arms": ["base", "outcome", "no_update", "hot"],
+            }
+        },
+        "claim 'x': the study has no arm 'base'",
+    ),
+    "a threshold in points": ({"claims/0/threshold": 2.0}, "threshold is 2; wanted a share"),
+    "a correlation of at least 1": (
+        {
+            "claims/0": {
+                "name": "x",
+                "statistic": "rank_correlation",
+                "score": "s",
+                "threshold": 1.0,
+                "against": "base",
+                "arms": ["a", "outcome", "no_update", "hot"],
+            }
+        },
+        "threshold is 1; wanted",
+    ),
+    "a group that no question has": (
+        {
+            "base": "tiny_one_shot",
+            "claims/0/only": {"family": "ad"},
+            "benchmarks/test": {"benchmark": "tiny", "questions": 1},
+        },
+        "no question of tiny has the family 'ad'. Did you mean \"add\"?",
+    ),
+    "validations of its own": (
+        {"arms/hot": {"set": {"evaluation.validation.questions": 2}}},
+        "sets evaluation.validation.questions; arms answer the same questions",
+    ),
+    "more checkpoints to choose from": (
+        {"arms/hot": {"set": {"train.eval_every": 1}}},
+        "sets train.eval_every",
+    ),
+    "an arm without training that answers as the base": (
+        {"arms/again": {"trains": False}},
+        "arms.again: changes nothing: it answers as the base does",
+    ),
+    "a model that is not here": (
+        {
+            "arms/other": {"set": {"model.path": "runs/none"}, "differs": ["model.path"]},
+            "note": "`make it` makes it.",
+        },
+        "arms.other: there is no runs/none here. The study's note: `make it` makes it.",
+    ),
     "a claim that stands twice": (
         {"claims/1/name": "training helps"},
         "stands there twice",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oneshot_rlvr.config import BenchmarkConfig
+from oneshot_rlvr.config import BenchmarkConfig, Recipe
 from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.evaluation import BENCHMARKS, load_benchmark
 from oneshot_rlvr.evaluation.prompts import OWN, read_templates
@@ -145,10 +145,9 @@ def inputs_exist(file: StudyFile) -> None:
         path = arm.recipe.examples.path
         if path is not None and not on_hub(path) and is_missing(path):
             raise ConfigError(f"{where}: there is no {path} here")
-        model = arm.recipe.model.path
-        if model.startswith((".", "/", "~", "runs/")) and not Path(model).expanduser().exists():
+        if not model_is_here(arm.recipe):
             told = f". The study's note: {note}" if note else "; make or load it first"
-            raise ConfigError(f"{where}: there is no model at {model} here{told}")
+            raise ConfigError(f"{where}: there is no {arm.recipe.model.path} here{told}")
     for config in file.study.benchmarks.values():
         if config.benchmark not in BENCHMARKS:
             load_benchmark(config)
@@ -161,6 +160,13 @@ def inputs_exist(file: StudyFile) -> None:
                 f"{file.path}: claim {claim.name!r}: no question of {config.benchmark} has the "
                 f"{column} {value!r}.{nearest(value, list(known))} There are {', '.join(known)}"
             )
+
+
+def model_is_here(recipe: Recipe) -> bool:
+    """Whether the model's directory is there; what may lie on a hub counts as there."""
+    path = recipe.model.path
+    local = path.startswith((".", "/", "~", "runs/")) or path.count("/") > 1
+    return not local or Path(path).expanduser().exists()
 
 
 def here(config: BenchmarkConfig) -> list[Example] | None:

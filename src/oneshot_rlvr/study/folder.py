@@ -34,13 +34,17 @@ _FREE = ("name", "title", "note")
 """What may change after runs: words."""
 
 
-def study_folder(file: StudyFile, out: str | Path | None = None, *, new: bool = False) -> Path:
-    """The folder of this very study, or the one in which it may begin.
+def study_folder(
+    file: StudyFile, out: str | Path | None = None, *, new: bool = False, trial: str = ""
+) -> Path:
+    """The folder of this very study, or the one in which it may begin. `trial`: what of the file
+    was replaced for now, in a name's letters; such a study is not the file's and lies beside it.
 
     ConfigError where the file has changed since runs were made, with the keys; `new` then takes the
     next free folder, NAME-2 ...
     """
-    first = Path(out) if out is not None else STUDIES / file.study.name
+    name = f"{file.study.name}-{trial}" if trial else file.study.name
+    first = Path(out) if out is not None else STUDIES / name
     if first.exists() and not first.is_dir():
         raise ConfigError(f"{first} is a file; give the study a folder with --out.")
     changed: list[str] = []
@@ -71,7 +75,7 @@ def _changed(folder: Path, file: StudyFile) -> list[str]:
     """What of the study is not as it was: its own keys, else those of the recipes that it names,
     else the files that these read."""
     told = registered(folder)
-    was, now = told["study"], tables_of(file)
+    was, now = _placeless(told["study"], file), tables_of(file)
     found = [c for c in changes(was, now) if c.split(" ")[0].split(".")[0] not in _FREE]
     if found or "recipes" not in told:  # of an earlier version
         return found

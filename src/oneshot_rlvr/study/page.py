@@ -48,11 +48,22 @@ def render(result: Mapping[str, Any]) -> str:
         own_css=Markup(_text("study", "study.css")),
         headline=headline(result),
         claims=rows,
-        tables=[(name, *tables.arms_table(result, name)) for name in result["benchmarks"]],
+        tables=[_arms(result, name) for name in result["benchmarks"]],
         ways=[(row["benchmark"], row["way"], tables.interval(row), row["strongest"])
               for row in result["base_ways"]],
         figures=list(_figures(result)),
+        unfinished=tables.runs_in_words(result["unfinished"]),
+        failed=tables.failed(result),
     )  # fmt: skip
+
+
+def _arms(
+    result: Mapping[str, Any], benchmark: str
+) -> tuple[str, list[str], list[tuple[str, list[str]]]]:
+    """The arms' table, each row with what the arm is."""
+    head, rows = tables.arms_table(result, benchmark)
+    notes = [row["note"] for row in result["arms"] if row["benchmark"] == benchmark]
+    return benchmark, head, list(zip(notes, rows, strict=True))
 
 
 def headline(result: Mapping[str, Any]) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 
 from scipy.special import ndtri
 
-from oneshot_rlvr.config import BenchmarkConfig
+from oneshot_rlvr.config import BenchmarkConfig, Recipe
 from oneshot_rlvr.errors import ConfigError, DataError, RunError
 from oneshot_rlvr.registry import nearest
-from oneshot_rlvr.study.checks import here, kept
+from oneshot_rlvr.study.checks import here, kept, model_is_here
 from oneshot_rlvr.study.claims import LEVEL, sides
 from oneshot_rlvr.study.file import StudyFile
 from oneshot_rlvr.study.gather import Gathered, both_sides
@@ -154,6 +154,8 @@ def _here(
     recipe = next((t.recipe for t in left if t.name in steps), left[0].recipe)
     if recipe.backend.name != "local":
         return None, None, "name a GPU (--gpu), verl's steps are not measured here"
+    if not model_is_here(recipe):
+        return None, None, f"no step was measured: there is no {recipe.model.path} here"
     cores = usable_cores()
     placed = known_placing(recipe, pool, cores)
     if placed is None and measure:
@@ -161,18 +163,31 @@ def _here(
         placed = measured_placing(recipe, pool, cores, say)
     if placed is None:
         return None, None, "no step was measured"
-    measured = placed.measured
     side_by_side = placed.slots > 1
-    one = measured["beside"][0] if side_by_side else measured["alone"]
-    per_answer = one["generate_seconds"] / recipe.derived()["rollouts_per_step"]
-    seconds = sum(steps.values()) * one["step_seconds"] + answers * per_answer
-    tokens = one["tokens"] * (sum(steps.values()) + answers / recipe.derived()["rollouts_per_step"])
+    one = placed.measured["beside"][0] if side_by_side else placed.measured["alone"]
+    rollouts, updating = _size(recipe)
+    per_answer = one["generate_seconds"] / rollouts
+    per_update = (one["step_seconds"] - one["generate_seconds"]) / updating
+    seconds = answers * per_answer + len(left) * one.get("start_seconds", 0.0)
+    drawn = float(answers)
+    for task in left:
+        of_task, its_updating = _size(task.recipe)
+        count = steps.get(task.name, 0)
+        seconds += count * (of_task * per_answer + its_updating * per_update)
+        drawn += count * of_task
+    tokens = one["tokens"] / rollouts * drawn
     slots = min(placed.slots, max(1, len(left)))
     how = (
         f"{slots} runs at once, a thread each" if side_by_side
         else f"one run at a time on {placed.threads or 'the recipe’s'} threads"
     )  # fmt: skip
     return seconds / slots / 3600, tokens, f"{how}, {one['step_seconds']:.2f} s a step, measured"
+
+
+def _size(recipe: Recipe) -> tuple[float, float]:
+    """Rollouts of a step, and how many of them its updates compute: all of them, once an epoch."""
+    rollouts = float(recipe.derived()["rollouts_per_step"])
+    return rollouts, rollouts * recipe.train.epochs
 
 
 def _on_gpu(
@@ -241,11 +256,7 @@ def _shows(file: StudyFile, tasks: Sequence[Task], questions: Mapping[str, int])
             asked = len(kept(all_asked, claim.only))
         if claim.statistic in OVER_TIME:
             validation = file.arms[claim.arm].recipe.evaluation.validation
-            if validation is None:
-                raise ConfigError(
-                    f"claim {claim.name!r}: {claim.statistic} is of a run's validations, and the "
-                    "base recipe has none; set evaluation.validation"
-                )
+            assert validation is not None  # checked where the file is read
             asked, samples = count_of(validation), validation.samples
         assumed = parts or _assumed(file, claim, samples)
         trained = [a for a in (claim.arm, claim.against) if a and _trains(file, a)]

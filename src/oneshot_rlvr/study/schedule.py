@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.config import Recipe
-from oneshot_rlvr.errors import RunError
+from oneshot_rlvr.errors import ConfigError, RunError
 from oneshot_rlvr.records.files import to_json, write_atomic
 from oneshot_rlvr.study.identity import code_version
 from oneshot_rlvr.study.tasks import Task
@@ -72,12 +72,27 @@ Watch = Callable[[State], None]
 
 
 def placing(
-    tasks: Sequence[Task], pool: Path, cores: int, say: Callable[[str], None] = lambda text: None
+    tasks: Sequence[Task],
+    pool: Path,
+    cores: int,
+    say: Callable[[str], None] = lambda text: None,
+    slots: int | None = None,
 ) -> Placing:
-    """How the tasks that are left are placed on this machine."""
+    """How the tasks that are left are placed on this machine; `slots`: by order, so many at once.
+
+    ConfigError for several at once on a backend that has all GPUs for one run.
+    """
     trained = [task for task in tasks if task.trains and not task.trained]
-    if any(task.recipe.backend.name != "local" for task in trained):
+    elsewhere = {task.recipe.backend.name for task in trained} - {"local"}
+    if elsewhere:
+        if (slots or 1) > 1:
+            raise ConfigError(
+                f"{slots} runs at once on the backend {', '.join(elsewhere)}, whose every run has "
+                "all GPUs: they follow one another; leave slots out."
+            )
         return Placing(1, 0)  # its own scheduler has the GPUs
+    if slots is not None:
+        return Placing(slots, 1)
     if cores == 1:
         return Placing(1, 1)
     if len(trained) < 2:
