@@ -334,3 +334,13 @@ def test_the_shipped_pool_is_what_the_tiny_world_generates():
     for share, wrong in ((60, 119), (90, 178)):
         noisy = load_file(folder / f"tiny_pool_noise{share}.jsonl")
         assert sum(a.answer != b.answer for a, b in zip(pool, noisy, strict=True)) == wrong
+
+
+def test_the_page_of_studies_names_all_arms_and_says_which_no_study_has():
+    page = (Path(__file__).parents[2] / "docs" / "study.md").read_text()
+    (listed,) = re.findall(r"<!-- arms: begin -->(.*?)<!-- arms: end -->", page, re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(NAMED)
+    files = [read_study(name) for name in packaged_studies()]
+    used = {arm.config.named or arm.name for file in files for arm in file.arms.values()}
+    (unused,) = re.findall(r"stand in a study that ships\s+but (.*?):", page, re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", unused)) == sorted(set(NAMED) - used)
