@@ -126,6 +126,22 @@ MISTAKES = {
         },
         "no question of tiny has the family 'ad'. Did you mean \"add\"?",
     ),
+    "a group of all but one that no question has": (
+        {
+            "base": "tiny_one_shot",
+            "claims/0/only": {"group": "math", "family": "not ad"},
+            "benchmarks/test": {"benchmark": "tiny", "questions": 1},
+        },
+        "no question of tiny has the family 'ad'",
+    ),
+    "groups that have no question in common": (
+        {
+            "base": "tiny_one_shot",
+            "claims/0/only": {"group": "other", "family": "add"},
+            "benchmarks/test": {"benchmark": "tiny", "questions": 1},
+        },
+        "no question of tiny is all of",
+    ),
     "validations of its own": (
         {"arms/hot": {"set": {"evaluation.validation.questions": 2}}},
         "sets evaluation.validation.questions; arms answer the same questions",

@@ -25,6 +25,7 @@ from oneshot_rlvr.study.spec import (
     Claim,
     Study,
     benchmark_of,
+    is_of,
 )
 from oneshot_rlvr.types import Example
 
@@ -153,13 +154,20 @@ def inputs_exist(file: StudyFile) -> None:
             load_benchmark(config)
     for claim in file.study.claims:
         config = file.study.benchmarks[benchmark_of(file.study, claim)]
-        if claim.only and (asked := here(config)) is not None and not kept(asked, claim.only):
-            ((column, value),) = claim.only.items()
-            known = dict.fromkeys(_value(one, column) for one in asked)
-            raise ConfigError(
-                f"{file.path}: claim {claim.name!r}: no question of {config.benchmark} has the "
-                f"{column} {value!r}.{nearest(value, list(known))} There are {', '.join(known)}"
-            )
+        asked = here(config) if claim.only else None
+        if asked is None:
+            continue
+        where = f"{file.path}: claim {claim.name!r}"
+        for column, value in claim.only.items():
+            name = value.removeprefix("not ")
+            known = list(dict.fromkeys(_value(one, column) for one in asked))
+            if name not in known:
+                raise ConfigError(
+                    f"{where}: no question of {config.benchmark} has the {column} {name!r}."
+                    f"{nearest(name, known)} There are {', '.join(known)}"
+                )
+        if not kept(asked, claim.only):
+            raise ConfigError(f"{where}: no question of {config.benchmark} is all of {claim.only}")
 
 
 def model_is_here(recipe: Recipe) -> bool:
@@ -179,7 +187,7 @@ def here(config: BenchmarkConfig) -> list[Example] | None:
 
 def kept(asked: list[Example], only: Mapping[str, str]) -> list[Example]:
     """The questions of a group, domain or family, as they are recorded with the answers."""
-    return [one for one in asked if all(_value(one, key) == want for key, want in only.items())]
+    return [one for one in asked if all(is_of(_value(one, key), w) for key, w in only.items())]
 
 
 def _value(example: Example, column: str) -> str:

@@ -21,7 +21,7 @@ from oneshot_rlvr.evaluation.store import read_samples
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.records.summary import rechecks
 from oneshot_rlvr.study.file import StudyFile
-from oneshot_rlvr.study.spec import ALIGNED_BASE, BASE, OVER_TIME
+from oneshot_rlvr.study.spec import ALIGNED_BASE, BASE, OVER_TIME, is_of
 from oneshot_rlvr.study.statistics import FloatArray
 from oneshot_rlvr.study.tasks import RUN, Answers, Task
 
@@ -163,7 +163,7 @@ class Gathered:
     ) -> tuple[tuple[str, ...], FloatArray, int]:
         frame = self._frame(one.file)
         for column, value in only.items():
-            frame = frame[frame[column] == value]
+            frame = frame[[is_of(str(found), value) for found in frame[column]]]
             if frame.empty:
                 raise DataError(f"{one.benchmark} has no question of {column} {value!r}.")
         return _by_question(frame, statistic)

@@ -83,7 +83,8 @@ class Claim(Section):
     relation: Relation = Field("above", description="of the value and the threshold")
     threshold: float = Field(0.0, description="a share (0.02 is two points), or a correlation")
     only: dict[Literal["group", "domain", "family"], str] = Field(
-        default_factory=dict, description="only questions of this group, domain or family"
+        default_factory=dict,
+        description='only questions of this group, domain or family; "not NAME": of all others',
     )
     arms: list[str] = Field(default_factory=list, description="rank_correlation: an arm an example")
     score: str = Field("", description="rank_correlation: which of the arms' scores")
@@ -111,8 +112,6 @@ class Claim(Section):
                 f"claim {self.name!r}: threshold is {self.threshold:g}; wanted a share between -1 "
                 "and 1, 0.02 for two points"
             )
-        if len(self.only) > 1:
-            raise ValueError(f"claim {self.name!r}: only names one of group, domain and family")
         return self
 
 
@@ -182,6 +181,11 @@ class Study(Section):
                 '"questions", which speak of this one run only'
             )
         return self
+
+
+def is_of(value: str, wanted: str) -> bool:
+    """Whether a question's group, domain or family is what a claim's `only` asks for."""
+    return value != wanted[4:] if wanted.startswith("not ") else value == wanted
 
 
 def benchmark_of(study: Study, claim: Claim) -> str:
