@@ -56,8 +56,8 @@ TITLES = {
 
 
 PREAMBLE = """Made by `benchmarks/findings.py` from the tables beside it (findings/); do not edit.
-Each row is a claim that its study's file declared before its runs (the commit that last
-changed the file stands in the row): what was published, what was found here with its
+Each row is a claim that its study's file declared before its runs (the commit by which the file
+became what was registered stands in the row): what was published, what was found here with its
 interval of 95 %, the p-value after Holm's correction over the study's claims, and the
 verdict by the declared rule. Differences are in points of avg@4 on 400 held-out
 questions, pass@k in points, correlations as they are. The world was built to have
