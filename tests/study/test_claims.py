@@ -89,3 +89,19 @@ def test_seeds_that_never_saturated_are_told(judged, monkeypatch):
     assert found.seed_count == 1
     assert found.why == "of the 1 of 2 seeds that saturated"
     assert found.verdict == UNKNOWN
+
+
+def test_the_base_asked_as_the_arms_are_is_never_asked_another_way(judged, finished):
+    own = next(row for row in finished[1].result["base_ways"] if row["way"].startswith("own, temp"))
+    arms = {row["arm"]: row["value"] for row in finished[1].result["arms"]}
+    for relation in ("above", "below"):
+        (found,) = judged({"claims": [{"name": "x", "arm": "outcome", "against": "own_base",
+                                       "relation": relation}]})  # fmt: skip
+        assert found.way == own["way"] == "own, temperature 1"
+        assert found.value == pytest.approx(arms["outcome"] - own["value"])
+
+
+def test_a_run_without_an_update_answers_as_the_base_asked_in_its_way(judged):
+    (found,) = judged({"claims": [{"name": "x", "arm": "no_update", "against": "own_base",
+                                   "relation": "within", "threshold": 0.2}]})  # fmt: skip
+    assert found.value == 0.0

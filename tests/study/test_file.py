@@ -208,6 +208,7 @@ MISTAKES = {
     "no benchmarks": ({"benchmarks": None}, "benchmarks is missing; wanted tables by name"),
     "a claim without a name": ({"claims/0/name": None}, "claim 1: name is missing; wanted text"),
     "a name that is the base's": ({"arms/base": OUTCOME}, "kept for the base model"),
+    "another name that is the base's": ({"arms/own_base": OUTCOME}, "kept for the base model"),
     "a name that leads out of its folder": ({"arms/../x": OUTCOME}, ""),
     "a reward arm that does not exist": (
         {"arms/hot": {"set": {"reward.arm": "randon"}}},

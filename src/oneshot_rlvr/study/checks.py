@@ -21,6 +21,7 @@ from oneshot_rlvr.study.spec import (
     ALIGNED_BASE,
     BASE,
     OVER_TIME,
+    OWN_BASE,
     SHARES,
     Claim,
     Study,
@@ -46,7 +47,7 @@ def prompts_exist(study: Study) -> None:
 
 def names_exist(study: Study, arms: Mapping[str, Arm]) -> None:
     """ConfigError for controls and claims about something that the study does not have."""
-    sides = [BASE, *arms]
+    sides = [BASE, OWN_BASE, *arms]
     if "format_only" in arms:
         sides.append(ALIGNED_BASE)
     for name in study.controls:

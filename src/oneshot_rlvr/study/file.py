@@ -34,7 +34,16 @@ from oneshot_rlvr.settings import explain
 from oneshot_rlvr.study.arms import NAMED, NamedArm, unknown
 from oneshot_rlvr.study.checks import names_exist, prompts_exist
 from oneshot_rlvr.study.identity import answers_identity, base_identity, run_identity
-from oneshot_rlvr.study.spec import ALIGNED_BASE, BASE, ArmConfig, Claim, FairBase, Planning, Study
+from oneshot_rlvr.study.spec import (
+    ALIGNED_BASE,
+    BASE,
+    OWN_BASE,
+    ArmConfig,
+    Claim,
+    FairBase,
+    Planning,
+    Study,
+)
 
 BUDGET = (
     "model.path",
@@ -196,7 +205,7 @@ def _arms(study: Study, file: Path) -> tuple[Recipe, dict[str, Arm]]:
     base = load_layers(start, study.set, rule)
     found = {}
     for name, config in study.arms.items():
-        if name in (BASE, ALIGNED_BASE):
+        if name in (BASE, OWN_BASE, ALIGNED_BASE):
             raise ConfigError(f"arms.{name}: this name is kept for the base model; choose another")
         named = _named(name, config)
         layers: list[str | Mapping[str, Any]] = [study.set]

@@ -21,12 +21,15 @@ from oneshot_rlvr.evaluation.store import read_samples
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.records.summary import rechecks
 from oneshot_rlvr.study.file import StudyFile
-from oneshot_rlvr.study.spec import ALIGNED_BASE, BASE, OVER_TIME, is_of
+from oneshot_rlvr.study.spec import ALIGNED_BASE, BASE, OVER_TIME, OWN_BASE, is_of
 from oneshot_rlvr.study.statistics import FloatArray
 from oneshot_rlvr.study.tasks import RUN, Answers, Task
 
 IMPROVES = ("accuracy", "strict", "lenient", "score")
 """Statistics of which more is better, so that the base's strongest way is known."""
+
+_MEANT = {ALIGNED_BASE: "format_only", OWN_BASE: BASE}
+"""Whose runs stand behind a name."""
 
 _COLUMNS = ("example_id", "group", "domain", "family", "answer", "correct", "strict", "lenient",
             "score", "boxed", "finished")  # fmt: skip
@@ -66,7 +69,7 @@ class Gathered:
 
     def not_done(self, arm: str) -> tuple[int, int]:
         """How many runs of an arm (1 of the base) are not done, and of how many."""
-        name = "format_only" if arm == ALIGNED_BASE else arm
+        name = _MEANT.get(arm, arm)
         total = sum(task.arm == name for task in self.tasks)
         return total - len(self.arm_tasks(name)), total
 
@@ -85,15 +88,14 @@ class Gathered:
         RunError where no run of it is done; DataError where its runs answered different questions,
         or none is left.
         """
-        own_way = own_way and arm == BASE
+        own_way = arm == OWN_BASE or (own_way and arm == BASE)
         key = (arm, benchmark, statistic, tuple(sorted((only or {}).items())), own_way)
         if key not in self._values:
             asked = benchmark, statistic, only or {}
-            if arm == BASE:
+            if arm in (BASE, OWN_BASE):
                 self._values[key] = self._base(*asked, own_way)
             else:
-                name = "format_only" if arm == ALIGNED_BASE else arm
-                self._values[key] = self._arm(name, *asked)
+                self._values[key] = self._arm(_MEANT.get(arm, arm), *asked)
         return self._values[key]
 
     def _arm(self, arm: str, benchmark: str, statistic: str, only: Mapping[Any, str]) -> Values:

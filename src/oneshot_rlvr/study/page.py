@@ -163,11 +163,8 @@ def _lines(
     if len(names) > _COLOURS:
         dashes = [_DASHES[number // _COLOURS % len(_DASHES)] for number in range(len(names))]
         dashed = alt.Scale(domain=names, range=dashes)
-        line = line.encode(
-            strokeDash=alt.StrokeDash(
-                f"{colour}:N", sort=None, scale=dashed, legend=_legend("stroke")
-            )
-        )
+        dash = alt.StrokeDash(f"{colour}:N", sort=None, scale=dashed, legend=_legend("stroke"))
+        line = line.encode(strokeDash=dash)
     layers = [line, base.mark_point(filled=True, size=22, opacity=1).encode(y=y)]
     if band and len(names) <= _COLOURS:
         area = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.12)

@@ -22,7 +22,7 @@ from oneshot_rlvr.study.checks import here, kept, model_is_here
 from oneshot_rlvr.study.claims import LEVEL, sides
 from oneshot_rlvr.study.file import StudyFile
 from oneshot_rlvr.study.gather import Gathered, both_sides
-from oneshot_rlvr.study.spec import BASE, OVER_TIME, Claim, benchmark_of
+from oneshot_rlvr.study.spec import BASE, OVER_TIME, OWN_BASE, Claim, benchmark_of
 from oneshot_rlvr.study.statistics import Components, components, paired, smallest_difference
 from oneshot_rlvr.study.tasks import Task
 
@@ -269,7 +269,7 @@ def _shows(file: StudyFile, tasks: Sequence[Task], questions: Mapping[str, int])
 
 
 def _trains(file: StudyFile, arm: str) -> bool:
-    return arm != BASE and (arm not in file.arms or file.arms[arm].trains)
+    return arm not in (BASE, OWN_BASE) and (arm not in file.arms or file.arms[arm].trains)
 
 
 def _measured(gathered: Gathered, claim: Claim) -> Components | None:

@@ -16,6 +16,10 @@ from oneshot_rlvr.config import BenchmarkConfig, Positive, Section, Share
 BASE = "base"
 """The model that every arm begins with, asked in the strongest of the ways that the file lists."""
 
+OWN_BASE = "own_base"
+"""The same model asked as the arms are, so that a difference has one cause; most papers compare so.
+What `base` has beyond it is decoding."""
+
 ALIGNED_BASE = "aligned_base"
 """The base after the same budget of `format_only` (arXiv 2603.12875): what a gain over it counts is
 more than format."""
@@ -72,7 +76,8 @@ class Claim(Section):
     name: str = Field(description="the sentence")
     arm: str = Field("", description="the arm that it is about")
     against: str | None = Field(
-        None, description="the arm, base or aligned_base it is compared with; None: the value"
+        None,
+        description="the arm, base, own_base or aligned_base it is compared with; None: the value",
     )
     benchmark: str | None = Field(None, description="None: the study's only one")
     statistic: str = Field(
