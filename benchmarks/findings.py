@@ -59,7 +59,8 @@ PREAMBLE = """Made by `benchmarks/findings.py` from the tables beside it (findin
 Each row is a claim that its study's file declared before its runs (the commit by which the file
 became what was registered stands in the row): what was published, what was found here with its
 interval of 95 %, the p-value after Holm's correction over the study's claims, and the
-verdict by the declared rule. Differences are in points of avg@4 on 400 held-out
+verdict by the declared rule. The base is asked as the arms are, as in the papers, but where
+a claim says "in its strongest way". Differences are in points of avg@4 on 400 held-out
 questions, pass@k in points, correlations as they are. The world was built to have
 latent skill ([how](tiny_world.md)): a finding that holds here shows the mechanism, one
 that does not is as welcome. How intervals are made: [studies](study.md)."""
