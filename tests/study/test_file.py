@@ -359,5 +359,5 @@ def test_the_page_of_studies_names_all_arms_and_says_which_no_study_has():
     assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(NAMED)
     files = [read_study(name) for name in packaged_studies()]
     used = {arm.config.named or arm.name for file in files for arm in file.arms.values()}
-    (unused,) = re.findall(r"stand in a study that ships\s+but (.*?):", page, re.DOTALL)
+    (unused,) = re.findall(r"stand in a study\s+that\s+ships\s+but (.*?):", page, re.DOTALL)
     assert sorted(re.findall(r"`(\w+)`", unused)) == sorted(set(NAMED) - used)
