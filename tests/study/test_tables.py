@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import html
+import io
 import re
 from itertools import pairwise
 
 import pytest
 from markdown_it import MarkdownIt
 
+from oneshot_rlvr.cli import study as study_words
 from oneshot_rlvr.cli.study import _long, shown
+from oneshot_rlvr.cli.terminal import console
 from oneshot_rlvr.study.plan import Shows
 from oneshot_rlvr.study.spec import Claim
 from oneshot_rlvr.study.tables import (
@@ -83,6 +87,27 @@ def test_a_rule_names_the_way_in_which_the_base_was_asked():
     assert wanted(claim, "own, greedy") == (
         "accuracy of outcome over base (own, greedy): above -2 points"
     )
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_terminal_cuts_no_name(width, finished, monkeypatch):
+    screen = io.StringIO()
+
+    def of_width(**options):
+        return console(width=width, force_terminal=True, no_color=True, file=screen)
+
+    monkeypatch.setattr(study_words, "terminal_console", of_width)
+    result = copy.deepcopy(dict(finished[1].result))
+    long = "an_arm_with_a_name_of_forty_letters_here"
+    for row in (*result["arms"], *result["differences"], *result["budgets"]):
+        row["arm"] = long if row["arm"] == "hot" else row["arm"]
+    study_words.print_study(result)
+    told = screen.getvalue()
+    assert "…" not in told
+    assert long in told
+    assert "cannot tell" in told or "holds" in told or "does not hold" in told
+    assert ("rollouts" in told) is (width == 160)
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in told.splitlines()) <= width
 
 
 @pytest.mark.parametrize(

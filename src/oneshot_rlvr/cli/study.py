@@ -178,12 +178,12 @@ def print_plan(plan: Plan) -> None:
         hours += f", {plan.gpu_hours:,.0f} GPU-hours"
     say(f"time:     {hours} ({plan.how})")
     table = Table()
-    for column in ("claim", "rule", "can be told from", "by"):
-        table.add_column(column)
+    for column in ("claim", "can be told from", "by"):
+        table.add_column(column, overflow="fold")
     for row in plan.shows:
         rule = wanted(row.rule.model_dump()) if row.rule is not None else ""
         by = "runs that exist" if row.measured else "assumptions"
-        table.add_row(Text(row.claim), Text(rule), shown(row), by)
+        table.add_row(Text.assemble(row.claim, "\n", (rule, "dim")), shown(row), by)
     console = terminal_console()
     (console if console.is_terminal else terminal_console(width=140)).print(table)
     say("The last columns: the smallest distance from its threshold at which a claim would be")
@@ -212,8 +212,12 @@ def shown(row: Shows) -> str:
     return told
 
 
+_NARROW = 120
+"""Columns of a terminal below which what stands in the files as well is left out."""
+
+
 def print_study(result: Mapping[str, Any]) -> None:
-    """Claims, then arms on each benchmark."""
+    """Arms on each benchmark, then claims; names are never cut."""
     from rich.table import Table
     from rich.text import Text
 
@@ -221,20 +225,27 @@ def print_study(result: Mapping[str, Any]) -> None:
 
     console = terminal_console()
     console = console if console.is_terminal else terminal_console(width=160)
+    narrow = console.width < _NARROW
     for benchmark in result["benchmarks"]:
         head, rows = tables.arms_table(result, benchmark)
+        kept = len(head) - tables.BUDGET_COLUMNS if narrow else len(head)
         table = Table(title=Text(benchmark), title_justify="left")
-        for cell in head:
-            table.add_column(Text(cell))
+        for number, cell in enumerate(head[:kept]):
+            table.add_column(Text(cell), overflow="fold", no_wrap=number == 0)
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*map(Text, row[:kept]))
         console.print(table)
     if result["claims"]:
-        table = Table()
-        for name, _ in tables.CLAIMS:
-            table.add_column(name)
+        columns = dict(tables.CLAIMS)
+        table = Table(show_lines=narrow)
+        shown = [name for name in columns if name not in ("claim", "rule", "paper")]
+        for name in ("claim", *shown, *(() if narrow else ("paper",))):
+            table.add_column(name, overflow="fold", no_wrap=name == "p, Holm")
         for row in result["claims"]:
-            table.add_row(*(Text(show(row)) for _, show in tables.CLAIMS))
+            claim = Text.assemble(columns["claim"](row), "\n", (columns["rule"](row), "dim"))
+            cells = [Text(columns[name](row)) for name in shown]
+            cells += [] if narrow else [Text(columns["paper"](row))]
+            table.add_row(claim, *cells)
         console.print(table)
     for cause in tables.failed(result):
         say(f"failed: {cause}", file=sys.stderr)

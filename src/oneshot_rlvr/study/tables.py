@@ -115,6 +115,10 @@ def failed(result: Result) -> list[str]:
     return [f"{runs_in_words(names)}: {why}" for why, names in by_cause.items()]
 
 
+BUDGET_COLUMNS = 4
+"""The last ones of `arms_table`: seeds, rollouts, tokens, and what of the budget differs."""
+
+
 def arms_table(result: Result, benchmark: str) -> tuple[list[str], list[list[str]]]:
     """Head and rows: accuracy and the difference to each control, an arm a row."""
     controls = list(dict.fromkeys(row["against"] for row in result["differences"]))
