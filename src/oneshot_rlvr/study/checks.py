@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oneshot_rlvr.config import BenchmarkConfig, Recipe
 from oneshot_rlvr.errors import ConfigError
@@ -186,7 +186,7 @@ def here(config: BenchmarkConfig) -> list[Example] | None:
     return load_benchmark(config).examples
 
 
-def kept(asked: list[Example], only: Mapping[str, str]) -> list[Example]:
+def kept(asked: list[Example], only: Mapping[Any, str]) -> list[Example]:
     """The questions of a group, domain or family, as they are recorded with the answers."""
     return [one for one in asked if all(is_of(_value(one, key), w) for key, w in only.items())]
 
