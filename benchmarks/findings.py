@@ -6,12 +6,13 @@
 
 Each study is `oneshot study NAME`; when it is done its numbers are written as JSON below 50 KB, and
 the page is made of those files alone. The rule of a claim stands in its study's file; the page
-names the commit in which that file last changed, which must lie before the run.
+names the commit by which that file became what was registered before the runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -55,10 +56,11 @@ TITLES = {
 
 
 PREAMBLE = """Made by `benchmarks/findings.py` from the tables beside it (findings/); do not edit.
-Each row is a claim that its study's file declared before its runs (the commit that last
-changed the file stands in the row): what was published, what was found here with its
+Each row is a claim that its study's file declared before its runs (the commit by which the file
+became what was registered stands in the row): what was published, what was found here with its
 interval of 95 %, the p-value after Holm's correction over the study's claims, and the
-verdict by the declared rule. Differences are in points of avg@4 on 400 held-out
+verdict by the declared rule. The base is asked as the arms are, as in the papers, but where
+a claim says "in its strongest way". Differences are in points of avg@4 on 400 held-out
 questions, pass@k in points, correlations as they are. The world was built to have
 latent skill ([how](tiny_world.md)): a finding that holds here shows the mechanism, one
 that does not is as welcome. How intervals are made: [studies](study.md)."""
@@ -76,7 +78,7 @@ def run(name: str) -> bool:
     command = [sys.executable, "-c", "from oneshot_rlvr.cli import main; raise SystemExit(main())"]
     done = subprocess.run([*command, "study", name])
     result = Path("runs/studies") / name / "result.json"
-    if done.returncode == 130 or not result.exists():
+    if done.returncode not in (0, 1) or not result.exists():  # stopped, or refused: an old result
         return False
     write(name, json.loads(result.read_text(encoding="utf-8")))
     return True
@@ -85,7 +87,7 @@ def run(name: str) -> bool:
 def write(name: str, result: dict[str, Any]) -> None:
     """The study's numbers without what only a picture needs, and the commit of its file."""
     kept = {key: value for key, value in result.items() if key != "curves"}
-    kept["commit"] = commit_of(f"recipes/studies/{name}.toml")
+    kept["commit"] = commit_of(f"recipes/studies/{name}.toml", result["sha256"])
     text = to_json(kept, indent=1)
     if len(text) > MOST_BYTES:
         text = to_json(kept)
@@ -95,15 +97,17 @@ def write(name: str, result: dict[str, Any]) -> None:
     (FOLDER / f"{name}.json").write_bytes(text + b"\n")
 
 
-def commit_of(file: str) -> str:
-    """The commit in which a file last changed; "uncommitted" where it differs from it."""
-    git = ["git", "-C", str(ROOT)]
-    if subprocess.run([*git, "diff", "--quiet", "HEAD", "--", file]).returncode:
-        return "uncommitted"
-    done = subprocess.run(
-        [*git, "log", "-1", "--format=%h", "--", file], capture_output=True, text=True
+def commit_of(file: str, sha256: str, root: Path = ROOT) -> str:
+    """The commit by which a file came to have these bytes; "uncommitted" where none did."""
+    git = ["git", "-C", str(root)]
+    listed = subprocess.run(
+        [*git, "log", "--format=%h", "--", file], capture_output=True, text=True
     )
-    return done.stdout.strip() or "uncommitted"
+    for commit in listed.stdout.split():
+        shown = subprocess.run([*git, "show", f"{commit}:{file}"], capture_output=True)
+        if hashlib.sha256(shown.stdout).hexdigest() == sha256:
+            return commit
+    return "uncommitted"
 
 
 def _claims(name: str, result: dict[str, Any] | None) -> Iterator[tuple[dict[str, Any], list[str]]]:

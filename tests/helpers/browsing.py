@@ -35,6 +35,16 @@ def until(page: Any, expression: str) -> None:
         page.wait_for_timeout(40)
 
 
+def serious(axe: Any, page: Any) -> list[tuple[str, str, str]]:
+    """Serious and critical faults, with the first element of each."""
+    faults = axe.run(page).response["violations"]
+    return [
+        (fault["id"], fault["nodes"][0]["html"][:200], fault["nodes"][0]["failureSummary"][:300])
+        for fault in faults
+        if fault["impact"] in ("serious", "critical")
+    ]
+
+
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens an address in a tab of its own; the tab's `said` and `asked` are its console and its

@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from browsing import serious
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.report import report
 from oneshot_rlvr.report.figures import FIGURES
@@ -327,16 +328,6 @@ def test_axe_finds_no_serious_fault(visit, address, dark):
     page = visit(f"{address}#read?shade=logprob", dark=dark)
     page.locator("#numbers summary").click()
     assert serious(axe, page) == []
-
-
-def serious(axe, page):
-    """Serious and critical faults, with the first element of each."""
-    faults = axe.run(page).response["violations"]
-    return [
-        (fault["id"], fault["nodes"][0]["html"][:200], fault["nodes"][0]["failureSummary"][:300])
-        for fault in faults
-        if fault["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("width", [1200, 400])

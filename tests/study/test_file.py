@@ -54,6 +54,113 @@ MISTAKES = {
         "pass@8 needs as many answers",
     ),
     "a claim of itself": ({"claims/0/against": "outcome"}, "compares outcome with itself"),
+    "a claim of the aligned base about the arm that it is": (
+        {"arms/format_only": {}, "claims/0/arm": "format_only", "claims/0/against": "aligned_base"},
+        "compares format_only with itself",
+    ),
+    "a control twice": ({"controls": ["base", "base"]}, "controls: base stands there twice"),
+    "a control twice by its other name": (
+        {"arms/format_only": {}, "controls": ["format_only", "aligned_base"]},
+        "controls: format_only stands there twice",
+    ),
+    "what is told over a run's time, of the base": (
+        {"claims/0/statistic": "over_fitting"},
+        "over_fitting is of a run's validations; base is no run",
+    ),
+    "what is told over a run's time, of an arm without training": (
+        {
+            "arms/shown": {"named": "in_context"},
+            "claims/0/arm": "shown",
+            "claims/0/statistic": "post_saturation",
+            "claims/0/against": "outcome",
+        },
+        "post_saturation is of a run's validations; shown is no run",
+    ),
+    "what is told over a run's time, without validations": (
+        {
+            "set": {"evaluation.validation": "none"},
+            "claims/0/statistic": "over_fitting",
+            "claims/0/against": "no_update",
+        },
+        "the base recipe has none; set evaluation.validation",
+    ),
+    "what is told over a run's time, of a group of questions": (
+        {
+            "claims/0/statistic": "over_fitting",
+            "claims/0/against": "no_update",
+            "claims/0/only": {"group": "math"},
+        },
+        "over_fitting is of all validation questions; drop only",
+    ),
+    "a correlation over the base": (
+        {
+            "claims/0": {
+                "name": "x",
+                "statistic": "rank_correlation",
+                "score": "s",
+                "against": "base",
+                "arms": ["base", "outcome", "no_update", "hot"],
+            }
+        },
+        "claim 'x': the study has no arm 'base'",
+    ),
+    "a threshold in points": ({"claims/0/threshold": 2.0}, "threshold is 2; wanted a share"),
+    "a correlation of at least 1": (
+        {
+            "claims/0": {
+                "name": "x",
+                "statistic": "rank_correlation",
+                "score": "s",
+                "threshold": 1.0,
+                "against": "base",
+                "arms": ["a", "outcome", "no_update", "hot"],
+            }
+        },
+        "threshold is 1; wanted",
+    ),
+    "a group that no question has": (
+        {
+            "base": "tiny_one_shot",
+            "claims/0/only": {"family": "ad"},
+            "benchmarks/test": {"benchmark": "tiny", "questions": 1},
+        },
+        "no question of tiny has the family 'ad'. Did you mean \"add\"?",
+    ),
+    "a group of all but one that no question has": (
+        {
+            "base": "tiny_one_shot",
+            "claims/0/only": {"group": "math", "family": "not ad"},
+            "benchmarks/test": {"benchmark": "tiny", "questions": 1},
+        },
+        "no question of tiny has the family 'ad'",
+    ),
+    "groups that have no question in common": (
+        {
+            "base": "tiny_one_shot",
+            "claims/0/only": {"group": "other", "family": "add"},
+            "benchmarks/test": {"benchmark": "tiny", "questions": 1},
+        },
+        "no question of tiny is all of",
+    ),
+    "validations of its own": (
+        {"arms/hot": {"set": {"evaluation.validation.questions": 2}}},
+        "sets evaluation.validation.questions; arms answer the same questions",
+    ),
+    "more checkpoints to choose from": (
+        {"arms/hot": {"set": {"train.eval_every": 1}}},
+        "sets train.eval_every",
+    ),
+    "an arm without training that answers as the base": (
+        {"arms/again": {"trains": False}},
+        "arms.again: changes nothing: it answers as the base does",
+    ),
+    "a model that is not here": (
+        {
+            "arms/other": {"set": {"model.path": "runs/none"}, "differs": ["model.path"]},
+            "note": "`make it` makes it.",
+        },
+        "arms.other: there is no runs/none here. The study's note: `make it` makes it.",
+    ),
     "a claim that stands twice": (
         {"claims/1/name": "training helps"},
         "stands there twice",
@@ -101,6 +208,7 @@ MISTAKES = {
     "no benchmarks": ({"benchmarks": None}, "benchmarks is missing; wanted tables by name"),
     "a claim without a name": ({"claims/0/name": None}, "claim 1: name is missing; wanted text"),
     "a name that is the base's": ({"arms/base": OUTCOME}, "kept for the base model"),
+    "another name that is the base's": ({"arms/own_base": OUTCOME}, "kept for the base model"),
     "a name that leads out of its folder": ({"arms/../x": OUTCOME}, ""),
     "a reward arm that does not exist": (
         {"arms/hot": {"set": {"reward.arm": "randon"}}},
@@ -243,3 +351,13 @@ def test_the_shipped_pool_is_what_the_tiny_world_generates():
     for share, wrong in ((60, 119), (90, 178)):
         noisy = load_file(folder / f"tiny_pool_noise{share}.jsonl")
         assert sum(a.answer != b.answer for a, b in zip(pool, noisy, strict=True)) == wrong
+
+
+def test_the_page_of_studies_names_all_arms_and_says_which_no_study_has():
+    page = (Path(__file__).parents[2] / "docs" / "study.md").read_text()
+    (listed,) = re.findall(r"<!-- arms: begin -->(.*?)<!-- arms: end -->", page, re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(NAMED)
+    files = [read_study(name) for name in packaged_studies()]
+    used = {arm.config.named or arm.name for file in files for arm in file.arms.values()}
+    (unused,) = re.findall(r"stand in a study\s+that\s+ships\s+but (.*?):", page, re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", unused)) == sorted(set(NAMED) - used)

@@ -86,3 +86,18 @@ def test_a_gpu_or_model_that_the_cost_model_lacks_is_told(study_file, tmp_path):
         plan(study_file({"base": "tiny_one_shot"}), runs=tmp_path, gpu="H100")
     with pytest.raises(ConfigError, match='Did you mean "H100'):
         plan("paper_llama32_3b", runs=tmp_path, gpu="H10")
+
+
+def test_a_claim_of_some_questions_can_show_what_so_many_can(study_file, tmp_path):
+    def least(only):
+        claim = {"name": "a", "arm": "outcome", "against": "base", "only": only}
+        changes = {"base": "tiny_one_shot", "controls": ["base"], "arms": {"outcome": {}},
+                   "claims": [claim], "seeds": [0, 1, 2, 3, 4],
+                   "benchmarks": {"test": {"benchmark": "tiny", "questions": 5, **HOW}},
+                   "planning": {"seed_sd": 0.0}}  # fmt: skip
+        return plan(study_file(changes), runs=tmp_path, measure=False).shows[0].difference
+
+    # 8 of the 20 families: 1 / sqrt(0.4), and a little for the degrees of freedom.
+    assert 1.58 < least({"group": "math", "family": "not buy"}) / least({}) < 1.75
+    assert least({"family": "not buy"}) == pytest.approx(least({}), rel=0.05)
+    assert least({"family": "buy"}) > 4 * least({})

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.study.file import read_study
 from oneshot_rlvr.study.schedule import _placed, placing
 from oneshot_rlvr.study.tasks import tasks_of
@@ -63,3 +64,17 @@ def test_the_first_seed_of_every_arm_comes_before_any_second(study_file, tmp_pat
         ("base", None), ("outcome", 0), ("no_update", 0), ("hot", 0),
         ("outcome", 1), ("no_update", 1), ("hot", 1),
     ]  # fmt: skip
+
+
+def test_runs_on_verl_never_go_side_by_side_even_when_told_to(tmp_path):
+    tasks = tasks_of(read_study("paper_llama32_3b"), tmp_path)
+    with pytest.raises(ConfigError, match="2 runs at once on the backend verl"):
+        placing(tasks, tmp_path, cores=16, slots=2)
+    assert placing(tasks, tmp_path, cores=16, slots=1).slots == 1
+
+
+def test_slots_that_are_told_are_taken_without_a_measurement(study_file, tmp_path):
+    tasks = tasks_of(read_study(study_file()), tmp_path)
+    placed = placing(tasks, tmp_path, cores=2, slots=3)
+    assert (placed.slots, placed.threads) == (3, 1)
+    assert list(tmp_path.glob("machine.json")) == []

@@ -327,3 +327,25 @@ def test_a_wrong_flag_is_one_line(words, sentence, study_file, capsys):
     said = capsys.readouterr().err
     assert sentence in said
     assert len(said.strip().splitlines()) == 1
+
+
+def test_a_run_that_another_process_has_is_waited_for_and_shown(study_file, tmp_path, monkeypatch):
+    from oneshot_rlvr.study import schedule
+
+    monkeypatch.setattr(schedule, "_BUSY_SECONDS", 0.3)
+    file = study_file({"seeds": [0, 1], "arms": {"outcome": {}}, "controls": ["base"],
+                       "claims": []})  # fmt: skip
+    task = next(t for t in tasks_of(read_study(file), tmp_path / "arms") if t.seed == 1)
+    task.folder.mkdir(parents=True)
+    held = [Lock(task.folder / ".task.lock")]
+    shown = set()
+
+    def watch(state):
+        shown.update((working.task.name, working.phase) for working in state.working)
+        if held and ("outcome, seed 1", "another process has it, waiting") in shown:
+            held.pop().release()
+
+    found = study(file, out=tmp_path / "out", runs=tmp_path / "arms", slots=2, watch=watch)
+    assert not held
+    assert not found.failures
+    assert not found.result["unfinished"]

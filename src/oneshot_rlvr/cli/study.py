@@ -16,7 +16,7 @@ from oneshot_rlvr.cli.terminal import say
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from oneshot_rlvr.study.plan import Plan
+    from oneshot_rlvr.study.plan import Plan, Shows
     from oneshot_rlvr.study.schedule import State
 
 _PLAIN_SECONDS = 30.0
@@ -165,40 +165,59 @@ def print_plan(plan: Plan) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from oneshot_rlvr.study.tables import wanted
+    from oneshot_rlvr.study.tables import failed, wanted
 
     say(f"runs:     {plan.runs} to train, of which {plan.runs_done} exist")
-    for name, why in plan.failed.items():
-        say(f"failed:   {name}: {why}")
+    for cause in failed({"failures": plan.failed}):
+        say(f"failed:   {cause}")
     say(f"left:     {plan.steps_left:,} steps and {plan.answers_left:,} graded answers")
     if plan.tokens_left is not None:
         say(f"tokens:   about {plan.tokens_left / 1e6:,.1f} M to generate")
-    hours = "not known" if plan.hours is None else f"about {plan.hours:,.1f} hours"
+    hours = "not known" if plan.hours is None else _long(plan.hours)
     if plan.gpu_hours is not None:
         hours += f", {plan.gpu_hours:,.0f} GPU-hours"
     say(f"time:     {hours} ({plan.how})")
     table = Table()
-    for column in ("claim", "rule", "can be told from", "by"):
-        table.add_column(column)
+    for column in ("claim", "can be told from", "by"):
+        table.add_column(column, overflow="fold")
     for row in plan.shows:
-        rank = row.rule is not None and row.rule.statistic == "rank_correlation"
-        unknown = math.isnan(row.difference)
-        least = f"{row.difference:.2f}" if rank else f"{100 * row.difference:.1f} points"
         rule = wanted(row.rule.model_dump()) if row.rule is not None else ""
-        table.add_row(
-            Text(row.claim),
-            Text(rule),
-            "nothing: no interval" if unknown else f"± {least}",
-            "runs that exist" if row.measured else "assumptions",
-        )
+        by = "runs that exist" if row.measured else "assumptions"
+        table.add_row(Text.assemble(row.claim, "\n", (rule, "dim")), shown(row), by)
     console = terminal_console()
     (console if console.is_terminal else terminal_console(width=140)).print(table)
     say("The last columns: the smallest distance from its threshold at which a claim would be")
     say("decided four times of five, corrected for all claims of the study.")
 
 
+def _long(hours: float) -> str:
+    if hours >= 2:
+        return f"about {hours:,.1f} hours"
+    minutes = round(60 * hours)
+    return f"about {minutes} minutes" if minutes > 1 else "a minute at most"
+
+
+def shown(row: Shows) -> str:
+    """What a claim can be told from; and where that says that it cannot come out as claimed."""
+    rule, least = row.rule, row.difference
+    if math.isnan(least):
+        return "nothing: no interval"
+    if rule is not None and rule.statistic == "rank_correlation":
+        return f"± {least:.2f}"
+    told = f"± {100 * least:.1f} points"
+    if least >= 1:
+        return f"nothing: {told}"
+    if rule is not None and rule.relation == "within" and least > rule.threshold:
+        return f"{told}: too wide to hold"
+    return told
+
+
+_NARROW = 120
+"""Columns of a terminal below which what stands in the files as well is left out."""
+
+
 def print_study(result: Mapping[str, Any]) -> None:
-    """Claims, then arms on each benchmark."""
+    """Arms on each benchmark, then claims; names are never cut."""
     from rich.table import Table
     from rich.text import Text
 
@@ -206,22 +225,29 @@ def print_study(result: Mapping[str, Any]) -> None:
 
     console = terminal_console()
     console = console if console.is_terminal else terminal_console(width=160)
+    narrow = console.width < _NARROW
     for benchmark in result["benchmarks"]:
         head, rows = tables.arms_table(result, benchmark)
+        kept = len(head) - tables.BUDGET_COLUMNS if narrow else len(head)
         table = Table(title=Text(benchmark), title_justify="left")
-        for cell in head:
-            table.add_column(Text(cell))
+        for number, cell in enumerate(head[:kept]):
+            table.add_column(Text(cell), overflow="fold", no_wrap=number == 0)
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*map(Text, row[:kept]))
         console.print(table)
     if result["claims"]:
-        table = Table()
-        for name, _ in tables.CLAIMS:
-            table.add_column(name)
+        columns = dict(tables.CLAIMS)
+        table = Table(show_lines=narrow)
+        shown = [name for name in columns if name not in ("claim", "rule", "paper")]
+        for name in ("claim", *shown, *(() if narrow else ("paper",))):
+            table.add_column(name, overflow="fold", no_wrap=name == "p, Holm")
         for row in result["claims"]:
-            table.add_row(*(Text(show(row)) for _, show in tables.CLAIMS))
+            claim = Text.assemble(columns["claim"](row), "\n", (columns["rule"](row), "dim"))
+            cells = [Text(columns[name](row)) for name in shown]
+            cells += [] if narrow else [Text(columns["paper"](row))]
+            table.add_row(claim, *cells)
         console.print(table)
-    for name, why in result["failures"].items():
-        say(f"failed: {name}: {why}", file=sys.stderr)
+    for cause in tables.failed(result):
+        say(f"failed: {cause}", file=sys.stderr)
     if result["unfinished"]:
-        say(f"Not done: {'; '.join(result['unfinished'])}.")
+        say(f"Not done: {tables.runs_in_words(result['unfinished'])}.")

@@ -4,6 +4,7 @@ before.
 spec.py        the file, as tables that are checked
 arms.py        names of arms that people compare, and what each changes
 file.py        the file read: every arm a recipe; mistakes end here, with nothing run
+checks.py      what claims name exists, and what runs need is here
 identity.py    what makes two runs the same run
 tasks.py       arms x seeds -> what is to be done, and what of it exists
 worker.py      one process: trains a run, answers benchmarks

@@ -4,6 +4,9 @@ A claim is a value, a relation and a threshold. It holds where the value lies on
 the threshold by more than chance explains, and does not hold where it lies on the other side by as
 much; the chance of any false one among all claims of the study stays below 5 % (Holm). What is
 printed beside it is the claim's own interval of 95 %, which knows of no other claim.
+
+Judged is what was declared, all of it: while a seed of either side is missing, be it not run yet or
+failed, there is a value and no verdict. Else one could look after every run and stop when it holds.
 """
 
 from __future__ import annotations
@@ -14,9 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from oneshot_rlvr.errors import DataError, RunError
-from oneshot_rlvr.study.file import benchmark_of
 from oneshot_rlvr.study.gather import Gathered, Values, both_sides
-from oneshot_rlvr.study.spec import Claim
+from oneshot_rlvr.study.spec import BASE, Claim, benchmark_of
 from oneshot_rlvr.study.statistics import Spread, holm, paired, rank_correlation, spread
 
 HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "cannot tell"
@@ -76,20 +78,52 @@ def _found(gathered: Gathered, claim: Claim) -> Finding:
         if claim.statistic == "rank_correlation":
             return _ranked(gathered, claim)
         study = gathered.file.study
-        asked: tuple[Any, ...] = (benchmark_of(study, claim), claim.statistic, claim.only)
-        one = gathered.values(claim.arm, *asked)
-        other = None if claim.against is None else gathered.values(claim.against, *asked)
+        one, other = sides(gathered, claim)
         over_seeds = study.intervals == "seeds and questions"
         told = difference(one, other, over_seeds=over_seeds)
     except (RunError, DataError) as error:
         return Finding(claim, why=str(error))
     low, high = told.interval()
     p_value, towards = tested(told, claim.relation, claim.threshold)
-    way = other.way if other is not None else one.way
-    return Finding(
+    way = one.way or (other.way if other is not None else "")
+    found = Finding(
         claim, told.value, low, high, p_value, towards, told.seeds, told.questions, way,
-        "" if told.known else "too few seeds are done for an interval",
+        "" if told.known else "too few seeds for an interval",
     )  # fmt: skip
+    return _only_whole(gathered, found)
+
+
+def sides(gathered: Gathered, claim: Claim) -> tuple[Values, Values | None]:
+    """What a claim compares. RunError, DataError where a side has nothing, or not this.
+
+    That an arm lies above the base has to hold for the base's strongest way. Any other claim about
+    it (the arm is lower, or the same) would be flattered by that, and is of the same way of asking.
+    """
+    asked: tuple[Any, ...] = (benchmark_of(gathered.file.study, claim), claim.statistic, claim.only)
+    against_strongest = {"above": claim.against, "below": claim.arm}.get(claim.relation) == BASE
+    one = gathered.values(claim.arm, *asked, own_way=not against_strongest)
+    if claim.against is None:
+        return one, None
+    return one, gathered.values(claim.against, *asked, own_way=not against_strongest)
+
+
+def _only_whole(gathered: Gathered, found: Finding) -> Finding:
+    """The finding without a p-value where not all of its runs are done."""
+    claim = found.claim
+    counts = {arm: gathered.not_done(arm) for arm in (claim.arm, claim.against, *claim.arms) if arm}
+    missing = [
+        f"{total - left} of {total} runs of {arm} are done"
+        for arm, (left, total) in counts.items()
+        if left
+    ]
+    if missing:
+        more = f"; and {len(missing) - 2} more arms" if len(missing) > 2 else ""
+        why = f"no verdict before all runs are done: {'; '.join(missing[:2])}{more}"
+        return replace(found, p_value=math.nan, why=why)
+    total = counts[claim.arm][1] if claim.arm else 0
+    if claim.statistic == "post_saturation" and found.seed_count < total:
+        return replace(found, why=f"of the {found.seed_count} of {total} seeds that saturated")
+    return found
 
 
 def tested(told: Spread, relation: str, threshold: float) -> tuple[float, bool]:
@@ -123,7 +157,8 @@ def _ranked(gathered: Gathered, claim: Claim) -> Finding:
         p_value, towards = tested(told, claim.relation, at)
     else:
         towards = value > 0 if claim.relation == "above" else value < 0
-    return Finding(claim, value, low, high, p_value, towards, len(study.seeds), len(scores))
+    found = Finding(claim, value, low, high, p_value, towards, len(study.seeds), len(scores))
+    return _only_whole(gathered, found)
 
 
 def worst(findings: Sequence[Finding]) -> str:

@@ -91,7 +91,8 @@ def ks(samples: int) -> list[int]:
 
 
 def pass_at_k(gathered: Gathered) -> Iterator[dict[str, Any]]:
-    """Rows of base and arms for every benchmark of several answers a question."""
+    """Rows of base and arms for every benchmark of several answers a question; the base in the
+    arms' own way, at every k the same: its strongest may be greedy, which has no k but 1."""
     study = gathered.file.study
     for benchmark, config in study.benchmarks.items():
         if config.samples < 2:
@@ -99,7 +100,7 @@ def pass_at_k(gathered: Gathered) -> Iterator[dict[str, Any]]:
         for arm in (BASE, *study.arms):
             for k in ks(config.samples):
                 try:
-                    found = gathered.values(arm, benchmark, f"pass@{k}")
+                    found = gathered.values(arm, benchmark, f"pass@{k}", own_way=True)
                 except (RunError, DataError):
                     break
                 over = study.intervals == "seeds and questions"

@@ -1,7 +1,7 @@
 """A study's file read: every arm a recipe, and every mistake told before anything runs.
 
-What is checked here: names that exist, arms that change something and differ from one another,
-budgets that match or say where they do not, claims about arms and benchmarks that the study has.
+What is checked here: arms that change something and differ from one another, budgets that match or
+say where they do not. What claims and controls name: `checks`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,23 @@ from oneshot_rlvr.config import (
     recipes_directory,
 )
 from oneshot_rlvr.errors import ConfigError, UnknownNameError
-from oneshot_rlvr.evaluation import BENCHMARKS, load_benchmark
-from oneshot_rlvr.evaluation.prompts import OWN, read_templates
-from oneshot_rlvr.examples.readers import is_missing, on_hub
+from oneshot_rlvr.evaluation.prompts import OWN
 from oneshot_rlvr.registry import nearest
 from oneshot_rlvr.rewards import ARMS
 from oneshot_rlvr.settings import explain
 from oneshot_rlvr.study.arms import NAMED, NamedArm, unknown
-from oneshot_rlvr.study.identity import base_identity, run_identity
-from oneshot_rlvr.study.spec import ALIGNED_BASE, BASE, ArmConfig, Claim, FairBase, Planning, Study
+from oneshot_rlvr.study.checks import names_exist, prompts_exist
+from oneshot_rlvr.study.identity import answers_identity, base_identity, run_identity
+from oneshot_rlvr.study.spec import (
+    ALIGNED_BASE,
+    BASE,
+    OWN_BASE,
+    ArmConfig,
+    Claim,
+    FairBase,
+    Planning,
+    Study,
+)
 
 BUDGET = (
     "model.path",
@@ -47,8 +55,8 @@ BUDGET = (
 )
 """What arms must share, or say that they do not: else a difference has two causes."""
 
-SHARES = ("accuracy", "strict", "lenient", "score", "boxed", "recheck", "truncated")
-OVER_TIME = ("post_saturation", "over_fitting")
+STUDYS_OWN = ("train.seed", "train.checkpoint_rule", "train.eval_every")
+"""Beside `evaluation`, what no arm has of its own: which checkpoint counts, and among how many."""
 
 _NESTED: Mapping[str, type[BaseModel]] = {
     "arms": ArmConfig,
@@ -115,9 +123,9 @@ def read_study(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         study = _parse(_beside({**data, **(overrides or {})}, file.parent))
         base, arms = _arms(study, file)
         _budgets_match(base, arms)
-        _arms_differ(arms)
-        _prompts_exist(study)
-        _names_exist(study, arms)
+        _arms_differ(study, base, arms)
+        prompts_exist(study)
+        names_exist(study, arms)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     return StudyFile(file, text, study, base, arms)
@@ -197,7 +205,7 @@ def _arms(study: Study, file: Path) -> tuple[Recipe, dict[str, Arm]]:
     base = load_layers(start, study.set, rule)
     found = {}
     for name, config in study.arms.items():
-        if name in (BASE, ALIGNED_BASE):
+        if name in (BASE, OWN_BASE, ALIGNED_BASE):
             raise ConfigError(f"arms.{name}: this name is kept for the base model; choose another")
         named = _named(name, config)
         layers: list[str | Mapping[str, Any]] = [study.set]
@@ -208,7 +216,7 @@ def _arms(study: Study, file: Path) -> tuple[Recipe, dict[str, Arm]]:
         layers += [named.set, config.set]
         given = {*named.set, *config.set}
         for key in given:
-            if key.startswith("evaluation.test") or key in ("train.seed", "train.checkpoint_rule"):
+            if key.startswith("evaluation") or key in STUDYS_OWN:
                 raise ConfigError(
                     f"arms.{name}: sets {key}; arms answer the same questions after the same seeds "
                     "and by the same checkpoint rule, which the study's own keys say"
@@ -278,106 +286,24 @@ def _budgets_match(base: Recipe, arms: Mapping[str, Arm]) -> None:
             )
 
 
-def _arms_differ(arms: Mapping[str, Arm]) -> None:
-    seen: dict[str, str] = {}
+def _arms_differ(study: Study, base: Recipe, arms: Mapping[str, Arm]) -> None:
+    """Of an arm without training its answers count, of others the run."""
+
+    def answers(recipe: Recipe, shots: bool) -> str:
+        of = base_identity(recipe)
+        asked = study.benchmarks.values()
+        return " ".join(answers_identity(of, recipe, config, OWN, shots) for config in asked)
+
+    seen = {answers(base, shots=False): BASE}
     for arm in arms.values():
-        trained = run_identity(arm.recipe)
-        key = trained if arm.trains else f"{base_identity(arm.recipe)} {arm.recipe.examples}"
-        key += " with the examples shown" if arm.shots else ""
+        key = run_identity(arm.recipe) if arm.trains else answers(arm.recipe, arm.shots)
         same = seen.setdefault(key, arm.name)
+        if same == BASE:
+            raise ConfigError(
+                f"arms.{arm.name}: changes nothing: it answers as the base does. Take it out"
+            )
         if same != arm.name:
             raise ConfigError(f"arms.{same} and arms.{arm.name} are the same run; keep one of them")
-
-
-def _prompts_exist(study: Study) -> None:
-    known = [OWN, *read_templates()]
-    for name in study.fair_base.prompts:
-        if name not in known:
-            raise ConfigError(
-                f"fair_base.prompts: {name!r} is no template.{nearest(name, known)} Known: "
-                f"{', '.join(known)}"
-            )
-
-
-def inputs_exist(file: StudyFile) -> None:
-    """ConfigError, DataError for a file of examples or questions that is not here: told before
-    anything runs, not by every run. A plan needs none of them."""
-    for arm in file.arms.values():
-        path = arm.recipe.examples.path
-        if path is not None and not on_hub(path) and is_missing(path):
-            raise ConfigError(f"{file.path}: arms.{arm.name}: there is no {path} here")
-    for config in file.study.benchmarks.values():
-        if config.benchmark not in BENCHMARKS:
-            load_benchmark(config)
-
-
-def _names_exist(study: Study, arms: Mapping[str, Arm]) -> None:
-    sides = [BASE, *arms]
-    if "format_only" in arms:
-        sides.append(ALIGNED_BASE)
-    for name in study.controls:
-        _known(name, sides, "controls")
-    names = [claim.name for claim in study.claims]
-    for claim in study.claims:
-        where = f"claim {claim.name!r}"
-        if names.count(claim.name) > 1:
-            raise ConfigError(f"{where} stands there twice; name each of them")
-        for arm in filter(None, [claim.arm, *claim.arms]):
-            _known(arm, [BASE, *arms], where)
-        if claim.against is not None:
-            _known(claim.against, sides, where)
-            if claim.against == claim.arm:
-                raise ConfigError(f"{where} compares {claim.arm} with itself")
-        _known_benchmark(study, claim, where)
-        _known_statistic(study, claim, where)
-        for arm in claim.arms:
-            if claim.score not in arms[arm].config.scores:
-                raise ConfigError(f"{where}: arms.{arm} has no score {claim.score!r}; add it")
-
-
-def _known(name: str, known: list[str], where: str) -> None:
-    if name not in known:
-        hint = " (it needs the arm format_only)" if name == ALIGNED_BASE else ""
-        raise ConfigError(
-            f"{where}: the study has no arm {name!r}{hint}.{nearest(name, known)} It has "
-            f"{', '.join(known)}"
-        )
-
-
-def _known_benchmark(study: Study, claim: Claim, where: str) -> None:
-    known = list(study.benchmarks)
-    if claim.benchmark is None and len(known) > 1:
-        raise ConfigError(f"{where} names no benchmark and there are {', '.join(known)}; name one")
-    if claim.benchmark is not None and claim.benchmark not in known:
-        raise ConfigError(
-            f"{where}: the study has no benchmark {claim.benchmark!r}."
-            f"{nearest(claim.benchmark, known)} It has {', '.join(known)}"
-        )
-
-
-def _known_statistic(study: Study, claim: Claim, where: str) -> None:
-    name, config = claim.statistic, study.benchmarks[benchmark_of(study, claim)]
-    if name in (*SHARES, *OVER_TIME, "rank_correlation"):
-        if name in OVER_TIME and claim.arm in (BASE,):
-            raise ConfigError(f"{where}: {name} is of a run's validations; {BASE} is no run")
-        return
-    match = re.fullmatch(r"pass@([1-9]\d*)", name)
-    if match is None:
-        known = [*SHARES, "pass@K", *OVER_TIME, "rank_correlation"]
-        raise ConfigError(
-            f"{where}: statistic {name!r} is not known.{nearest(name, known)} Known: "
-            f"{', '.join(known)}"
-        )
-    if int(match[1]) > config.samples:
-        raise ConfigError(
-            f"{where}: {name} needs as many answers to a question and its benchmark has samples = "
-            f"{config.samples}"
-        )
-
-
-def benchmark_of(study: Study, claim: Claim) -> str:
-    """The benchmark that a claim is about."""
-    return claim.benchmark or next(iter(study.benchmarks))
 
 
 def _value(recipe: Recipe, key: str) -> Any:

@@ -20,13 +20,16 @@ from oneshot_rlvr.estimators import pass_at_k_per_question
 from oneshot_rlvr.evaluation.store import read_samples
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.records.summary import rechecks
-from oneshot_rlvr.study.file import OVER_TIME, StudyFile
-from oneshot_rlvr.study.spec import ALIGNED_BASE, BASE
+from oneshot_rlvr.study.file import StudyFile
+from oneshot_rlvr.study.spec import ALIGNED_BASE, BASE, OVER_TIME, OWN_BASE, is_of
 from oneshot_rlvr.study.statistics import FloatArray
 from oneshot_rlvr.study.tasks import RUN, Answers, Task
 
 IMPROVES = ("accuracy", "strict", "lenient", "score")
 """Statistics of which more is better, so that the base's strongest way is known."""
+
+_MEANT = {ALIGNED_BASE: "format_only", OWN_BASE: BASE}
+"""Whose runs stand behind a name."""
 
 _COLUMNS = ("example_id", "group", "domain", "family", "answer", "correct", "strict", "lenient",
             "score", "boxed", "finished")  # fmt: skip
@@ -49,30 +52,50 @@ class Values:
 
 @dataclass(slots=True)
 class Gathered:
-    """The tasks of a study that are done, read when they are asked for."""
+    """All tasks of a study: those that are done are read when they are asked for."""
 
     file: StudyFile
     tasks: Sequence[Task]
+    _all_done: list[Task] = field(init=False)
     _frames: dict[Path, pd.DataFrame] = field(default_factory=dict)
     _values: dict[Any, Values] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._all_done = [task for task in self.tasks if task.done]
+
     def arm_tasks(self, arm: str) -> list[Task]:
         """Those of an arm that are done, by seed."""
-        return [task for task in self.tasks if task.arm == arm and task.done]
+        return [task for task in self._all_done if task.arm == arm]
+
+    def not_done(self, arm: str) -> tuple[int, int]:
+        """How many runs of an arm (1 of the base) are not done, and of how many."""
+        name = _MEANT.get(arm, arm)
+        total = sum(task.arm == name for task in self.tasks)
+        return total - len(self.arm_tasks(name)), total
 
     def values(
-        self, arm: str, benchmark: str, statistic: str, only: Mapping[Any, str] | None = None
+        self,
+        arm: str,
+        benchmark: str,
+        statistic: str,
+        only: Mapping[Any, str] | None = None,
+        *,
+        own_way: bool = False,
     ) -> Values:
-        """One statistic of an arm, of the base or of the aligned base.
+        """One statistic of an arm, of the base or of the aligned base; of the base in its strongest
+        way, or with `own_way` in the benchmark's own, as the arms are asked.
 
         RunError where no run of it is done; DataError where its runs answered different questions,
         or none is left.
         """
-        key = (arm, benchmark, statistic, tuple(sorted((only or {}).items())))
+        own_way = arm == OWN_BASE or (own_way and arm == BASE)
+        key = (arm, benchmark, statistic, tuple(sorted((only or {}).items())), own_way)
         if key not in self._values:
-            name = "format_only" if arm == ALIGNED_BASE else arm
-            made = self._base if name == BASE else self._arm
-            self._values[key] = made(name, benchmark, statistic, only or {})
+            asked = benchmark, statistic, only or {}
+            if arm in (BASE, OWN_BASE):
+                self._values[key] = self._base(*asked, own_way)
+            else:
+                self._values[key] = self._arm(_MEANT.get(arm, arm), *asked)
         return self._values[key]
 
     def _arm(self, arm: str, benchmark: str, statistic: str, only: Mapping[Any, str]) -> Values:
@@ -102,10 +125,13 @@ class Gathered:
         kept = tuple(seed for seed in seeds if seed is not None)
         return Values(np.stack(rows), ids, kept, answers)
 
-    def _base(self, arm: str, benchmark: str, statistic: str, only: Mapping[Any, str]) -> Values:
+    def _base(
+        self, benchmark: str, statistic: str, only: Mapping[Any, str], own_way: bool
+    ) -> Values:
         """Of what is better when it is more, the strongest way; else the benchmark's own."""
         best: Values | None = None
-        for one in self.base_ways(benchmark):
+        ways = self.base_ways(benchmark)
+        for one in ways[:1] if own_way else ways:
             most = re.fullmatch(r"pass@(\d+)", statistic)
             if most and int(most[1]) > one.config.samples:
                 continue
@@ -139,7 +165,7 @@ class Gathered:
     ) -> tuple[tuple[str, ...], FloatArray, int]:
         frame = self._frame(one.file)
         for column, value in only.items():
-            frame = frame[frame[column] == value]
+            frame = frame[[is_of(str(found), value) for found in frame[column]]]
             if frame.empty:
                 raise DataError(f"{one.benchmark} has no question of {column} {value!r}.")
         return _by_question(frame, statistic)

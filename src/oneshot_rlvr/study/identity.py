@@ -50,8 +50,8 @@ def run_identity(recipe: Recipe) -> str:
     told.pop("evaluation")
     validation = recipe.evaluation.validation
     told["validation"] = None if validation is None else _with_content(validation)
-    told["examples"]["path"] = _content(recipe.examples.path)
-    told["model"]["path"] = _content(recipe.model.path)
+    told["examples"]["path"] = content(recipe.examples.path)
+    told["model"]["path"] = content(recipe.model.path)
     for key in NO_IDENTITY:
         *tables, leaf = key.split(".")
         here: dict[str, Any] = told
@@ -68,7 +68,7 @@ def answers_identity(
 
     Of the recipe what decides how a question is put and cut.
     """
-    shown = recipe.examples.model_dump(mode="json") | {"path": _content(recipe.examples.path)}
+    shown = recipe.examples.model_dump(mode="json") | {"path": content(recipe.examples.path)}
     told: Mapping[str, Any] = {
         "benchmark": _with_content(benchmark),
         "prompt": prompt,
@@ -85,7 +85,7 @@ def base_identity(recipe: Recipe) -> str:
     model = recipe.model.model_dump(mode="json")
     for key in ("lora", "gradient_checkpointing", "autocast"):
         model.pop(key)
-    model["path"] = _content(recipe.model.path)
+    model["path"] = content(recipe.model.path)
     return _hash("base", model, recipe.rollouts.engine, code_version())
 
 
@@ -110,13 +110,13 @@ def code_version() -> str:
 def _with_content(benchmark: BenchmarkConfig) -> dict[str, Any]:
     """A benchmark's keys, with what its files hold for their places."""
     told: dict[str, Any] = benchmark.model_dump(mode="json")
-    told["path"] = _content(benchmark.path)
+    told["path"] = content(benchmark.path)
     if benchmark.benchmark.endswith(".toml"):
-        told["benchmark"] = _content(benchmark.benchmark)
+        told["benchmark"] = content(benchmark.benchmark)
     return told
 
 
-def _content(path: str | None) -> Any:
+def content(path: str | None) -> Any:
     """What a path holds, where it is a file or a folder here (wherever that lies); a hub's name
     stands for itself."""
     if path is None or not (here := Path(path).expanduser()).exists():

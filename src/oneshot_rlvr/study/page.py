@@ -23,6 +23,17 @@ POLICY = (
     "form-action 'none'"
 )
 _TOKENS, _TOTAL, _ROLLOUTS = "tokens", "total_tokens", "rollouts"
+_COLOURS = 6  # of a theme; further lines have the same ones and another dash
+_DASHES = ([1, 0], [6, 3], [2, 3])
+
+
+def _legend(symbol: str = "circle") -> alt.Legend:
+    """Opaque, where its lines have a band, in columns that are far enough from each other."""
+    return alt.Legend(title=None, columns=4, columnPadding=24, symbolOpacity=1, symbolType=symbol)
+
+
+def _ticks(**more: Any) -> alt.Axis:
+    return alt.Axis(tickCount=8, labelOverlap="greedy", **more)
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -35,7 +46,7 @@ def render(result: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     rows = [
-        {"name": row["claim"]["name"], "rule": tables.wanted(row["claim"]),
+        {"name": row["claim"]["name"], "rule": tables.wanted(row["claim"], row["way"]),
          "paper": row["claim"]["paper"], "found": tables.claim_number(row),
          "p": tables.p_text(row["corrected"]), "verdict": row["verdict"], "why": row["why"],
          "kind": {HOLDS: "right", FAILS: "wrong"}.get(row["verdict"], "open")}
@@ -48,11 +59,28 @@ def render(result: Mapping[str, Any]) -> str:
         own_css=Markup(_text("study", "study.css")),
         headline=headline(result),
         claims=rows,
-        tables=[(name, *tables.arms_table(result, name)) for name in result["benchmarks"]],
+        tables=[_arms(result, name) for name in result["benchmarks"]],
         ways=[(row["benchmark"], row["way"], tables.interval(row), row["strongest"])
               for row in result["base_ways"]],
         figures=list(_figures(result)),
+        unfinished=tables.runs_in_words(result["unfinished"]),
+        failed=tables.failed(result),
     )  # fmt: skip
+
+
+def _arms(
+    result: Mapping[str, Any], benchmark: str
+) -> tuple[str, list[str], list[tuple[str, str, list[tuple[str, str]]]]]:
+    """The arms' table: each row with what the arm is, each cell with its p-value, if it has one."""
+    head, rows = tables.arms_table(result, benchmark)
+    notes = [row["note"] for row in result["arms"] if row["benchmark"] == benchmark]
+    cells = [[tuple(cell.split(", p ")) for cell in row[1:]] for row in rows]
+    told = [[(cell[0], f"p {cell[1]}" if len(cell) == 2 else "") for cell in row] for row in cells]
+    return (
+        benchmark,
+        head,
+        [(row[0], note, row_told) for row, note, row_told in zip(rows, notes, told, strict=True)],
+    )
 
 
 def headline(result: Mapping[str, Any]) -> str:
@@ -87,7 +115,9 @@ def _figures(result: Mapping[str, Any]) -> Any:
 
 
 def _drawn(chart: alt.LayerChart) -> dict[str, Markup]:
-    spec = {**chart.to_dict(), "width": 860}
+    # The browser's letters may be wider than those that the chart was measured with.
+    padding = {"left": 16, "right": 16, "top": 5, "bottom": 5}
+    spec = {**chart.to_dict(), "width": 860, "padding": padding}
     return {
         theme: Markup(vl_convert.vegalite_to_svg({**spec, "config": {**THEMES[theme]}}))
         for theme in ("light", "dark")
@@ -103,16 +133,16 @@ def _forest(result: Mapping[str, Any]) -> alt.LayerChart | None:
     if not rows:
         return None
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        y=alt.Y("arm:N", title=None, sort=None),
-        yOffset=alt.YOffset("over:N"),
-        color=alt.Color("over:N", title=None),
+        y=alt.Y("arm:N", title=None, sort=None, axis=alt.Axis(labelLimit=240)),
+        yOffset=alt.YOffset("over:N", sort=None),
+        color=alt.Color("over:N", sort=None, legend=_legend()),
     )
-    x = alt.X("value:Q", title="difference (points)")
+    x = alt.X("value:Q", title="difference (points)", axis=_ticks())
     zero = alt.Chart(alt.InlineData(values=[{"value": 0}])).mark_rule(strokeDash=[4, 4])
     return alt.LayerChart(layer=[
         zero.encode(x="value:Q"),
         base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(
-            x=alt.X("low:Q", title="difference (points)"), x2="high:Q"),
+            x=alt.X("low:Q", title="difference (points)", axis=_ticks()), x2="high:Q"),
         base.mark_point(filled=True, size=50, opacity=1).encode(x=x),
     ]).properties(height=alt.Step(14))  # fmt: skip
 
@@ -122,15 +152,21 @@ def _lines(
 ) -> alt.LayerChart | None:
     if not rows:
         return None
+    names = list(dict.fromkeys(row[colour] for row in rows))
+    # The same domain for colours and dashes, or they have a legend each.
+    scale = alt.Scale(domain=names)
     base = alt.Chart(alt.InlineData(values=[dict(row) for row in rows])).encode(
-        x=x, color=alt.Color(f"{colour}:N", title=None, sort=None)
+        x=x, color=alt.Color(f"{colour}:N", sort=None, scale=scale, legend=_legend("stroke"))
     )
     y = alt.Y("value:Q", title="right answers", axis=alt.Axis(format=".0%"))
-    layers = [
-        base.mark_line(strokeWidth=2).encode(y=y),
-        base.mark_point(filled=True, size=22, opacity=1).encode(y=y),
-    ]
-    if band and len({row[colour] for row in rows}) <= 6:
+    line = base.mark_line(strokeWidth=2).encode(y=y)
+    if len(names) > _COLOURS:
+        dashes = [_DASHES[number // _COLOURS % len(_DASHES)] for number in range(len(names))]
+        dashed = alt.Scale(domain=names, range=dashes)
+        dash = alt.StrokeDash(f"{colour}:N", sort=None, scale=dashed, legend=_legend("stroke"))
+        line = line.encode(strokeDash=dash)
+    layers = [line, base.mark_point(filled=True, size=22, opacity=1).encode(y=y)]
+    if band and len(names) <= _COLOURS:
         area = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.12)
         layers.insert(0, area.encode(y=alt.Y("low:Q", title="right answers"), y2="high:Q"))
     return alt.LayerChart(layer=layers).properties(height=320)
@@ -140,7 +176,7 @@ def _curve(result: Mapping[str, Any], key: str, title: str) -> alt.LayerChart | 
     if key == _TOTAL and not any(row["selection_tokens"] for row in result["budgets"]):
         return None
     rows = [{"arm": row["arm"], "at": row[key], **_finite(row)} for row in result["curves"]]
-    return _lines(rows, alt.X("at:Q", title=title), "arm")
+    return _lines(rows, alt.X("at:Q", title=title, axis=_ticks()), "arm")
 
 
 def _by_examples(result: Mapping[str, Any]) -> alt.LayerChart | None:
@@ -152,7 +188,8 @@ def _by_examples(result: Mapping[str, Any]) -> alt.LayerChart | None:
          for row in result["arms"] if row["arm"] in counts),
         key=lambda row: row["at"],
     )  # fmt: skip
-    x = alt.X("at:Q", title="distinct training examples", scale=alt.Scale(type="log"))
+    axis = alt.Axis(values=sorted(set(counts.values())))
+    x = alt.X("at:Q", title="distinct training examples", scale=alt.Scale(type="log"), axis=axis)
     return _lines(rows, x, "benchmark", band=False)
 
 
@@ -161,15 +198,17 @@ def _pass_at_k(result: Mapping[str, Any]) -> alt.LayerChart | None:
         {"of": f"{row['arm']}, {row['benchmark']}", "at": row["k"], **_finite(row)}
         for row in result["pass_at_k"]
     ]
-    if len({row["at"] for row in rows}) < 3:
+    ks = sorted({row["at"] for row in rows})
+    if len(ks) < 3:
         return None
-    return _lines(rows, alt.X("at:Q", title="k", scale=alt.Scale(type="log", base=2)), "of")
+    x = alt.X("at:Q", title="k", scale=alt.Scale(type="log", base=2), axis=alt.Axis(values=ks))
+    return _lines(rows, x, "of")
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, float]:
-    """value, low, high as far as they are known."""
+    """A share's value, low, high as far as they are known; an interval ends at 0 and 1."""
     known = {key: row[key] for key in ("value", "low", "high")}
-    return {key: v for key, v in known.items() if v is not None and v == v}
+    return {key: min(1.0, max(0.0, v)) for key, v in known.items() if v is not None and v == v}
 
 
 def _report_css() -> str:

@@ -15,13 +15,14 @@ from typing import Any
 
 from scipy.special import ndtri
 
-from oneshot_rlvr.config import BenchmarkConfig
+from oneshot_rlvr.config import BenchmarkConfig, Recipe
 from oneshot_rlvr.errors import ConfigError, DataError, RunError
 from oneshot_rlvr.registry import nearest
-from oneshot_rlvr.study.claims import LEVEL
-from oneshot_rlvr.study.file import OVER_TIME, StudyFile, benchmark_of
+from oneshot_rlvr.study.checks import here, kept, model_is_here
+from oneshot_rlvr.study.claims import LEVEL, sides
+from oneshot_rlvr.study.file import StudyFile
 from oneshot_rlvr.study.gather import Gathered, both_sides
-from oneshot_rlvr.study.spec import BASE, Claim
+from oneshot_rlvr.study.spec import BASE, OVER_TIME, OWN_BASE, Claim, benchmark_of
 from oneshot_rlvr.study.statistics import Components, components, paired, smallest_difference
 from oneshot_rlvr.study.tasks import Task
 
@@ -153,6 +154,8 @@ def _here(
     recipe = next((t.recipe for t in left if t.name in steps), left[0].recipe)
     if recipe.backend.name != "local":
         return None, None, "name a GPU (--gpu), verl's steps are not measured here"
+    if not model_is_here(recipe):
+        return None, None, f"no step was measured: there is no {recipe.model.path} here"
     cores = usable_cores()
     placed = known_placing(recipe, pool, cores)
     if placed is None and measure:
@@ -160,18 +163,31 @@ def _here(
         placed = measured_placing(recipe, pool, cores, say)
     if placed is None:
         return None, None, "no step was measured"
-    measured = placed.measured
     side_by_side = placed.slots > 1
-    one = measured["beside"][0] if side_by_side else measured["alone"]
-    per_answer = one["generate_seconds"] / recipe.derived()["rollouts_per_step"]
-    seconds = sum(steps.values()) * one["step_seconds"] + answers * per_answer
-    tokens = one["tokens"] * (sum(steps.values()) + answers / recipe.derived()["rollouts_per_step"])
+    one = placed.measured["beside"][0] if side_by_side else placed.measured["alone"]
+    rollouts, updating = _size(recipe)
+    per_answer = one["generate_seconds"] / rollouts
+    per_update = (one["step_seconds"] - one["generate_seconds"]) / updating
+    seconds = answers * per_answer + len(left) * one.get("start_seconds", 0.0)
+    drawn = float(answers)
+    for task in left:
+        of_task, its_updating = _size(task.recipe)
+        count = steps.get(task.name, 0)
+        seconds += count * (of_task * per_answer + its_updating * per_update)
+        drawn += count * of_task
+    tokens = one["tokens"] / rollouts * drawn
     slots = min(placed.slots, max(1, len(left)))
     how = (
         f"{slots} runs at once, a thread each" if side_by_side
         else f"one run at a time on {placed.threads or 'the recipe’s'} threads"
     )  # fmt: skip
     return seconds / slots / 3600, tokens, f"{how}, {one['step_seconds']:.2f} s a step, measured"
+
+
+def _size(recipe: Recipe) -> tuple[float, float]:
+    """Rollouts of a step, and how many of them its updates compute: all of them, once an epoch."""
+    rollouts = float(recipe.derived()["rollouts_per_step"])
+    return rollouts, rollouts * recipe.train.epochs
 
 
 def _on_gpu(
@@ -219,7 +235,7 @@ def _on_gpu(
 
 def _shows(file: StudyFile, tasks: Sequence[Task], questions: Mapping[str, int]) -> list[Shows]:
     study = file.study
-    gathered = Gathered(file, [task for task in tasks if task.done])
+    gathered = Gathered(file, tasks)
     claims = study.claims or [
         Claim(name=f"{arm} over base, {name}", arm=arm, against=BASE, benchmark=name)
         for name in study.benchmarks
@@ -234,15 +250,13 @@ def _shows(file: StudyFile, tasks: Sequence[Task], questions: Mapping[str, int])
             z = quantiles / math.sqrt(len(claim.arms) - 3)
             found.append(Shows(claim.name, claim, math.tanh(z), False))
             continue
-        parts = _measured(gathered, claim, name)
+        parts = _measured(gathered, claim)
         asked, samples = questions[name], study.benchmarks[name].samples
+        if claim.only and (all_asked := here(study.benchmarks[name])) is not None:
+            asked = len(kept(all_asked, claim.only))
         if claim.statistic in OVER_TIME:
             validation = file.arms[claim.arm].recipe.evaluation.validation
-            if validation is None:
-                raise ConfigError(
-                    f"claim {claim.name!r}: {claim.statistic} is of a run's validations, and the "
-                    "base recipe has none; set evaluation.validation"
-                )
+            assert validation is not None  # checked where the file is read
             asked, samples = count_of(validation), validation.samples
         assumed = parts or _assumed(file, claim, samples)
         trained = [a for a in (claim.arm, claim.against) if a and _trains(file, a)]
@@ -255,16 +269,15 @@ def _shows(file: StudyFile, tasks: Sequence[Task], questions: Mapping[str, int])
 
 
 def _trains(file: StudyFile, arm: str) -> bool:
-    return arm != BASE and (arm not in file.arms or file.arms[arm].trains)
+    return arm not in (BASE, OWN_BASE) and (arm not in file.arms or file.arms[arm].trains)
 
 
-def _measured(gathered: Gathered, claim: Claim, benchmark: str) -> Components | None:
+def _measured(gathered: Gathered, claim: Claim) -> Components | None:
     """Of runs that exist: their spread, no mean. Looking at it decides nothing about the claim."""
     try:
-        one = gathered.values(claim.arm, benchmark, claim.statistic, claim.only)
-        if claim.against is None:
+        one, other = sides(gathered, claim)
+        if other is None:
             return components(one.values_S_Q)
-        other = gathered.values(claim.against, benchmark, claim.statistic, claim.only)
         ours, theirs, _ = both_sides(one, other)
         return components(paired(ours, theirs))
     except (RunError, DataError):

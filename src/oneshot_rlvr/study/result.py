@@ -16,10 +16,12 @@ import numpy as np
 
 from oneshot_rlvr.errors import DataError, RunError
 from oneshot_rlvr.records.files import to_json, write_atomic
+from oneshot_rlvr.running.provenance import versions
 from oneshot_rlvr.study import curves, folder, tables
 from oneshot_rlvr.study.claims import Finding, difference, judge
 from oneshot_rlvr.study.file import StudyFile
 from oneshot_rlvr.study.gather import Gathered, both_sides
+from oneshot_rlvr.study.identity import code_version
 from oneshot_rlvr.study.spec import BASE
 from oneshot_rlvr.study.statistics import hierarchical_bootstrap, holm, paired
 from oneshot_rlvr.study.tasks import Task
@@ -34,7 +36,7 @@ def result_of(
     failures: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything, as JSON's types; what is not done yet is left out and said in "unfinished"."""
-    gathered = Gathered(file, [task for task in tasks if task.done])
+    gathered = Gathered(file, tasks)
     study = file.study
     return {
         "schema": 1,
@@ -42,8 +44,8 @@ def result_of(
         "title": study.title,
         "note": study.note,
         "sha256": registered["sha256"],
-        "code_version": registered["code_version"],
-        "versions": registered["versions"],
+        "code_version": code_version(),  # that of the runs: another code's have other names
+        "versions": versions(),
         "seeds": study.seeds,
         "checkpoint": study.checkpoint,
         "intervals": study.intervals,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.config import Recipe
-from oneshot_rlvr.errors import RunError
+from oneshot_rlvr.errors import ConfigError, RunError
 from oneshot_rlvr.records.files import to_json, write_atomic
 from oneshot_rlvr.study.identity import code_version
 from oneshot_rlvr.study.tasks import Task
@@ -35,6 +35,9 @@ _WORTH = 1.05
 
 _SHOWN_SECONDS = 0.2
 """Between two looks at how far all is."""
+
+_BUSY_SECONDS = 5.0
+"""Between two looks whether another process still has a run: each look is a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,27 @@ Watch = Callable[[State], None]
 
 
 def placing(
-    tasks: Sequence[Task], pool: Path, cores: int, say: Callable[[str], None] = lambda text: None
+    tasks: Sequence[Task],
+    pool: Path,
+    cores: int,
+    say: Callable[[str], None] = lambda text: None,
+    slots: int | None = None,
 ) -> Placing:
-    """How the tasks that are left are placed on this machine."""
+    """How the tasks that are left are placed on this machine; `slots`: by order, so many at once.
+
+    ConfigError for several at once on a backend that has all GPUs for one run.
+    """
     trained = [task for task in tasks if task.trains and not task.trained]
-    if any(task.recipe.backend.name != "local" for task in trained):
+    elsewhere = {task.recipe.backend.name for task in trained} - {"local"}
+    if elsewhere:
+        if (slots or 1) > 1:
+            raise ConfigError(
+                f"{slots} runs at once on the backend {', '.join(elsewhere)}, whose every run has "
+                "all GPUs: they follow one another; leave slots out."
+            )
         return Placing(1, 0)  # its own scheduler has the GPUs
+    if slots is not None:
+        return Placing(slots, 1)
     if cores == 1:
         return Placing(1, 1)
     if len(trained) < 2:
@@ -190,6 +208,7 @@ class Schedule:
         self._asked = asked_to_stop
         self._left = [task for task in tasks if not task.done]
         self._at_work: dict[int, tuple[subprocess.Popen[str], Working]] = {}
+        self._elsewhere: dict[str, tuple[float, Working]] = {}  # when it was seen; by task
         self._heard: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
         self._began = time.monotonic()
         self._first_share: float | None = None
@@ -212,7 +231,8 @@ class Schedule:
         try:
             while (waiting and not self._stopped) or self._at_work:
                 free = self._placed.slots - len(self._at_work)
-                for task in [t for t in waiting if t.folder not in folders][: max(0, free)]:
+                ready = [t for t in waiting if t.folder not in folders and not self._busy(t)]
+                for task in ready[: max(0, free)]:
                     if self._stopped:
                         break
                     waiting.remove(task)
@@ -227,9 +247,9 @@ class Schedule:
                     code, working = done
                     folders.discard(working.task.folder)
                     if code == BUSY:
-                        working.phase = "waiting for another study that runs it"
                         waiting.append(working.task)
-                        time.sleep(1.0)
+                        told = Working(working.task, "another process has it, waiting")
+                        self._elsewhere[working.task.name] = time.monotonic(), told
                     elif code not in (0, STOPPED):
                         why = working.failed or working.task.failure()
                         self.failures[working.task.name] = why or f"ended with exit code {code}"
@@ -241,11 +261,17 @@ class Schedule:
         self._show()
         return not self._stopped
 
+    def _busy(self, task: Task) -> bool:
+        """Whether another process had it a moment ago."""
+        seen, _ = self._elsewhere.get(task.name, (-_BUSY_SECONDS, None))
+        return time.monotonic() - seen < _BUSY_SECONDS
+
     def _begin(self, number: int, task: Task) -> None:
         log = self._logs / f"{task.folder.name}.log"
         threads = self._placed.threads
         with log.open("ab") as file:
             worker = _start(task.told(threads), threads, file)
+        self._elsewhere.pop(task.name, None)
         self._at_work[number] = (worker, Working(task))
         threading.Thread(target=self._listen, args=(number, worker), daemon=True).start()
 
@@ -288,7 +314,8 @@ class Schedule:
         gone, passed = share - self._first_share, time.monotonic() - self._began
         left = passed / gone * (1 - share) if gone > 0.01 else None
         finished = sum(not self._is_left(task) for task in self._tasks)
-        self._watch(State(finished, len(self._tasks), list(at_work.values()), share, left))
+        shown = [*at_work.values(), *(working for _, working in self._elsewhere.values())]
+        self._watch(State(finished, len(self._tasks), shown, share, left))
 
     def _is_left(self, task: Task) -> bool:
         if task in self._left and (task.done or task.name in self.failures):

@@ -16,9 +16,18 @@ from oneshot_rlvr.config import BenchmarkConfig, Positive, Section, Share
 BASE = "base"
 """The model that every arm begins with, asked in the strongest of the ways that the file lists."""
 
+OWN_BASE = "own_base"
+"""The same model asked as the arms are, so that a difference has one cause; most papers compare so.
+What `base` has beyond it is decoding."""
+
 ALIGNED_BASE = "aligned_base"
 """The base after the same budget of `format_only` (arXiv 2603.12875): what a gain over it counts is
 more than format."""
+
+SHARES = ("accuracy", "strict", "lenient", "score", "boxed", "recheck", "truncated")
+OVER_TIME = ("post_saturation", "over_fitting")
+"""Statistics of answers to a benchmark, and of a run's validations; beside them pass@K and
+rank_correlation."""
 
 Relation = Literal["above", "below", "within"]
 Intervals = Literal["seeds and questions", "questions"]
@@ -67,7 +76,8 @@ class Claim(Section):
     name: str = Field(description="the sentence")
     arm: str = Field("", description="the arm that it is about")
     against: str | None = Field(
-        None, description="the arm, base or aligned_base it is compared with; None: the value"
+        None,
+        description="the arm, base, own_base or aligned_base it is compared with; None: the value",
     )
     benchmark: str | None = Field(None, description="None: the study's only one")
     statistic: str = Field(
@@ -78,7 +88,8 @@ class Claim(Section):
     relation: Relation = Field("above", description="of the value and the threshold")
     threshold: float = Field(0.0, description="a share (0.02 is two points), or a correlation")
     only: dict[Literal["group", "domain", "family"], str] = Field(
-        default_factory=dict, description="only questions of this group, domain or family"
+        default_factory=dict,
+        description='only questions of this group, domain or family; "not NAME": of all others',
     )
     arms: list[str] = Field(default_factory=list, description="rank_correlation: an arm an example")
     score: str = Field("", description="rank_correlation: which of the arms' scores")
@@ -101,8 +112,11 @@ class Claim(Section):
             raise ValueError(f"claim {self.name!r}: arms and score belong to rank_correlation")
         if self.relation == "within" and self.threshold <= 0:
             raise ValueError(f"claim {self.name!r}: within needs a threshold above 0")
-        if len(self.only) > 1:
-            raise ValueError(f"claim {self.name!r}: only names one of group, domain and family")
+        if not -1 < self.threshold < 1:
+            raise ValueError(
+                f"claim {self.name!r}: threshold is {self.threshold:g}; wanted a share between -1 "
+                "and 1, 0.02 for two points"
+            )
         return self
 
 
@@ -172,3 +186,13 @@ class Study(Section):
                 '"questions", which speak of this one run only'
             )
         return self
+
+
+def is_of(value: str, wanted: str) -> bool:
+    """Whether a question's group, domain or family is what a claim's `only` asks for."""
+    return value != wanted[4:] if wanted.startswith("not ") else value == wanted
+
+
+def benchmark_of(study: Study, claim: Claim) -> str:
+    """The benchmark that a claim is about."""
+    return claim.benchmark or next(iter(study.benchmarks))

@@ -63,8 +63,9 @@ def p_text(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def wanted(claim: Mapping[str, Any]) -> str:
-    """A claim's rule: "accuracy of outcome over base, test: above 0"."""
+def wanted(claim: Mapping[str, Any], way: str = "") -> str:
+    """A claim's rule: "accuracy of outcome over base, test: above 0 points"; `way`: how the base
+    was asked."""
     share = claim["statistic"] != "rank_correlation"
     at = claim["threshold"]
     amount = f"{100 * at:g} points" if share and claim["against"] else f"{100 * at:g} %"
@@ -72,6 +73,7 @@ def wanted(claim: Mapping[str, Any]) -> str:
         amount = f"{at:g}"
     what = claim["arm"] or f"{len(claim['arms'])} arms by {claim['score']}"
     over = f" over {claim['against']}" if claim["against"] else ""
+    over += f" ({way})" if way else ""
     only = "".join(f", {key} {value}" for key, value in claim["only"].items())
     where = f", {claim['benchmark']}" if claim["benchmark"] else ""
     return f"{claim['statistic']} of {what}{over}{only}{where}: {claim['relation']} {amount}"
@@ -85,12 +87,36 @@ def claim_number(row: Mapping[str, Any]) -> str:
 
 CLAIMS: Sequence[tuple[str, Callable[[Mapping[str, Any]], str]]] = (
     ("claim", lambda row: str(row["claim"]["name"])),
-    ("rule", lambda row: wanted(row["claim"])),
+    ("rule", lambda row: wanted(row["claim"], row["way"])),
     ("paper", lambda row: str(row["claim"]["paper"]) or "–"),
     ("found [95 %]", claim_number),
     ("p, Holm", lambda row: p_text(row["corrected"])),
     ("verdict", lambda row: f"{row['verdict']}{': ' + row['why'] if row['why'] else ''}"),
 )
+
+
+def runs_in_words(names: Iterable[str]) -> str:
+    """ "outcome (seeds 0, 1), base" of the names "outcome, seed 0", "outcome, seed 1", "base"."""
+    seeds: dict[str, list[str]] = {}
+    for name in names:
+        arm, _, seed = name.partition(", seed ")
+        seeds.setdefault(arm, []).extend([seed] if seed else [])
+    return ", ".join(
+        f"{arm} (seed{'s' if len(of) > 1 else ''} {', '.join(of)})" if of else arm
+        for arm, of in seeds.items()
+    )
+
+
+def failed(result: Result) -> list[str]:
+    """What failed, a line for each cause: "outcome (seeds 0, 1): why"."""
+    by_cause: dict[str, list[str]] = {}
+    for name, why in result["failures"].items():
+        by_cause.setdefault(why, []).append(name)
+    return [f"{runs_in_words(names)}: {why}" for why, names in by_cause.items()]
+
+
+BUDGET_COLUMNS = 4
+"""The last ones of `arms_table`: seeds, rollouts, tokens, and what of the budget differs."""
 
 
 def arms_table(result: Result, benchmark: str) -> tuple[list[str], list[list[str]]]:
@@ -127,9 +153,9 @@ def arms_table(result: Result, benchmark: str) -> tuple[list[str], list[list[str
 
 def markdown(result: Result) -> str:
     """The whole result in Markdown tables."""
-    lines = [f"# {result['title'] or result['study']}", ""]
+    lines = [f"# {plain(result['title'] or result['study'])}", ""]
     if result["note"]:
-        lines += [result["note"].strip(), ""]
+        lines += [plain(result["note"]), ""]
     lines += [
         f"Study `{result['study']}`, file {result['sha256'][:12]}, registered before its runs; "
         f"seeds {', '.join(map(str, result['seeds']))}; checkpoint: {result['checkpoint']}; "
@@ -140,22 +166,29 @@ def markdown(result: Result) -> str:
         head = [name for name, _ in CLAIMS]
         lines += _markdown_table(head, [[f(row) for _, f in CLAIMS] for row in result["claims"]])
     for benchmark in result["benchmarks"]:
-        lines += [f"## {benchmark}", "", *_markdown_table(*arms_table(result, benchmark))]
+        lines += [f"## {plain(benchmark)}", "", *_markdown_table(*arms_table(result, benchmark))]
         lines += _markdown_table(
             ["the base, asked", "accuracy, % [95 %]"],
             [[row["way"] + (" (strongest: compared)" if row["strongest"] else ""), interval(row)]
              for row in result["base_ways"] if row["benchmark"] == benchmark],
         )  # fmt: skip
-    for name, why in result["failures"].items():
-        lines.append(f"Failed: {name}: {why}")
+    for cause in failed(result):
+        lines += [plain(f"Failed: {cause}"), ""]
     if result["unfinished"]:
-        lines.append(f"Not done: {'; '.join(result['unfinished'])}.")
+        lines.append(plain(f"Not done: {runs_in_words(result['unfinished'])}."))
     return "\n".join(lines).rstrip() + "\n"
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is, in one line: no cell, tag, link, emphasis or formula of
+    its own."""
+    marks = r"[\\`*<|~$]|(?<!\w)_|_(?!\w)|(?<=\])\(|&(?=\w+;|#)"
+    return re.sub(marks, lambda match: f"\\{match[0]}", inert(text))
 
 
 def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(' '.join(c.replace('|', chr(92) + '|').split()) for c in cells)} |"
+        return f"| {' | '.join(map(plain, cells))} |"
 
     return [line(head), "|---" * len(head) + "|", *map(line, rows), ""]
 
@@ -166,14 +199,24 @@ _TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#
 
 
 def tex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return re.sub(r"[\\&%$#_{}~^−–→<>]", lambda match: _TEX[match[0]], " ".join(text.split()))
+    """Text that LaTeX prints as it is; at the begin of a row, too, where [ and * would be read as
+    more of the line break before."""
+    escaped = re.sub(r"[\\&%$#_{}~^−–→<>]", lambda match: _TEX[match[0]], inert(text))
+    return re.sub(r"^([\[*])", r"{\1}", escaped)
+
+
+def inert(text: str) -> str:
+    """One line, without characters that steer."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def latex(result: Result) -> str:
     """The claims, and each benchmark's arms, as tabular environments (booktabs)."""
     head = [name for name, _ in CLAIMS]
-    parts = [f"% study {result['study']}, file {result['sha256']}"]
+    parts = [
+        f"% study {result['study']}, file {result['sha256']}",
+        r"% needs \usepackage{booktabs}; letters beyond Latin need XeLaTeX or LuaLaTeX",
+    ]
     if result["claims"]:
         parts.append(_tabular(head, [[f(row) for _, f in CLAIMS] for row in result["claims"]]))
     for benchmark in result["benchmarks"]:

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -209,7 +210,8 @@ def answer(
 
 
 def probe(task: Mapping[str, Any]) -> dict[str, Any]:
-    """A few steps of a recipe, not kept: what one takes here. The first is warm-up."""
+    """A few steps of a recipe, not kept: what one takes here, and a process around them. The first
+    step is warm-up."""
     from oneshot_rlvr.backends import BACKENDS
     from oneshot_rlvr.policy.load import device_of
 
@@ -223,7 +225,9 @@ def probe(task: Mapping[str, Any]) -> dict[str, Any]:
         run = BACKENDS.load(recipe.backend.name)(recipe, out=Path(folder) / "run").directory
         timings, metrics = Run(run).timings(), Run(run).metrics()
         rest = timings[timings["step"] > 1]
+        passed = time.time() - psutil.Process().create_time()
         return {
+            "start_seconds": passed - float(rest["step_seconds"].mean()) * PROBE_STEPS,
             "step_seconds": float(rest["step_seconds"].mean()),
             "generate_seconds": float(rest["generate_seconds"].mean()),
             "tokens": float(metrics["train/tokens"].mean()),

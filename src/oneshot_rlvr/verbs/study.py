@@ -7,6 +7,7 @@ again it goes on where it stood. Not here: what a study is (`study`), its progre
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,8 @@ def study(
         all studies; None takes runs/arms.
     new: the file has changed since its runs: begin another study beside the first.
     overrides: top-level keys of the file replaced, {"seeds": [0, 1]}: a smaller trial.
-    slots: runs at once, a thread each; None: measured, whether that is faster than one on all.
+    slots: runs at once, a thread each; None: measured, whether that is faster than one on all. On
+        verl runs follow one another.
     watch: told how far it is, about once a second. say: told a line now and then.
     stopping: asked to stop, it ends after the steps under way; all is saved.
     Raises ConfigError for a mistake in the file, before anything runs; RunError where another
@@ -58,14 +60,15 @@ def study(
     """
     from oneshot_rlvr.records.files import Lock
     from oneshot_rlvr.running.provenance import usable_cores
-    from oneshot_rlvr.study.file import inputs_exist, read_study
+    from oneshot_rlvr.study.checks import inputs_exist
+    from oneshot_rlvr.study.file import read_study
     from oneshot_rlvr.study.folder import LOCK, register, study_folder
     from oneshot_rlvr.study.result import result_of, write_result
-    from oneshot_rlvr.study.schedule import Placing, Schedule, placing
+    from oneshot_rlvr.study.schedule import Schedule, placing
 
     read = read_study(file, overrides)
     inputs_exist(read)
-    directory = study_folder(read, out, new=new)
+    directory = study_folder(read, out, new=new, trial=_trial(overrides or {}))
     directory.mkdir(parents=True, exist_ok=True)
     lock = Lock(directory / LOCK, "Wait for it or choose another folder with --out")
     try:
@@ -76,9 +79,7 @@ def study(
         done, failures = True, {}
         if left:
             pool.mkdir(parents=True, exist_ok=True)
-            placed = (
-                placing(left, pool, usable_cores(), say) if slots is None else Placing(slots, 1)
-            )
+            placed = placing(left, pool, usable_cores(), say, slots)
             asked = (lambda: stopping.asked) if stopping is not None else (lambda: False)
             schedule = Schedule(tasks, placed, directory / "logs", watch, asked)
             done, failures = schedule.run(), schedule.failures
@@ -110,6 +111,12 @@ def plan(
     read = read_study(file, overrides)
     pool = _pool(runs)
     return plan_of(read, _tasks(read, pool), pool, gpu=gpu, gpus=gpus, measure=measure, say=say)
+
+
+def _trial(overrides: Mapping[str, Any]) -> str:
+    """ "seeds-0-1" of {"seeds": [0, 1]}."""
+    told = " ".join(f"{key} {value}" for key, value in overrides.items())
+    return re.sub(r"[^A-Za-z0-9.]+", "-", told).strip("-")[:80]
 
 
 def _pool(runs: str | Path | None) -> Path:
