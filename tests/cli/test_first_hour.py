@@ -1,4 +1,4 @@
-"""What people type in their first hour, mistakes above all: what came, what was wanted, what next."""
+"""What people type in their first hour, mistakes above all: each is told what to do."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ REFUSED = {
     "columns in capitals": (
         "a.csv",
         "Question,Answer,Verifier\n3+4?,7,numeric\n",
-        """--examples.rename '{"Question": "question", "Answer": "answer", "Verifier": "verifier"}'""",
+        """--examples.rename '{"Question": "question", "Answer": "answer", "Verifier": "verif""",
     ),
     "a column of another name": ("a.csv", "q,a\n3+4?,7\n", '{"q": "question", "a": "answer"}'),
     "a comma behind the row": ("a.jsonl", '{"question": "q", "answer": 7},\n', "ends with a comma"),

@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> Parser:
         "recipe",
         metavar="RECIPE",
         nargs="?",
-        help="TOML file, or name of a packaged recipe; a run that is continued or forked has its own",
+        help="TOML file, or name of a packaged recipe; a run that goes on or is forked has its own",
     )
     parser.add_argument("--out", metavar="DIR", help="the run's directory (default: runs/NAME)")
     parser.add_argument(
@@ -39,8 +39,8 @@ def add_parser(subparsers: Any) -> Parser:
     parser.add_argument(
         "--fork",
         metavar="RUN[@STEP]",
-        help="begin with another run's checkpoint (default: its newest); its steps count on; without "
-        "a RECIPE the run's own is taken",
+        help="begin with another run's checkpoint (default: its newest); its steps count on; "
+        "without a RECIPE the run's own is taken",
     )
     parser.add_argument(
         "--dry-run",
@@ -165,9 +165,7 @@ def _which_run(args: argparse.Namespace) -> Path | None:
         from oneshot_rlvr.config.loading import is_recipe
 
         if not is_recipe(named):
-            raise UsageError(
-                f"{named} holds no run that could be continued. `oneshot runs` lists those there are"
-            )
+            raise UsageError(f"{named} holds no run that could be continued. See `oneshot runs`")
         args.recipe = named  # `--resume RECIPE`: the flag stood in front
     elif args.resume and args.recipe is None and args.out is not None:
         return Path(args.out)

@@ -271,8 +271,8 @@ def gold_of(where: str, column: str, value: Any, verifier: str) -> str:
         )
     if verifier in NO_PROSE and (number := number_word(gold)) is not None:
         raise DataError(
-            f'{where}, field "{column}", is a number in words ({gold!r}), which an answer in digits '
-            f"never equals. Write {number}."
+            f'{where}, field "{column}", is a number in words ({gold!r}), which no answer in '
+            f"digits equals. Write {number}."
         )
     if verifier == "math_answer" and (result := calculated(gold)) is not None:
         raise DataError(

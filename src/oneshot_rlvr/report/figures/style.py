@@ -25,6 +25,10 @@ MOST_POINTS = 400
 ZOOM = "zoomed"
 """The parameter that holds the steps from which to which a chart is drawn; null: all."""
 
+_WHOLE_STEPS = "max(1, min({}, span(domain('x'))))"
+"""How many parts an axis of steps has: no more than it has steps, so that none is a part of one.
+Vega's own `tickMinStep` allows one part more, and wrote 0, 1, 1 where there was one step."""
+
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
 
@@ -214,7 +218,11 @@ def lines(
             column("step"),
             title="rollout step",
             scale=alt.Scale(domainMin=0, domainRaw=alt.ExprRef(ZOOM)),
-            axis=alt.Axis(tickCount=8 if wide else 4, format="d", labelSeparation=8, tickMinStep=1),
+            axis=alt.Axis(
+                tickCount=alt.ExprRef(_WHOLE_STEPS.format(8 if wide else 4)),
+                format="d",
+                labelSeparation=8,
+            ),
         ),
         color=alt.Color(
             column("series", "N"),
