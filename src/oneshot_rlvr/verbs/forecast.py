@@ -119,15 +119,18 @@ def examples_told(recipe: Recipe, own: bool) -> str:
     examples are its owner's; a packaged one may be looked at before its data are here, so that a
     file which is missing is told only. Errors are those of training.
     """
+    from oneshot_rlvr.examples import load_examples
     from oneshot_rlvr.examples.readers import is_missing, names_a_file, on_hub
     from oneshot_rlvr.rewards import Scorer
-    from oneshot_rlvr.running.prepare import held_out, read_sets
 
     path = recipe.examples.path
     if path is not None and on_hub(path):
         return f"examples:  not read, {path} is on the hub"
     if path is not None and not own and is_missing(path):
         return f"examples:  not read, there is no {path} here; training needs it"
+    load_examples(recipe.examples)  # what cannot be read is told before anything heavy is imported
+    from oneshot_rlvr.running.prepare import held_out, read_sets
+
     files = {
         name: config
         for name, config in held_out(recipe).items()
