@@ -144,6 +144,7 @@ TAKEN = {
     "an amount with its unit": ("a.jsonl", row(answer="$1,200", verifier="numeric"), "$1,200"),
     "a column nobody means": ("a.jsonl", row(answer="7", verifier="numeric", source="x"), "7"),
     "scores of a ranking": ("a.jsonl", row(answer="7", verifier="numeric", scores=[1]), "7"),
+    "a gold beside the answer": ("a.jsonl", row(answer="7", gold="#### 7"), "7"),
     "an equation to solve": ("a.jsonl", row(answer="x = 8"), "x = 8"),
     "a sum that is left": ("a.jsonl", row(answer="5 + 3"), "5 + 3"),
     "tests of what is done in place": (

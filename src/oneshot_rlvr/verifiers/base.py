@@ -118,6 +118,10 @@ ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
 """What people call an option (in small letters alone) -> the options that say it."""
 
 
+OTHER_IN_NUMBER = frozenset({"score", "golds"})
+"""Options of which the other number is a word of its own: a ranking's scores, a column of golds."""
+
+
 def refuse_misnamed(verifier: Verifier, example: Example) -> None:
     """DataError for a column that was meant as one of the kind's options and is called otherwise:
     it would be read by nobody, and the answers compared without it."""
@@ -127,10 +131,11 @@ def refuse_misnamed(verifier: Verifier, example: Example) -> None:
         if column in verifier.options or value is None:
             continue
         word = _letters(column)
+        forms = dict.fromkeys((word, word.removesuffix("s"), f"{word}s"))
         meant = [n for n in ALSO_CALLED.get(word, ()) if n in absent] or [
             plain[form]
-            for form in dict.fromkeys((word, word.removesuffix("s"), f"{word}s"))
-            if form in plain and plain[form] != "score"  # "scores" are a ranking's, say
+            for form in forms
+            if form in plain and (form == word or plain[form] not in OTHER_IN_NUMBER)
         ]
         if meant:
             raise DataError(
