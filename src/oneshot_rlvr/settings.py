@@ -205,7 +205,7 @@ def unknown_key(key: str, model: type[BaseModel]) -> str:
     of_it = [k for k in keys if k.rpartition(".")[0] == key]
     if of_it:  # a table's name alone, as in `--model Qwen/Qwen2.5-1.5B`
         leaf_of = {k.rpartition(".")[2]: k for k in of_it}
-        meant = next((leaf_of[leaf] for leaf in ("path", "name") if leaf in leaf_of), of_it[0])
+        usual = next((leaf_of[leaf] for leaf in ("path", "name") if leaf in leaf_of), of_it[0])
         return (
             f'"{key}" is a table, which is set key by key. Did you mean "{meant}"? '
             f"Keys of [{key}]: {', '.join(leaf_of)}."
