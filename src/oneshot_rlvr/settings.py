@@ -207,7 +207,7 @@ def unknown_key(key: str, model: type[BaseModel]) -> str:
         leaf_of = {k.rpartition(".")[2]: k for k in of_it}
         usual = next((leaf_of[leaf] for leaf in ("path", "name") if leaf in leaf_of), of_it[0])
         return (
-            f'"{key}" is a table, which is set key by key. Did you mean "{meant}"? '
+            f'"{key}" is a table, which is set key by key. Did you mean "{usual}"? '
             f"Keys of [{key}]: {', '.join(leaf_of)}."
         )
     table, _, leaf = key.rpartition(".")
