@@ -23,9 +23,9 @@ QUESTION = TEXT.filter(str.strip)
 STRIPPED = QUESTION.map(str.strip)  # a gold and an id have no outer blanks
 # Sentences, numbers in words and worked solutions ("#### 5") are other tests' matter.
 GOLD = STRIPPED.filter(
-    lambda text: not is_prose(text)
-    and number_word(text) is None
-    and answer_of(text, "numeric") == text
+    lambda text: (
+        not is_prose(text) and number_word(text) is None and answer_of(text, "numeric") == text
+    )
 )
 ROLE = st.sampled_from(["system", "assistant"])
 

@@ -288,3 +288,22 @@ def test_the_steps_of_a_line_are_those_recorded_each_once(runs, raw, tmp_path):
     steps = [row["step"] for row in read(save_one(runs, "entropy", tmp_path / "entropy.csv"))]
     assert steps == [line["step"] for line in raw[0]]
     assert all(a < b for a, b in pairwise(steps))
+
+
+def test_without_validations_the_accuracy_shows_the_test_before_and_after(build, tmp_path):
+    folder = build(tmp_path / "run", steps=5, validation=False, questions=2)
+    of = Runs.of(RunData.load(Run(folder)))
+    chart = FIGURES.load("accuracy")(of).to_dict()
+    held = [
+        row for row in read(save_one(of, "accuracy", tmp_path / "a.csv")) if row["series"] == HELD
+    ]
+    sides = {
+        at: pd.read_parquet(folder / "evaluations" / f"test-{name}.parquet")["correct"].mean()
+        for at, name in ((0, "base"), (5, "000005"))
+    }
+    assert {row["step"]: row["value"] for row in held} == pytest.approx(sides)
+    assert chart["title"] == "Training and held-out accuracy"
+    assert "before and after only" in chart["description"]
+    nothing = build(tmp_path / "nothing", steps=5, validation=False, test=False)
+    alone = FIGURES.load("accuracy")(Runs.of(RunData.load(Run(nothing)))).to_dict()
+    assert alone["title"] == "Training accuracy"
