@@ -21,6 +21,14 @@ pytestmark = pytest.mark.browser
 MARKS = ":is(.mark-line, .mark-symbol, .mark-rect) path"
 HOSTILE = '</script><script>window.owned = 1</script><img src="http://a.test/x" onerror="owned=2">'
 NEEDS_MORE = {"pool"}  # drawn where a pool's history is given
+CUT = """[...document.querySelectorAll('.chart svg')].flatMap(svg => {
+    const whole = svg.getBoundingClientRect();
+    return [...svg.querySelectorAll('.role-legend-label text')].filter(label => {
+        const box = label.getBoundingClientRect();
+        return box.top < whole.top - 1 || box.right > whole.right + 1;
+    }).map(label => `${svg.closest('.chart').dataset.figure}: ${label.textContent}`);
+})"""
+"""Names in legends that stand outside their picture."""
 STEPS = ".chart[data-steps]"
 
 
@@ -374,6 +382,13 @@ def test_several_runs_stand_beside_each_other(visit, several, width):
     ]
     thin = page.locator('[data-figure="entropy"] .mark-line path[stroke-width="0.9"]')
     assert thin.count() == 2
+    assert page.evaluate(CUT) == []
+    dashes = page.locator('[data-figure="accuracy"] .role-legend-symbol path[stroke-dasharray]')
+    assert dashes.count() == 2
+    assert all(dashes.nth(n).get_attribute("stroke") for n in range(2))
+    # Every column of a table can be read without a finger on it.
+    for table in page.locator(".scroll:visible").all():
+        assert table.evaluate("e => e.scrollWidth - e.clientWidth") <= 1
     page.locator("#filters [name=run]").select_option("2")
     assert serious(axe, page) == []
 
