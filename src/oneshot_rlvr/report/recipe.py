@@ -1,7 +1,7 @@
 """A run's recipe as what it changes of its base, and the command that does the run again.
 
-The base is the packaged recipe of the run's name, of the embedded model that made for it, else the
-defaults. Not here: reading recipes.
+The base is the packaged recipe of the run's name; of another run of the embedded model the recipe
+that is made for it; else the defaults. Not here: reading recipes.
 """
 
 from __future__ import annotations
