@@ -23,7 +23,7 @@ def blocks(kind):
 def test_every_command_of_the_page_works_in_an_empty_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     commands = blocks("bash")
-    assert len(commands) == 9
+    assert len(commands) == 10
     for command in commands:
         words = shlex.split(command)
         assert words[0] == "oneshot"

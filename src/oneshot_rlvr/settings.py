@@ -202,6 +202,14 @@ def unknown_key(key: str, model: type[BaseModel]) -> str:
     A table that does not exist is matched first: `example.path` means `examples.path`.
     """
     keys = [field.key for field in fields_of(model)]
+    of_it = [k for k in keys if k.rpartition(".")[0] == key]
+    if of_it:  # a table's name alone, as in `--model Qwen/Qwen2.5-1.5B`
+        leaf_of = {k.rpartition(".")[2]: k for k in of_it}
+        usual = next((leaf_of[leaf] for leaf in ("path", "name") if leaf in leaf_of), of_it[0])
+        return (
+            f'"{key}" is a table, which is set key by key. Did you mean "{usual}"? '
+            f"Keys of [{key}]: {', '.join(leaf_of)}."
+        )
     table, _, leaf = key.rpartition(".")
     tables = list(dict.fromkeys(k.rpartition(".")[0] for k in keys if "." in k))
     if table and table not in tables:

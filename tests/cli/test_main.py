@@ -36,7 +36,7 @@ def code_of_help(*argv: str) -> int:
 
 
 MISTAKES = {
-    "no such verb": (["evalute"], "invalid choice: 'evalute'"),
+    "no such verb": (["evalute"], '"evalute" is not known. Did you mean "evaluate"?'),
     "no recipe given": (["train"], "oneshot train needs a RECIPE, or --resume RUN"),
     "no such recipe": (["train", "nothing.toml"], "no recipe at nothing.toml"),
     "no such key": (["train", PAPER, "--train.step", "3"], 'Did you mean "train.steps"?'),
@@ -51,7 +51,7 @@ MISTAKES = {
         'Did you mean "math_answer"?',
     ),
     "broken options": (["verify", "--text", "1", "--options", "{"], "is not JSON"),
-    "no such kind": (["list", "recipe"], "invalid choice: 'recipe'"),
+    "no such kind": (["list", "recipe"], '"recipe" is not known. Did you mean "recipes"?'),
     "no such family": (["tiny", "examples", "ad"], 'Did you mean "add"?'),
     "no run": (["report", "no/such/run"], "no/such/run"),
     "no model": (["evaluate", "./no/such/model", "--seed", "1"], "no/such/model"),
@@ -242,7 +242,7 @@ def test_a_dry_run_counts_the_examples_and_leaves_those_of_others_alone(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ONESHOT_DATA_DIR", raising=False)
     _, out, _ = run(capsys, "train", "tiny_one_shot", "--dry-run")
-    assert "# examples:  1 question\n" in out
+    assert "# examples:  1 question; every gold is accepted by its verifier\n" in out
     hub = ("--examples.path", "owner/name")
     _, out, _ = run(capsys, "train", "tiny_one_shot", *hub, "--dry-run")
     assert "# examples:  not read, owner/name is on the hub\n" in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import altair as alt
@@ -85,6 +86,37 @@ def test_axes_are_labelled_with_units(spec):
     for _, title in titles:
         assert title in _PLAIN_COUNTS_AND_NAMES or title.endswith(")"), title
     assert any(title.endswith(")") for _, title in titles)
+
+
+def labels_over_steps(spec, width):
+    """What is written below the axis of steps; None where the chart has no such axis."""
+    svg = vl_convert.vegalite_to_svg({**spec, "width": width, "config": THEMES["light"]})
+    _, axis, rest = svg.partition("aria-label=\"X-axis titled 'rollout step'")
+    if not axis:
+        return None
+    return re.findall(r">([^<>]+)</text>", re.search(r"role-axis-label.*?</g>", rest, re.DOTALL)[0])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 11])
+@pytest.mark.parametrize("kind", ["alone", "seeds"])
+def test_an_axis_of_steps_has_whole_steps_each_once(
+    kind, steps, build, synthetic, tmp_path_factory
+):
+    folder = tmp_path_factory.mktemp("steps")
+    loaded = [
+        RunData.load(Run(build(folder / str(seed), steps=steps, questions=2, seed=seed)))
+        for seed in range(1 if kind == "alone" else 2)
+    ]
+    found = 0
+    for name in FIGURES:
+        chart = FIGURES.load(name)(Runs.of(*loaded))
+        for width in (140, 720):
+            labels = labels_over_steps(chart.to_dict(), width) if chart is not None else None
+            if labels is not None:
+                found += 1
+                assert labels == [str(n) for n in sorted({int(label) for label in labels})], name
+                assert len(labels) >= 2
+    assert found >= 2 * 9
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -159,6 +159,31 @@ def test_a_recipe_is_told_as_what_it_changes_of_its_base_and_the_command_makes_i
     assert against_base(RunData(info={"recipe": {"name": "nobody's"}})).base == "the defaults"
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"evaluation.validation": None},  # a table of the base that is off
+        {"evaluation.validation": None, "evaluation.test": None, "train.steps": 7},
+        {"name": "mine", "examples.path": "mine/rows.jsonl", "evaluation.validation": None,
+         "evaluation.test": "mine/held_out.jsonl"},
+        {"model.path": "some/model", "name": "tiny_one_shot", "reward.format_penalty": 0.25},
+    ],
+)  # fmt: skip
+def test_the_command_of_the_page_gives_the_very_recipe(overrides):
+    import shlex
+
+    from oneshot_rlvr.cli import build_parser
+    from oneshot_rlvr.cli.recipe_flags import overrides as given
+    from oneshot_rlvr.config import load_recipe
+
+    recipe = load_recipe("tiny_one_shot", overrides)
+    told = RunData(info={"recipe": recipe.model_dump(mode="json")})
+    words = shlex.split(command(told))
+    assert words[:3] == ["oneshot", "train", "tiny_one_shot"]
+    again = load_recipe(words[2], given(build_parser().parse_all(words[1:])))
+    assert again.model_copy(update={"name": recipe.name}) == recipe
+
+
 @pytest.mark.parametrize("name", ["a.b", "a[0]", "train/reason.correct[x]:c", "plain"])
 def test_a_column_of_any_name_is_drawn(name):
     import altair as alt

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import math
 import re
 
 import pytest
@@ -12,7 +10,11 @@ import pytest
 from browsing import serious
 from oneshot_rlvr.records import Run
 from oneshot_rlvr.report import report
+from oneshot_rlvr.report.arms import Runs
+from oneshot_rlvr.report.data import RunData
 from oneshot_rlvr.report.figures import FIGURES
+from oneshot_rlvr.report.numbers import every_number
+from oneshot_rlvr.report.saving import save_one
 
 pytestmark = pytest.mark.browser
 
@@ -20,6 +22,14 @@ pytestmark = pytest.mark.browser
 MARKS = ":is(.mark-line, .mark-symbol, .mark-rect) path"
 HOSTILE = '</script><script>window.owned = 1</script><img src="http://a.test/x" onerror="owned=2">'
 NEEDS_MORE = {"pool"}  # drawn where a pool's history is given
+CUT = """[...document.querySelectorAll('.chart svg')].flatMap(svg => {
+    const whole = svg.getBoundingClientRect();
+    return [...svg.querySelectorAll('.role-legend-label text')].filter(label => {
+        const box = label.getBoundingClientRect();
+        return box.top < whole.top - 1 || box.right > whole.right + 1;
+    }).map(label => `${svg.closest('.chart').dataset.figure}: ${label.textContent}`);
+})"""
+"""Names in legends that stand outside their picture."""
 STEPS = ".chart[data-steps]"
 
 
@@ -147,6 +157,16 @@ def test_a_brush_over_one_chart_is_what_all_of_them_show_and_can_be_taken_back(v
     page.locator("#brush [name=high]").press("Enter")
     page.until("document.getElementById('brush-told').textContent !== ''")
     assert page.evaluate(shown) == [[10, 20]] * len(whole)
+    for low, high in ((10, 20), (10, 12), (10, 11)):  # whole steps, however near
+        page.locator("#brush [name=low]").fill(str(low))
+        page.locator("#brush [name=high]").fill(str(high))
+        page.locator("#brush [name=high]").press("Enter")
+        page.until(f"document.getElementById('brush-told').textContent.includes('{high}')")
+        axis = page.locator(
+            '[data-figure="entropy"] svg [aria-label*="rollout step"] .role-axis-label text'
+        ).all_inner_texts()
+        assert axis == [str(n) for n in sorted({int(label) for label in axis})]
+        assert (axis[0], axis[-1]) == (str(low), str(high))
     assert page.said == []
 
 
@@ -251,6 +271,7 @@ def test_held_out_answers_stand_with_their_prompt_and_side_by_side(visit, addres
 
 
 def test_every_number_as_csv_equals_the_records(visit, address, finished_run, tmp_path):
+    """All rows, none more and none less, are those that test_numbers.py holds against the files."""
     page = visit(address)
     page.locator('#figure-entropy [data-save="csv"]').scroll_into_view_if_needed()
     with page.expect_download() as saved:
@@ -258,28 +279,38 @@ def test_every_number_as_csv_equals_the_records(visit, address, finished_run, tm
     saved.value.save_as(tmp_path / "numbers.csv")
     rows = list(csv.DictReader((tmp_path / "numbers.csv").read_text("utf-8").splitlines()))
     of = {(r["where"], r["of"], r["step"], r["what"]): float(r["value"]) for r in rows}
-    run = Run(finished_run)
-    lines = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        step = str(line["step"])
-        for figure, key in (("entropy", "train/entropy_nats"), ("kl", "train/kl")):
-            assert of[f"figure {figure}", "training example", step, "value"] == line[key]
-        assert of["figure accuracy", "training example", step, "value"] == line["train/accuracy"]
-    for name, step in run.evaluations():
-        overall = run.summary(name, step)["overall"]["accuracy"]
-        if name == "validation":
-            for key in ("value", "low", "high"):
-                assert of["figure accuracy", "held out", str(step), key] == overall[key]
-        else:
-            side = "before" if step == 0 else "after"
-            row = ("result", "tiny_one_shot; test; all", "", side)
-            assert of[row] == overall["value"]
-            for family, part in run.summary(name, step)["families"].items():
-                of_family = ("result", f"tiny_one_shot; test; families: {family}", "", side)
-                assert of[of_family] == part["accuracy"]["value"]
+    wanted = {
+        (r["where"], r["of"], "" if r["step"] is None else str(r["step"]), r["what"]): r["value"]
+        for r in every_number(Runs.of(RunData.load(Run(finished_run))))
+    }
+    assert len(rows) == len(of) == len(wanted) > 500
+    assert of == wanted
     assert of["cost", "finished", "", "rollouts"] == 320
-    assert len(rows) > 500
-    assert all(math.isfinite(float(row["value"])) for row in rows)
+
+
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - NEEDS_MORE))
+def test_each_figure_s_csv_saved_from_the_page_is_the_one_that_python_saves(
+    visit, address, finished_run, name, tmp_path
+):
+    page = visit(address)
+    button = page.locator(f'#figure-{name} [data-save="csv"]')
+    button.scroll_into_view_if_needed()
+    page.until(f"oneshot.views.has('{name}')")
+    with page.expect_download() as saved:
+        button.click()
+    saved.value.save_as(tmp_path / "page.csv")
+    runs = Runs.of(RunData.load(Run(finished_run)))
+    ours = save_one(runs, name, tmp_path / "python.csv")
+    read = [
+        [
+            {k: float(v) if re.fullmatch(r"-?[\d.]+(e-?\d+)?", v) else v for k, v in row.items()}
+            for row in csv.DictReader(path.read_text("utf-8").splitlines())
+        ]
+        for path in (tmp_path / "page.csv", ours)
+    ]
+    order = lambda row: repr(sorted(row.items()))  # noqa: E731
+    assert sorted(read[0], key=order) == sorted(read[1], key=order)
+    assert len(read[0]) > 1
 
 
 @pytest.mark.parametrize(
@@ -342,6 +373,13 @@ def test_several_runs_stand_beside_each_other(visit, several, width):
     ]
     thin = page.locator('[data-figure="entropy"] .mark-line path[stroke-width="0.9"]')
     assert thin.count() == 2
+    assert page.evaluate(CUT) == []
+    dashes = page.locator('[data-figure="accuracy"] .role-legend-symbol path[stroke-dasharray]')
+    assert dashes.count() == 2
+    assert all(dashes.nth(n).get_attribute("stroke") for n in range(2))
+    # Every column of a table can be read without a finger on it.
+    for table in page.locator(".scroll:visible").all():
+        assert table.evaluate("e => e.scrollWidth - e.clientWidth") <= 1
     page.locator("#filters [name=run]").select_option("2")
     assert serious(axe, page) == []
 

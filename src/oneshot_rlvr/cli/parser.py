@@ -7,7 +7,30 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
+
+from oneshot_rlvr.registry import nearest
+
+ALSO_CALLED = {
+    "serve": "watch",
+    "dashboard": "watch",
+    "view": "watch",
+    "new": "init",
+    "start": "init",
+    "test": "evaluate",
+    "eval": "evaluate",
+    "grade": "verify",
+    "check": "verify",
+    "ls": "runs",
+    "status": "runs",
+    "analyze": "analyse",
+    "convert": "import",
+    "generate": "variants",
+    "rewards": "arms",
+    "models": "engines",
+}
+"""What people type for a word of the command line that is spelt otherwise."""
 
 
 class UsageError(Exception):
@@ -37,17 +60,41 @@ class Parser(argparse.ArgumentParser):
         options = [word.partition("=")[0] for word in rest if word.startswith("--")]
         if options and self.unknown is not None:
             raise UsageError(self.unknown(options[0]))
+        if options and (near := nearest(options[0], [o for o in self._own() if o[:2] == "--"])):
+            raise UsageError(f"unknown argument {options[0]!r}.{near} See `{self.prog} --help`.")
         return namespace, rest
+
+    def _own(self) -> list[str]:
+        """The options of this parser; none of one that only has verbs."""
+        verbs = any(isinstance(a, argparse._SubParsersAction) for a in self._actions)
+        return [] if verbs else list(self._option_string_actions)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse, with the word that was meant."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            known = [str(choice) for choice in action.choices or ()]
+            meant = ALSO_CALLED.get(str(value))
+            near = f' Did you mean "{meant}"?' if meant in known else nearest(str(value), known)
+            raise argparse.ArgumentError(
+                action, f'"{value}" is not known.{near} Known: {", ".join(known)}'
+            ) from error
 
     def parse_all(self, args: Sequence[str]) -> argparse.Namespace:
         """The parsed arguments; UsageError for anything left over."""
         namespace, rest = self.parse_known_args(args)
         if rest:
             verb = getattr(namespace, "verb", None)
+            file = Path(rest[0])
+            hint = (
+                f" A file of examples is given with --examples.path {file}."
+                if verb == "train" and file.suffix and file.is_file()
+                else ""
+            )
             raise UsageError(
-                f"unknown argument {rest[0]!r}. See `{self.prog} {verb or ''} --help`.".replace(
-                    "  ", " "
-                )
+                f"unknown argument {rest[0]!r}.{hint} "
+                f"See `{' '.join(word for word in (self.prog, verb) if word)} --help`."
             )
         return namespace
 

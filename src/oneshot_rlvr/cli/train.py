@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser, UsageError
 from oneshot_rlvr.cli.terminal import say
-
-if TYPE_CHECKING:
-    from oneshot_rlvr.config import Recipe
 
 
 def add_parser(subparsers: Any) -> Parser:
@@ -28,7 +25,7 @@ def add_parser(subparsers: Any) -> Parser:
         "recipe",
         metavar="RECIPE",
         nargs="?",
-        help="TOML file, or name of a packaged recipe; a run that is continued has its own",
+        help="TOML file, or name of a packaged recipe; a run that goes on or is forked has its own",
     )
     parser.add_argument("--out", metavar="DIR", help="the run's directory (default: runs/NAME)")
     parser.add_argument(
@@ -42,7 +39,8 @@ def add_parser(subparsers: Any) -> Parser:
     parser.add_argument(
         "--fork",
         metavar="RUN[@STEP]",
-        help="begin with another run's checkpoint (default: its newest); its steps count on",
+        help="begin with another run's checkpoint (default: its newest); its steps count on; "
+        "without a RECIPE the run's own is taken",
     )
     parser.add_argument(
         "--dry-run",
@@ -107,10 +105,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         recipe = load_recipe(args.recipe, given)
     if args.dry_run:
-        from oneshot_rlvr.verbs.forecast import forecast, refuse_odd
+        from oneshot_rlvr.verbs.forecast import examples_told, forecast, refuse_odd
 
         refuse_odd(args.gpu, args.price_per_hour, args.answer_tokens)
-        examples = _examples_told(recipe, args)
+        examples = examples_told(recipe, _own_examples(args))
         say(f"{dry_run_text(recipe)}# {examples}\n", end="", flush=True)
         from oneshot_rlvr.train.footprint import described
 
@@ -153,15 +151,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _which_run(args: argparse.Namespace) -> Path | None:
-    """The run whose own recipe is taken, where `--resume RUN` is given without one; else the recipe
-    and the directory are put where they belong. UsageError without either."""
+    """The run whose own recipe is taken, where `--resume RUN` or `--fork RUN` is given without one;
+    else the recipe and the directory are put where they belong. UsageError without either."""
     named = args.resume if isinstance(args.resume, str) else None
+    if args.fork is not None and args.recipe is None and named is None:
+        return Path(args.fork.rpartition("@")[0] or args.fork)
     if named is not None and args.recipe is not None:
         args.out = args.out or named
     elif named is not None and (Path(named) / "run.json").is_file():
         args.out = args.out or named
         return Path(named)
     elif named is not None:
+        from oneshot_rlvr.config.loading import is_recipe
+
+        if not is_recipe(named):
+            raise UsageError(f"{named} holds no run that could be continued. See `oneshot runs`")
         args.recipe = named  # `--resume RECIPE`: the flag stood in front
     elif args.resume and args.recipe is None and args.out is not None:
         return Path(args.out)
@@ -185,28 +189,12 @@ def _refuse_forecast(args: argparse.Namespace) -> None:
             )
 
 
-def _examples_told(recipe: Recipe, args: argparse.Namespace) -> str:
-    """How many examples there are. The error of training where they cannot be read.
-
-    Without the network: a hub's are not read. A packaged recipe may be looked at before the data
-    are here, so that of its own path this is told only.
-    """
+def _own_examples(args: argparse.Namespace) -> bool:
+    """Whether the examples are the caller's, not those of a packaged recipe as it stands."""
     from oneshot_rlvr.cli.recipe_flags import given_flags
-    from oneshot_rlvr.examples import load_examples
-    from oneshot_rlvr.examples.readers import is_missing, on_hub
 
-    path = recipe.examples.path
-    if path is not None and on_hub(path):
-        return f"examples:  not read, {path} is on the hub"
-    own = (
-        args.recipe is not None
-        and not Path(args.recipe).is_file()
-        and not {"--examples.path", "--base"} & {*given_flags(args)}
-    )
-    if path is not None and own and is_missing(path):
-        return f"examples:  not read, there is no {path} here; training needs it"
-    count = len(load_examples(recipe.examples))
-    return f"examples:  {count:,} {'question' if count == 1 else 'questions'}"
+    packaged = args.recipe is not None and not Path(args.recipe).is_file()
+    return not packaged or bool({"--examples.path", "--base"} & {*given_flags(args)})
 
 
 def _again(args: argparse.Namespace) -> list[str]:

@@ -51,6 +51,15 @@ def _packaged() -> list[str]:
     return sorted(path.as_posix() for path in found)
 
 
+def is_recipe(path: str | Path) -> bool:
+    """Whether `load_recipe` has a file for it."""
+    try:
+        _recipe_file(Path(path))
+    except ConfigError:
+        return False
+    return True
+
+
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe file, with dotted overrides over it (`{"train.steps": 10}`).
 
@@ -226,8 +235,15 @@ def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _recipe_file(path: Path) -> Path:
     if path.is_dir():
-        raise ConfigError(f"{path} is a directory; wanted a recipe file (TOML).")
+        inside = sorted(p for p in path.glob("*.toml") if p.is_file())
+        hint = f" Did you mean {inside[0]}?" if inside else ""
+        raise ConfigError(f"{path} is a directory; wanted a recipe file (TOML).{hint}")
     if path.is_file():
+        if path.suffix in (".jsonl", ".json", ".csv", ".parquet"):
+            raise ConfigError(
+                f"{path} holds examples and is no recipe. Give it to one: "
+                f"`oneshot train tiny_one_shot --examples.path {path}`."
+            )
         return path
     known = packaged_recipes()
     name = path.with_suffix("") if path.suffix == ".toml" else path

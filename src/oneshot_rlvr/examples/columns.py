@@ -14,14 +14,24 @@ files (readers.py), ids and duplicates (load.py), whether a verifier exists.
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from oneshot_rlvr.errors import DataError
-from oneshot_rlvr.examples.gold import NO_PROSE, ProseError, answer_of, plain, undollared
+from oneshot_rlvr.examples.gold import (
+    NO_PROSE,
+    ProseError,
+    answer_of,
+    calculated,
+    number_word,
+    plain,
+    undollared,
+)
 from oneshot_rlvr.examples.readers import Row
 from oneshot_rlvr.examples.values import decoded, native
+from oneshot_rlvr.registry import nearest
 from oneshot_rlvr.types import Example, Message
 
 LAYOUTS: dict[str, tuple[str, str]] = {
@@ -32,9 +42,9 @@ LAYOUTS: dict[str, tuple[str, str]] = {
 """Layout -> its required columns, in the order in which they are recognised."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "question": ("problem", "query", "input", "instruction", "prompt"),
+    "question": ("problem", "query", "input", "instruction", "prompt", "text", "q"),
     "prompt": ("question", "problem", "messages"),
-    "answer": ("solution", "final_answer", "gold", "target", "label", "ground_truth"),
+    "answer": ("solution", "final_answer", "gold", "target", "label", "ground_truth", "a"),
     "solution": ("answer", "final_answer", "gold", "target", "label", "ground_truth"),
     "reward_model": ("ground_truth", "answer", "solution"),
 }
@@ -65,14 +75,14 @@ def tell_layout(rows: Sequence[Row], columns: str = "auto", verifier: str = "mat
     if kinds <= OPTIONS_SAY_IT and "prompt" not in present:
         present.append("answer")
     if columns != "auto":
-        _require(columns, present, rows[0].where)
+        _require(columns, present, rows[0].where, kinds)
         return columns
     complete = [layout for layout in LAYOUTS if not _lacking(layout, present)]
     if complete:
         return complete[0]
     # The layout with most of its columns there is the one to give advice on; ours on a tie.
     likely = min(("own", "verl", "trl"), key=lambda layout: len(_lacking(layout, present)))
-    _require(likely, present, rows[0].where)
+    _require(likely, present, rows[0].where, kinds)
     raise AssertionError("a complete layout was not recognised")
 
 
@@ -259,6 +269,16 @@ def gold_of(where: str, column: str, value: Any, verifier: str) -> str:
         raise DataError(
             f'{where} has no gold in "{column}"; every example needs a verified answer.'
         )
+    if verifier in NO_PROSE and (number := number_word(gold)) is not None:
+        raise DataError(
+            f'{where}, field "{column}", is a number in words ({gold!r}), which no answer in '
+            f"digits equals. Write {number}."
+        )
+    if verifier == "math_answer" and (result := calculated(gold)) is not None:
+        raise DataError(
+            f'{where}, field "{column}", is a calculation ({gold!r}), so that only the whole of it '
+            f"would be right. Give the answer alone: {result}."
+        )
     return _encodable(Row(where, {}), column, gold)
 
 
@@ -308,27 +328,46 @@ def _lacking(layout: str, present: Sequence[str]) -> list[str]:
     return lacking
 
 
-def _require(layout: str, present: Sequence[str], where: str) -> None:
+def _require(layout: str, present: Sequence[str], where: str, kinds: Collection[str]) -> None:
     lacking = _lacking(layout, present)
     if not lacking:
         return
     name = lacking[0]
     free = [n for n in present if n not in LAYOUTS[layout]]
+    # Whatever else is ours under another name is renamed in the same go.
+    found = {theirs: ours for ours in lacking if (theirs := _nearest_of(ours, free)) is not None}
+    found |= {theirs: theirs.strip().lower() for theirs in free
+              if theirs not in _COMMON and theirs.strip().lower() in _COMMON}  # fmt: skip
+    nearest_one = _nearest_of(name, free)
+    hint = f' The nearest is "{nearest_one}".' if nearest_one else ""
+    table = ", ".join(f"{json.dumps(theirs)}: {json.dumps(ours)}" for theirs, ours in found.items())
+    rename = f"--examples.rename '{{{table}}}'" if found else f'their name = "{name}"'
+    kind = next((k for k in sorted(kinds) if k not in OPTIONS_SAY_IT), "")
+    meant = nearest(kind, list(GOLDLESS)) if name == "answer" and kind else ""
+    other = f' The verifier here is "{kind}".{meant}' if meant else ""
     source = where.rpartition(", ")[0] or where
     raise DataError(
         f'{source} has no column "{name}"; it has {", ".join(present) or "none"}.'
-        f"{_nearest(name, free)} Rename the column, or set examples.rename (their name = "
-        f'"{name}"). Known layouts: own (question, answer), verl (prompt, reward_model), '
+        f"{hint} Rename the column, or set examples.rename ({rename}). "
+        "Known layouts: own (question, answer), verl (prompt, reward_model), "
         "TRL (prompt, solution). A verifier's options (tests, fen, choices, unit ...) are columns "
-        f"of their own names; no gold is needed where they say it ({', '.join(GOLDLESS)})."
+        f"of their own names; no gold is needed where they say it ({', '.join(GOLDLESS)}).{other}"
+    )
+
+
+def _nearest_of(name: str, present: Sequence[str]) -> str | None:
+    """The column that is ours but for its case, is spelt alike, or is called so elsewhere."""
+    same = [theirs for theirs in present if theirs.strip().lower() == name]
+    close = same or difflib.get_close_matches(name, present, n=1, cutoff=0.6)
+    called = {theirs.strip().lower(): theirs for theirs in reversed(present)}
+    return next(
+        iter(close or [called[word] for word in SYNONYMS.get(name, ()) if word in called]), None
     )
 
 
 def _nearest(name: str, present: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, present, n=1, cutoff=0.6) or [
-        synonym for synonym in SYNONYMS.get(name, ()) if synonym in present
-    ]
-    return f' The nearest is "{close[0]}".' if close else ""
+    close = _nearest_of(name, present)
+    return f' The nearest is "{close}".' if close else ""
 
 
 def _kind(value: Any) -> str:

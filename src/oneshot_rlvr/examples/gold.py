@@ -21,6 +21,18 @@ _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _THOUSANDS = re.compile(r"[^\d,.]{0,8}\d{1,3}(?:,\d{3})+(?:\.\d+)?(?:[^\d,.][^\d,]*)?")
 _WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")  # no LaTeX command, no variable
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-zA-Z*]*\}")
+_NUMBER_WORDS = {
+    word: number
+    for number, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "  # noqa: SIM905
+        "fifteen sixteen seventeen eighteen nineteen twenty".split()
+    )
+} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
+     "ninety": 90, "hundred": 100, "thousand": 1000}  # fmt: skip
+_TERMS = r"[\d.,$€£\s()]*\d[\d.,\s()%]*"
+_CALCULATION = re.compile(
+    rf"-?{_TERMS}(?:[-+*/×·÷−]{_TERMS})+=\s*([$€£]?[-−]?\d[\d.,]*\s?%?)", re.ASCII
+)
 _SAYS = re.compile(
     r"\b(?:is|are|was|were|has|have|had|we|so|thus|hence|therefore|gives?|equals?|makes?|answer)\b",
     re.IGNORECASE,
@@ -133,6 +145,17 @@ def answer_of(value: Any, verifier: str) -> str | None:
     if verifier in NO_PROSE and is_prose(answer):
         raise ProseError(answer)
     return answer or None
+
+
+def number_word(text: str) -> int | None:
+    """The number that a text is in one English word: "eight" gives 8; else None."""
+    return _NUMBER_WORDS.get(text.strip().rstrip(".").lower())
+
+
+def calculated(text: str) -> str | None:
+    """What a calculation of plain numbers comes to, as it says itself: "5 + 3 = 8" gives "8"."""
+    match = _CALCULATION.fullmatch(text.strip().strip("$").rstrip("."))
+    return match[1].strip() if match else None
 
 
 def is_prose(text: str) -> bool:

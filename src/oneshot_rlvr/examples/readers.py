@@ -36,6 +36,9 @@ READERS = Registry(
 )
 """Suffix -> reader(path: Path) -> list[Row]. JSON and CSV may be gzipped (`.jsonl.gz`)."""
 
+_TABBED = (".tsv", ".tab", ".txt")
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
 CSV_TEXT_COLUMNS = frozenset(
     {"id", "question", "answer", "prompt", "solution", "verifier", "domain", "family"}
 )
@@ -73,7 +76,7 @@ def read_rows(path: str, *, split: str = "train", folders: Sequence[Path] = ()) 
     if suffix not in READERS:
         raise DataError(
             f'{local} ends in "{suffix}"; wanted a file of examples that ends in '
-            f"{', '.join(READERS)} (or that with .gz), or a hub data set."
+            f"{', '.join(READERS)} (or that with .gz), or a hub data set.{_to_save(suffix)}"
         )
     try:
         rows: list[Row] = READERS.load(suffix)(local)
@@ -149,8 +152,15 @@ def read_json(path: Path) -> list[Row]:
 
 
 def read_csv(path: Path) -> list[Row]:
-    """A header line, then a row a line (RFC 4180). Empty cells are missing values, not text."""
-    reader = csv.reader(io.StringIO("".join(_lines(path)), newline=""), strict=True)
+    """A header line, then a row a line (RFC 4180). Empty cells are missing values, not text.
+
+    Where the header has no comma but semicolons or tabs, as spreadsheets of many countries write
+    it, these separate the cells.
+    """
+    lines = _lines(path)
+    header_line = lines[0] if lines else ""
+    separator = next((s for s in (",", ";", "\t") if s in header_line), ",")
+    reader = csv.reader(io.StringIO("".join(lines), newline=""), strict=True, delimiter=separator)
     try:
         header = [name.strip() for name in next(reader, [])]
         double = {name for name in header if header.count(name) > 1}
@@ -164,7 +174,8 @@ def read_csv(path: Path) -> list[Row]:
             if len(cells) != len(header):
                 raise DataError(
                     f"{where} has {len(cells)} cells, the header names {len(header)} columns "
-                    f"({', '.join(header)}). Quote cells that hold commas or line breaks."
+                    f"({', '.join(header)}). Quote cells that hold "
+                    f"{_SEPARATORS[separator]} or line breaks."
                 )
             rows.append(
                 Row(
@@ -213,6 +224,12 @@ def read_hub(name: str, split: str) -> list[Row]:
     return [Row(f"{name} ({split}), row {i}", dict(fields)) for i, fields in enumerate(table)]
 
 
+def _to_save(suffix: str) -> str:
+    if suffix in (".xlsx", ".xls", ".ods", ".numbers"):
+        return " Save the sheet as CSV (UTF-8)."
+    return " Name it .csv if its columns have tabs between them." if suffix in _TABBED else ""
+
+
 def _folders(folders: Sequence[Path]) -> list[Path]:
     data_dir = os.environ.get("ONESHOT_DATA_DIR")
     return [*folders, *([Path(data_dir)] if data_dir else [])]
@@ -220,6 +237,10 @@ def _folders(folders: Sequence[Path]) -> list[Path]:
 
 def _suffix(path: Path) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _stem(name: str) -> str:
+    return name.lower().removesuffix(".gz").rpartition(".")[0] or name.lower()
 
 
 def _names_hub(path: str) -> bool:
@@ -237,8 +258,10 @@ def _names_hub(path: str) -> bool:
 def _missing(path: str, folders: Sequence[Path]) -> DataError:
     wanted = Path(os.path.expandvars(path)).expanduser()
     siblings = [p.name for p in wanted.parent.iterdir()] if wanted.parent.is_dir() else []
-    close = difflib.get_close_matches(wanted.name, siblings, n=1, cutoff=0.6)
-    hint = f' Did you mean "{wanted.parent / close[0]}"?' if close else ""
+    # By stem: two names that share nothing but their ".jsonl" are not alike.
+    stems = {_stem(name): name for name in sorted(siblings, reverse=True)}
+    close = difflib.get_close_matches(_stem(wanted.name), stems, n=1, cutoff=0.6)
+    hint = f' Did you mean "{wanted.parent / stems[close[0]]}"?' if close else ""
     places = [Path.cwd(), *_folders(folders)]
     looked = "" if wanted.is_absolute() else f" (looked in {', '.join(map(str, places))})"
     return DataError(f"{path}: no such file{looked}.{hint}")
@@ -266,7 +289,16 @@ def _broken_json(where: str, text: str, error: Exception) -> str:
     near = f', at the field "{fields[-1]}"' if fields else ""
     column = f" (column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
     said = getattr(error, "msg", str(error))
-    hint = " One JSON object a line was wanted." if text.strip() in ("[", "{") else ""
+    rest = text[position:].strip()
+    hint = ""
+    if text.strip() in ("[", "{"):
+        hint = " One JSON object a line was wanted."
+    elif said == "Extra data" and rest == ",":
+        return f"{where} ends with a comma; JSON lines have none between rows. Leave it out."
+    elif said.startswith("Expecting property name") and rest.startswith("'"):
+        hint = " JSON has double quotes around names and texts."
+    elif said.startswith("Expecting property name") and rest.startswith(("}", "]")):
+        hint = " A comma stands before the closing bracket; leave it out."
     return f"{where}{near}: not valid JSON, {said}{column}.{hint}"
 
 

@@ -363,11 +363,21 @@ class DamagedDocumentError(RecordsError):
     """run.json is not as it was written; the records beside it may be whole."""
 
 
+def _runs_beside(directory: Path) -> str:
+    """Which runs there are where one was looked for: a folder of runs is often taken for a run."""
+    if not directory.is_dir():
+        return "; there is no such folder"
+    below = sorted(path.parent for path in directory.glob(f"*/{schema.RUN}"))
+    names = ", ".join(map(str, below[:5])) + ", ..." * (len(below) > 5)
+    return f"; the runs in it are {names}" if below else ""
+
+
 def read_document(directory: Path) -> dict[str, Any]:
     """run.json, its version checked. RunError when there is none, RecordsError when unreadable."""
     path = directory / schema.RUN
     if not path.is_file():
-        raise RunError(f"{directory} holds no run: {schema.RUN} is missing")
+        beside = _runs_beside(directory)
+        raise RunError(f"{directory} holds no run: {schema.RUN} is missing{beside}")
     try:
         document = json.loads(path.read_bytes())
     except ValueError as error:

@@ -47,12 +47,17 @@ def table_numbers(runs: Runs, *, price_per_hour: float | None = None) -> list[Ro
 
 
 def figure_numbers(name: str, data: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
-    """A figure's data: a row a number, named by the texts that stand with it."""
+    """A figure's data: a row a number, named by the texts that stand with it, and by its k."""
     for item in data:
         texts = [str(v) for key, v in item.items() if isinstance(v, str) and key != "told"]
+        texts += [f"k = {item['k']}"] if "k" in item else []
         step = item.get("step")
         for key, value in item.items():
-            if key != "step" and isinstance(value, int | float) and not isinstance(value, bool):
+            if (
+                key not in ("step", "k")
+                and isinstance(value, int | float)
+                and not isinstance(value, bool)
+            ):
                 yield _row(f"figure {name}", "; ".join(texts), step, key, value)
 
 

@@ -1,6 +1,7 @@
 """A run's recipe as what it changes of its base, and the command that does the run again.
 
-The base is the packaged recipe of the run's name, else the defaults. Not here: reading recipes.
+The base is the packaged recipe of the run's name; of another run of the embedded model the recipe
+that is made for it; else the defaults. Not here: reading recipes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from oneshot_rlvr.settings import flat
 
 # Told elsewhere on the page, or no setting.
 _UNTOLD = ("name", "note")
+
+
+OF_TINY = "tiny_one_shot"
+"""The packaged recipe that is made for the embedded model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ def against_base(run: RunData) -> Against | None:
         return None
     name, known = str(setting(run.recipe, "name") or ""), packaged_recipes()
     alike = [each for each in known if each == name or each.rpartition("/")[2] == name]
+    if not alike and setting(run.recipe, "model.path") == "tiny":
+        alike = [OF_TINY]  # what `oneshot init` writes is laid over it
     base, packaged = Recipe(), ""
     if alike:
         # Where the file beside us is broken, the defaults still tell something.
@@ -54,11 +61,11 @@ def against_base(run: RunData) -> Against | None:
             base, packaged = load_recipe(alike[0]), alike[0]
     theirs, ours = flat(base.model_dump(mode="json")), flat(run.recipe)
     told = [
-        Difference(key, shown(theirs.get(key)), shown(ours.get(key)))
-        for key in dict.fromkeys((*theirs, *ours))
+        Difference(key, shown(theirs.get(key, _within(base, key))), shown(ours.get(key)))
+        for key in dict.fromkeys((*(_table_off(key, ours) for key in theirs), *ours))
         if key.split(".")[-1] not in _UNTOLD
         and _recorded(key, ours)
-        and _same(theirs.get(key)) != _same(ours.get(key))
+        and _same(theirs.get(key, _within(base, key))) != _same(ours.get(key))
     ]
     named = f"the packaged recipe {packaged}" if packaged else "the defaults"
     return Against(named, packaged, told)
@@ -98,6 +105,25 @@ def _recorded(key: str, recipe: Mapping[str, Any]) -> bool:
     of an earlier version does not know the keys that came later."""
     tables = key.split(".")
     return any(".".join(tables[:depth]) in recipe for depth in range(1, len(tables) + 1))
+
+
+def _within(recipe: Recipe, key: str) -> Any:
+    """What a recipe says of a table, without what is unset; None where it says nothing."""
+    found = setting(recipe.model_dump(mode="json", exclude_none=True), key)
+    return found if isinstance(found, Mapping) else None
+
+
+def _table_off(key: str, recipe: Mapping[str, Any]) -> str:
+    """The table of a key where the recipe has it off: one difference, and one flag that says it."""
+    tables = key.split(".")
+    return next(
+        (
+            table
+            for depth in range(1, len(tables))
+            if (table := ".".join(tables[:depth])) in recipe and recipe[table] is None
+        ),
+        key,
+    )
 
 
 def _as_flag(value: Any) -> str:

@@ -26,10 +26,11 @@ from oneshot_rlvr.rewards.pool import Pool, Task, plain
 from oneshot_rlvr.rewards.shaping import shaped
 from oneshot_rlvr.types import Example, Graded, Reason, Rollout, Verdict
 from oneshot_rlvr.verifiers import get_verifier
-from oneshot_rlvr.verifiers.base import refuse_gold
+from oneshot_rlvr.verifiers.base import refuse_gold, refuse_misnamed
 
 RANDOM_PURPOSE = 0x5EED_A53  # keeps the random arm's stream apart from every other one
 NAMED_BAD_GOLDS = 5
+SHOWN_QUESTION = 60  # characters of it in an error
 TAKES_ALL = ("custom", "any_of", "all_of")
 RUNS_CODE = ("python_code", "any_of", "all_of")
 
@@ -72,15 +73,21 @@ class Scorer:
         """DataError naming the examples whose gold their own verifier rejects."""
         examples = list(examples)
         bad = self.bad_golds(examples)
+        if not bad:
+            return
+        first = next(example for example in examples if example.id == bad[0][0])
+        # An id may be a row's number: the words of its question are found by eye.
+        asks = " ".join(first.question.split())
+        asks = asks if len(asks) <= SHOWN_QUESTION else f"{asks[:SHOWN_QUESTION]}..."
+        told = f'{bad[0][1]} Its question: "{asks}"'
         if len(bad) == 1:
-            raise DataError(bad[0][1])
-        if bad:
-            ids = ", ".join(repr(i) for i, _ in bad[:NAMED_BAD_GOLDS])
-            more = ", ..." if len(bad) > NAMED_BAD_GOLDS else ""
-            raise DataError(
-                f"{len(bad)} of {len(examples)} golds are rejected by their own verifier: "
-                f"examples {ids}{more}. The first: {bad[0][1]}"
-            )
+            raise DataError(told)
+        ids = ", ".join(repr(i) for i, _ in bad[:NAMED_BAD_GOLDS])
+        more = ", ..." if len(bad) > NAMED_BAD_GOLDS else ""
+        raise DataError(
+            f"{len(bad)} of {len(examples)} golds are rejected by their own verifier: "
+            f"examples {ids}{more}. The first: {told}"
+        )
 
     def bad_golds(self, examples: Iterable[Example]) -> list[tuple[str, str]]:
         """(example id, what is wrong) for every gold that its own verifier rejects, in order.
@@ -107,6 +114,8 @@ class Scorer:
         left: list[Task] = []
         for example in examples:
             verifier = get_verifier(example.verifier)
+            if example.verifier not in TAKES_ALL:
+                refuse_misnamed(verifier, example)
             if verifier.checks_gold_at_length(example):
                 left.append((None, example))  # the kind has checks of its own
                 continue

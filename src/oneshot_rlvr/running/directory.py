@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ def earlier_run(recipe: Recipe, out: Path, resume: bool) -> Run | None:
         return None
     earlier = Run(out)
     if not resume:
+        _refuse_more_steps(earlier, recipe)
         raise RunError(
             f"{out} already holds a run ({earlier.status}); continue it with --resume or choose "
             "another directory with --out."
@@ -72,12 +74,48 @@ def earlier_run(recipe: Recipe, out: Path, resume: bool) -> Run | None:
         if not change.startswith(MAY_CHANGE)
     ]
     if changed:
+        _refuse_more_steps(earlier, recipe)
         raise RunError(
             f"{out} holds a run of another recipe ({'; '.join(changed[:5])}); resume with the "
             f"same recipe, go on from it in a new run with --fork {out} --out DIR, or choose "
             "another directory with --out."
         )
     return earlier
+
+
+def _refuse_more_steps(earlier: Run, recipe: Recipe) -> None:
+    """RunError, with the command that goes on, where a recipe is the run's own but for its steps,
+    of which it has more.
+
+    Such a run is not made longer in place: its number of steps is what its result, its test and its
+    page are about, and others may have read them.
+    """
+    try:
+        was = parse_recipe(earlier.info["recipe"])
+    except (KeyError, ConfigError):
+        return
+    steps, more = was.train.steps, recipe.train.steps
+    changed = changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"))
+    others = [c for c in changed if not c.startswith((*MAY_CHANGE, "train.steps "))]
+    if others or more <= steps:
+        return
+    here = earlier.directory
+    if not checkpoint_steps(here):
+        return
+    out = _free(here.with_name(f"{here.name}-{more}"))
+    command = ["oneshot", "train", "--fork", str(here), "--train.steps", str(more)]
+    state = "finished" if earlier.status == "finished" else "unfinished"
+    raise RunError(
+        f"{here} holds a {state} run of {steps:,} steps, which stay as they are. Go on to step "
+        f"{more:,} from its newest checkpoint, in a run of its own, with "
+        f"`{shlex.join([*command, '--out', str(out)])}`, or begin anew elsewhere with --out DIR."
+    )
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of path.2, path.3 ... that nothing has."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in itertools.count(2))
+    return path if not path.exists() else next(p for p in numbered if not p.exists())
 
 
 def set_aside(out: Path) -> Path | None:
@@ -96,13 +134,7 @@ def set_aside(out: Path) -> Path | None:
         Lock(out / LOCK).release()
     except (RecordsError, RunError):
         return None
-    beside = next(
-        path
-        for number in itertools.count(1)
-        if not (
-            path := out.with_name(f"{out.name}.untrained{number if number > 1 else ''}")
-        ).exists()
-    )
+    beside = _free(out.with_name(f"{out.name}.untrained"))
     out.rename(beside)
     return beside
 

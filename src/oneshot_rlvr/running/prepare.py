@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from oneshot_rlvr.algorithms import ALGORITHMS
 from oneshot_rlvr.config import BenchmarkConfig, Recipe
@@ -50,22 +51,56 @@ def prepare(recipe: Recipe, scorer: Scorer) -> Prepared:
     ALGORITHMS.load(recipe.algorithm.name)
     ENGINES.load(recipe.rollouts.engine)
     load_trackers(recipe)
-    for config in held_out(recipe).values():
+    examples, benchmarks = read_sets(recipe, scorer, held_out(recipe))
+    refuse_damaged_model(recipe.model.path)
+    policy = load_policy(recipe.model)
+    prompts = _fitting_prompts(recipe, policy, examples, benchmarks)
+    engine = make_engine(recipe.rollouts.engine, policy, recipe.rollouts)
+    return Prepared(examples, prompts, benchmarks, policy, engine)
+
+
+def read_sets(
+    recipe: Recipe, scorer: Scorer, asked: Mapping[str, BenchmarkConfig]
+) -> tuple[list[Example], dict[str, Benchmark]]:
+    """The training examples and the held-out sets of `asked`, each gold held against its verifier.
+    Errors as `prepare`."""
+    for config in asked.values():
         refuse_repeats(config)
     examples = load_examples(recipe.examples)
     if recipe.algorithm.dynamic_sampling:
         refuse_single_prompt(examples)
     scorer.check_golds(examples)
     _check_labels(recipe, examples)
-    benchmarks = {name: load_benchmark(config) for name, config in held_out(recipe).items()}
+    _warn_of_hidden_choices(examples)
+    benchmarks = {name: load_benchmark(config) for name, config in asked.items()}
     keep_apart(examples, benchmarks)
     for benchmark in benchmarks.values():
         scorer.check_golds(benchmark.examples)
-    refuse_damaged_model(recipe.model.path)
-    policy = load_policy(recipe.model)
-    prompts = _fitting_prompts(recipe, policy, examples, benchmarks)
-    engine = make_engine(recipe.rollouts.engine, policy, recipe.rollouts)
-    return Prepared(examples, prompts, benchmarks, policy, engine)
+    return examples, benchmarks
+
+
+def _warn_of_hidden_choices(examples: list[Example]) -> None:
+    """Tells of questions that do not show the options they are about: nobody shows them for it."""
+    hidden = [
+        example
+        for example in examples
+        if (texts := _option_texts(example.extra.get("choices")))
+        and not any(text in " ".join(turn["content"] for turn in example.chat()) for text in texts)
+    ]
+    if hidden:
+        log.warning(
+            "%d of %d questions show none of their choices, for example %r: the model sees the "
+            "question alone, so write the options into it",
+            len(hidden),
+            len(examples),
+            " ".join(hidden[0].question.split())[:120],
+        )
+
+
+def _option_texts(choices: Any) -> list[str]:
+    if isinstance(choices, Mapping):
+        choices = choices.get("text", list(choices.values()))
+    return [str(text) for text in choices] if isinstance(choices, list | tuple) else []
 
 
 def held_out(recipe: Recipe) -> dict[str, BenchmarkConfig]:

@@ -112,6 +112,40 @@ def forecast(
     return lines
 
 
+def examples_told(recipe: Recipe, own: bool) -> str:
+    """A line about the examples and held-out files, which are read and checked as training does.
+
+    Without the network: a hub's are not read, nor are published benchmarks. `own`: the recipe's
+    examples are its owner's; a packaged one may be looked at before its data are here, so that a
+    file which is missing is told only. Errors are those of training.
+    """
+    from oneshot_rlvr.examples import load_examples
+    from oneshot_rlvr.examples.readers import is_missing, names_a_file, on_hub
+    from oneshot_rlvr.rewards import Scorer
+
+    path = recipe.examples.path
+    if path is not None and on_hub(path):
+        return f"examples:  not read, {path} is on the hub"
+    if path is not None and not own and is_missing(path):
+        return f"examples:  not read, there is no {path} here; training needs it"
+    load_examples(recipe.examples)  # what cannot be read is told before anything heavy is imported
+    from oneshot_rlvr.running.prepare import held_out, read_sets
+
+    files = {
+        name: config
+        for name, config in held_out(recipe).items()
+        if config.benchmark == "file" or names_a_file(config.benchmark)
+    }
+    with Scorer(recipe.reward, seed=recipe.train.seed) as scorer:
+        examples, benchmarks = read_sets(recipe, scorer, files)
+    parts = [("", examples), *((f" in the {n} set", b.examples) for n, b in benchmarks.items())]
+    counts = [
+        f"{len(rows):,} {'question' if len(rows) == 1 else 'questions'}{where}"
+        for where, rows in parts
+    ]
+    return f"examples:  {', '.join(counts)}; every gold is accepted by its verifier"
+
+
 def refuse_odd(gpu: str | None, price_per_hour: float | None, answer_tokens: int | None) -> None:
     """ConfigError for what `forecast` would refuse, before anything else is done."""
     from oneshot_rlvr.train.hours import place_named

@@ -19,6 +19,16 @@ from oneshot_rlvr.registry import nearest
 STARTERS = Path(examples.__file__).parent / "starters"
 EXAMPLES, HELD_OUT, RECIPE, README = "examples.jsonl", "held_out.jsonl", "recipe.toml", "README.md"
 
+ALSO_CALLED = {
+    "finance": ("accounting", "banking", "business", "economics", "money"),
+    "health": ("healthcare", "medical", "medicine", "nursing", "pharmacy", "clinical"),
+    "education": ("school", "science", "teaching", "quiz", "choices", "exam"),
+    "code": ("coding", "programming", "python", "software"),
+    "chess": ("games",),
+    "math": ("maths", "mathematics", "arithmetic", "algebra"),
+}
+"""Other words for a domain, for advice only."""
+
 _RECIPE = """\
 # 1-shot RLVR on the examples beside this file. Every key is a flag too: oneshot train --help
 base = "tiny_one_shot" # the embedded model, minutes on a CPU
@@ -69,8 +79,10 @@ def init(folder: str | Path, *, domain: str = "math") -> list[Path]:
 
     folder, known = Path(folder), domains()
     if domain not in known:
+        meant = next((d for d, words in ALSO_CALLED.items() if domain.lower() in words), None)
+        hint = f' Did you mean "{meant}"?' if meant else nearest(domain, known)
         raise UnknownNameError(
-            f'"{domain}" is not a known domain.{nearest(domain, known)} Known: {", ".join(known)}.'
+            f'"{domain}" is not a known domain.{hint} Known: {", ".join(known)}.'
         )
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder, or a name that is free.")

@@ -57,7 +57,7 @@ def find_model(model: str | Path) -> Subject:
         if not weights.is_dir():
             raise RunError(
                 f"{run} has no final/ model: the run is not finished. Continue it with "
-                "`oneshot train RECIPE --out DIR --resume`, or name one of its checkpoints."
+                f"`oneshot train --resume {run}`, or name one of its checkpoints."
             )
         from oneshot_rlvr.records import Run
 

@@ -17,6 +17,15 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.extraction import in_tags
 
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    list: "a list",
+}
+"""What an option is, in words."""
+
 SHOWN_CHARS = 80  # of a gold or an answer inside an error message
 
 
@@ -88,6 +97,57 @@ class Verifier(ABC):
         refuse_gold(self, example, self.check(self.stated_gold(example), example))
 
 
+ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
+    "options": ("choices",),
+    "option": ("choices",),
+    "alternatives": ("choices",),
+    "testlist": ("tests",),
+    "testcases": ("tests",),
+    "unittests": ("tests",),
+    "position": ("fen",),
+    "board": ("fen",),
+    "tolerance": ("rel_tol", "abs_tol"),
+    "tol": ("rel_tol", "abs_tol"),
+    "matein": ("mate_in",),
+    "mate": ("mate_in",),
+    "jsonschema": ("schema",),
+    # A column an option, as spreadsheets have them.
+    **{f"{word}{end}": ("choices",) for word in ("", "option", "choice") for end in "abcd"},
+    **{f"{word}{end}": ("choices",) for word in ("option", "choice") for end in "1234"},
+}
+"""What people call an option (in small letters alone) -> the options that say it."""
+
+
+OTHER_IN_NUMBER = frozenset({"score", "golds"})
+"""Options of which the other number is a word of its own: a ranking's scores, a column of golds."""
+
+
+def refuse_misnamed(verifier: Verifier, example: Example) -> None:
+    """DataError for a column that was meant as one of the kind's options and is called otherwise:
+    it would be read by nobody, and the answers compared without it."""
+    absent = {name for name in verifier.options if example.extra.get(name) is None}
+    plain = {_letters(name): name for name in sorted(absent)}
+    for column, value in example.extra.items():
+        if column in verifier.options or value is None:
+            continue
+        word = _letters(column)
+        forms = dict.fromkeys((word, word.removesuffix("s"), f"{word}s"))
+        meant = [n for n in ALSO_CALLED.get(word, ()) if n in absent] or [
+            plain[form]
+            for form in forms
+            if form in plain and (form == word or plain[form] not in OTHER_IN_NUMBER)
+        ]
+        if meant:
+            raise DataError(
+                f'example {example.id!r}: {verifier.name} reads no column "{column}"; it reads '
+                f"{' and '.join(meant)}. Rename the column ({meant[0]}), or it changes nothing."
+            )
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
 def refuse_gold(verifier: Verifier, example: Example, verdict: Verdict) -> None:
     """DataError unless the verdict on `verifier.stated_gold(example)` is correct."""
     if not verdict.correct:
@@ -109,7 +169,8 @@ def option(example: Example, key: str, kind: type | tuple[type, ...], default: A
     if value is None:
         return default
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        wanted = " or ".join(KINDS.get(k, k.__name__) for k in kinds if k is not tuple)
         raise DataError(
             f"example {example.id!r}: option {key} is {shown(str(value))}; wanted {wanted}."
         )

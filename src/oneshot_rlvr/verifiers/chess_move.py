@@ -165,6 +165,11 @@ def _as_san(match: re.Match[str]) -> str:
 
 def _board(example: Example) -> Any:
     fen = option(example, "fen", str, "")
+    if not fen.strip():
+        raise DataError(
+            f"example {example.id!r}: chess_move needs the position in a column fen, such as "
+            '"6k1/5ppp/8/8/8/8/5PPP/R5K1 w - - 0 1"; from the question it is not read.'
+        )
     if fen.split() and len(fen.split()) < _FIELDS:
         raise DataError(
             f"example {example.id!r}: option fen {shown(fen)} is cut short: "

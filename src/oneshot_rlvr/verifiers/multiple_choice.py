@@ -15,6 +15,7 @@ substring. `extra["choices"]` is a list of texts, a mapping letter -> text, or {
 from __future__ import annotations
 
 import heapq
+import json
 import re
 import string
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from types import MappingProxyType
 
 from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
-from oneshot_rlvr.verifiers.base import Verifier, correct, wrong
+from oneshot_rlvr.verifiers.base import Verifier, correct, shown, wrong
 from oneshot_rlvr.verifiers.boxed import last_box
 from oneshot_rlvr.verifiers.concluding import (
     LABEL_ALONE,
@@ -133,11 +134,22 @@ def choices_of(example: Example) -> Mapping[str, str]:
     elif isinstance(raw, Mapping):
         choices = _labelled(tuple(map(str, raw)), tuple(map(str, raw.values())))
     if choices is None:
+        text = raw if isinstance(raw, str) else ""
         raise DataError(
-            f"example {example.id!r}: option choices is {raw!r:.80}; wanted at least two options "
-            'with distinct labels, as a list of texts or a mapping {"A": text}.'
+            f"example {example.id!r}: option choices is {shown(str(raw))}; wanted at least two "
+            'options with distinct labels, as a list of texts or a mapping {"A": text}.'
+            + _as_list(text)
         )
     return choices
+
+
+def _as_list(raw: str) -> str:
+    """How options that came as one text are written."""
+    parts = [part.strip(" []'\"") for part in re.split(r"[|;,\n]", raw[:1000])]
+    parts = [part for part in parts if part]
+    if len(parts) < 2:
+        return ""
+    return f" Write them as JSON, in a CSV's cell too: {json.dumps(parts, ensure_ascii=False)}."
 
 
 @lru_cache(maxsize=4096)

@@ -161,12 +161,31 @@ def _refuse_idle(tests: run.Tests, example: Example) -> None:
             "answer would pass. Assert at the top level, in functions named test..., in a "
             "unittest.TestCase, or in check(candidate) with an entry_point."
         )
+    stubs = [_stub(_wanted(example), returned) for returned in STUB_RETURNS]
+    if all(stubs) and all(_ran(s, tests, example).reason is Reason.CORRECT for s in stubs):
+        raise DataError(
+            f"example {example.id!r}: the tests pass whatever the code returns, so every answer "
+            'would pass. Write "assert" before what must hold: assert f(1) == 2.'
+        )
     error = str(ending.details.get("error", ""))
     if error.startswith("ModuleNotFoundError"):
         raise DataError(
             f"example {example.id!r}: the tests cannot run in the sandbox, which has Python's "
             f"standard library and nothing else: {error}."
         )
+
+
+STUB_RETURNS = ("None", "0.7319")
+"""What functions that do nothing return: no tests are content with both that compare anything."""
+
+
+def _stub(wanted: frozenset[str], returned: str) -> str:
+    """Code that defines what the tests call, to do nothing; "" where that is not known."""
+    return "".join(
+        f"def {name}(*args, **kwargs):\n    return {returned}\n"
+        for name in sorted(wanted)
+        if name.isidentifier()
+    )
 
 
 def _solution(text: str, wanted: frozenset[str]) -> str | None:
@@ -251,8 +270,9 @@ def tests_of(example: Example) -> run.Tests:
 
 
 def _unfit(example: Example, tests: Any) -> DataError:
+    came = "option tests is missing" if tests is None else f"option tests is {shown(str(tests))}"
     return DataError(
-        f"example {example.id!r}: option tests is {shown(str(tests))}; wanted assert-style source, "
+        f"example {example.id!r}: {came}; wanted assert-style source, "
         'tables {"args": [...], "expected": value} with an entry_point, or tables '
         '{"stdin": text, "stdout": text}.'
     )

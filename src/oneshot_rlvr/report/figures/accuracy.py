@@ -3,6 +3,7 @@
 Training accuracy is the exact share of right rollouts on the training example; held-out accuracy
 is avg@K on the validation set. What is gained on held-out questions after the training example is
 solved is shaded: post-saturation generalization. After arXiv 2504.20571, figure 2.
+A run without validations shows what its test set said before and after.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ _Y = "right answers (%)"
 def draw(runs: Runs) -> alt.LayerChart | None:
     """The chart, with a rule where training accuracy has been 95% for 5 steps."""
     rows = _alone(runs.alone) if runs.alone is not None else _several(runs)
-    held_out = any(run.held_out() for run in runs.runs)
+    held_out = any(_held_out(run) for run in runs.runs)
     description = "The share of right answers on the training example, over every rollout of a step"
     description += ", and on held-out questions that the model is never trained on." * held_out
     description += "." * (not held_out)
+    if held_out and not any(run.held_out() for run in runs.runs):
+        description += " No validation is recorded: these were asked before and after only."
     if held_out and runs.alone is not None:
         description += " The band is a 95% interval over questions."
     description += seeds_told(runs)
@@ -55,7 +58,7 @@ def draw(runs: Runs) -> alt.LayerChart | None:
             description += " Shaded: the change of held-out accuracy since then."
     return lines(
         rows,
-        title="Training and held-out accuracy",
+        title="Training and held-out accuracy" if held_out else "Training accuracy",
         description=description,
         y=_Y,
         percent=True,
@@ -70,7 +73,7 @@ def _alone(run: RunData) -> list[dict[str, object]]:
         {**row(step, TRAINING, value), "told": percent(value)}
         for step, value in run.training("train/accuracy")
     ]
-    parts = {HELD_OUT: run.held_out()}
+    parts = {HELD_OUT: _held_out(run)}
     parts |= {f"{HELD_OUT}: {group}": run.held_out("groups", group) for group in run.groups()}
     for name, points in parts.items():
         for step, part in points:
@@ -82,12 +85,22 @@ def _alone(run: RunData) -> list[dict[str, object]]:
     return rows
 
 
+def _held_out(run: RunData) -> list[tuple[int, Mapping[str, Any]]]:
+    """(step, part) of the validations; where there are none, of the test before and after."""
+    found = run.held_out()
+    tested = run.comparison
+    if found or tested is None:
+        return found
+    sides = ((0, tested.before), (tested.step, tested.after))
+    return [(at, side["overall"]) for at, side in sides if at is not None and side is not None]
+
+
 def _several(runs: Runs) -> list[dict[str, object]]:
     """Seeds of one arm in the two colours of the sources; arms in theirs, training dashed."""
     sources = {
         TRAINING: lambda run: run.training("train/accuracy"),
         HELD_OUT: lambda run: [
-            (step, float(part["accuracy"]["value"])) for step, part in run.held_out()
+            (step, float(part["accuracy"]["value"])) for step, part in _held_out(run)
         ],
     }
     rows: list[dict[str, object]] = []

@@ -52,7 +52,7 @@ def draw(runs: Runs) -> alt.LayerChart | None:
                 rows.append(_row(label, domains.get(name, ""), when, estimate))
     complete = any(change.after and change.before for some in arms.values() for change in some)
     description = (
-        f"avg@K on the {evaluation} set by family of questions"
+        f"The share of right answers on the {evaluation} set by family of questions"
         f"{', the largest gain first' if complete else ''}; bars are 95% intervals over "
         f"{'seeds or, for one seed, ' if several else ''}questions."
     )

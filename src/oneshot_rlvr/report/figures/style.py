@@ -25,6 +25,10 @@ MOST_POINTS = 400
 ZOOM = "zoomed"
 """The parameter that holds the steps from which to which a chart is drawn; null: all."""
 
+_WHOLE_STEPS = "max(1, min({}, span(domain('x'))))"
+"""How many parts an axis of steps has: no more than it has steps, so that none is a part of one.
+Vega's own `tickMinStep` allows one part more, and wrote 0, 1, 1 where there was one step."""
+
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
 
@@ -180,11 +184,29 @@ def row(step: int, series: str, value: float, **more: float | None) -> dict[str,
     }
 
 
-def legend() -> alt.Legend:
-    """Above the chart, in full colour whatever the marks' opacity, two columns on a phone."""
-    return alt.Legend(
-        title=None, symbolOpacity=1, columns=alt.ExprRef("width < 440 ? 2 : 4"), labelLimit=150
+def legend(columns: int = 2) -> alt.Legend:
+    """Above the chart, in full colour whatever the marks' opacity, in columns that a phone has
+    room for; one where long names stand left of the chart.
+
+    As many at every width: a number that follows the chart's width changes while the chart is laid
+    out, and rows that come late lie outside the picture.
+    """
+    return alt.Legend(title=None, symbolOpacity=1, columns=columns, labelLimit=150)
+
+
+def dashes(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The encoding that tells lines of one colour apart by `source`; empty where rows have none.
+
+    Of lines alone: where points share it, Vega-Lite draws the legend's dashes without a stroke.
+    """
+    if not any("source" in item for item in rows):
+        return {}
+    # Below: beside the colours it leaves a phone's screen.
+    told = alt.Legend(
+        title=None, symbolType="stroke", symbolOpacity=1, symbolSize=500, orient="bottom"
     )
+    scale = alt.Scale(domain=[HELD_OUT, TRAINING], range=[[1, 0], [5, 3]])
+    return {"strokeDash": alt.StrokeDash(column("source", "N"), scale=scale, legend=told)}
 
 
 def lines(
@@ -214,7 +236,11 @@ def lines(
             column("step"),
             title="rollout step",
             scale=alt.Scale(domainMin=0, domainRaw=alt.ExprRef(ZOOM)),
-            axis=alt.Axis(tickCount=8 if wide else 4, format="d", labelSeparation=8, tickMinStep=1),
+            axis=alt.Axis(
+                tickCount=alt.ExprRef(_WHOLE_STEPS.format(8 if wide else 4)),
+                format="d",
+                labelSeparation=8,
+            ),
         ),
         color=alt.Color(
             column("series", "N"),
@@ -222,14 +248,6 @@ def lines(
             legend=legend() if len(names) > 1 else None,
         ),
     )
-    if any("source" in item for item in rows):
-        base = base.encode(
-            strokeDash=alt.StrokeDash(
-                column("source", "N"),
-                scale=alt.Scale(domain=[HELD_OUT, TRAINING], range=[[1, 0], [5, 3]]),
-                legend=alt.Legend(title=None, symbolType="stroke", symbolOpacity=1),
-            )
-        )
     value = alt.Y(
         column("value"),
         title=y,
@@ -247,10 +265,13 @@ def lines(
         band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.15, clip=True)
         layers.append(band.encode(y=alt.Y(column("low"), title=y), y2="high:Q"))
     if has_seeds:
-        each = base.transform_filter("isValid(datum.of)").encode(detail=column("of", "N"))
+        each = base.transform_filter("isValid(datum.of)").encode(
+            detail=column("of", "N"), **dashes(rows)
+        )
         layers.append(each.mark_line(strokeWidth=0.9, opacity=0.45, clip=True).encode(y=value))
         base = base.transform_filter("!isValid(datum.of)")
-    layers.append(base.mark_line(strokeWidth=2.2, strokeJoin="round", clip=True).encode(y=value))
+    thick_line = base.mark_line(strokeWidth=2.2, strokeJoin="round", clip=True)
+    layers.append(thick_line.encode(y=value, **dashes(rows)))
     # Evaluations are rare enough to mark each; so is a run of a few steps.
     thick = [item for item in rows if "of" not in item]
     sparse = [name for name in names if sum(item["series"] == name for item in thick) <= 60]

@@ -63,7 +63,7 @@ def draw(runs: Runs) -> alt.LayerChart | None:
         color=alt.Color(
             column("series", "N"),
             scale=alt.Scale(domain=names),
-            legend=legend() if several else None,
+            legend=legend(columns=1) if several else None,
         ),
         tooltip=[
             alt.Tooltip(column("domain", "N")),

@@ -62,11 +62,13 @@
   function numbers(name, spec) {
     return rows(spec).flatMap((row) => {
       const texts = Object.entries(row).filter(([k, v]) => typeof v === "string" && k !== "told");
+      const of = texts.map(([, text]) => text);
+      if ("k" in row) of.push(`k = ${row.k}`);
       return Object.entries(row)
-        .filter(([key, value]) => typeof value === "number" && key !== "step")
+        .filter(([key, value]) => typeof value === "number" && key !== "step" && key !== "k")
         .map(([what, value]) => ({
           where: `figure ${name}`,
-          of: texts.map(([, text]) => text).join("; "),
+          of: of.join("; "),
           step: row.step ?? null,
           what,
           value,
