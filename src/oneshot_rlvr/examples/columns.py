@@ -249,9 +249,9 @@ def gold_of(where: str, column: str, value: Any, verifier: str) -> str:
         ) from None
     except ProseError as error:
         raise DataError(
-            f'{where}, field "{column}", is prose ({str(error)[:60]!r} ...), which no {verifier} '
-            "answer equals. Give the answer alone, or a solution that ends in \\boxed{answer}, "
-            '"#### answer" or <answer>answer</answer>.'
+            f'{where}, field "{column}", is prose or a printed list ({str(error)[:60]!r} ...), '
+            f"which no {verifier} answer equals. Give the answer alone, or a solution that ends in "
+            '\\boxed{answer}, "#### answer" or <answer>answer</answer>.'
         ) from None
     if gold is None and verifier in OPTIONS_SAY_IT:
         return ""

@@ -110,7 +110,7 @@ def normalised(text: str, *, fold: bool = True) -> str:
     if "\\" in text or "~" in text:
         for _ in range(3):  # a font in a font
             text, found = _FONT.subn(r"\1", text)
-            if not found:
+            if not found or "\\" not in text:
                 break
         if "\\" in text or "~" in text:
             text = _SPACE.sub(" ", text)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,15 +30,23 @@ from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, option, shown, wrong
 from oneshot_rlvr.verifiers.extraction import tagged
 from oneshot_rlvr.verifiers.fences import fences, open_fence
-from oneshot_rlvr.verifiers.sandbox import confine, guest_model, run
+from oneshot_rlvr.verifiers.sandbox import called, confine, run
 
 MAX_CODE_CHARS = 100_000
 TIMEOUT_SECONDS = 5.0
-LANGUAGES = ("python", "py", "python3", "")
+LANGUAGES = ("python", "py", "python3", "py3", "")
 ISOLATIONS = ("separate", "shared")
 _BARE_CODE = re.compile(
     r"^(?:def |class |import |from |@|async def |print\(|[ \t]+\S)", re.MULTILINE
 )
+# What a block defines for others to use, and what it uses.
+_MADE = re.compile(r"^(?:async[ \t]+)?(?:def|class)[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
+_MADE_ANYWHERE = re.compile(
+    r"^[ \t]*(?:(?:async[ \t]+)?(?:def|class)[ \t]+([A-Za-z_]\w*)|([A-Za-z_]\w*)[ \t]*=(?!=))",
+    re.MULTILINE,
+)
+_IMPORT = re.compile(r"^(?:from[ \t]+\S+[ \t]+)?import\b([^\n#]*)", re.MULTILINE)
+_CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)[ \t]*[.(]")
 
 
 RULES = {
@@ -161,6 +169,12 @@ def _refuse_idle(tests: run.Tests, example: Example) -> None:
             "answer would pass. Assert at the top level, in functions named test..., in a "
             "unittest.TestCase, or in check(candidate) with an entry_point."
         )
+    dead = called.never_run(tests.source, tests.entry_point)
+    if dead:
+        raise DataError(
+            f"example {example.id!r}: the tests assert where nothing runs it ({', '.join(dead)}), "
+            "so that wrong code would pass there. Call it, or name it test..."
+        )
     error = str(ending.details.get("error", ""))
     if error.startswith("ModuleNotFoundError"):
         raise DataError(
@@ -172,23 +186,46 @@ def _refuse_idle(tests: run.Tests, example: Example) -> None:
 def _solution(text: str, wanted: frozenset[str]) -> str | None:
     """The block that defines what the tests call; of several that do, the last.
 
-    Blocks that define it between them are put together. Where none does, the last block counts. A
-    block that never closes counts where no closed one defines anything of it.
+    Blocks that define it between them are put together, and in front of a block stand earlier ones
+    whose functions it calls or whose modules it uses. Where none defines it the last block counts,
+    one that says it is Python first. A block that never closes counts where no closed one defines
+    anything of it.
     """
-    blocks = [content for language, content in fences(text) if language in LANGUAGES]
+    found = [(language, b) for language, b in fences(text) if language in LANGUAGES]
+    blocks = [block for _, block in found]
     defined = [{name for name in wanted if _defines(block, name)} for block in blocks]
     everything = set().union(*defined)
     cut_off = open_fence(text)
     if cut_off is not None and cut_off[0] in LANGUAGES and not everything:
         names = {name for name in wanted if _defines(cut_off[1], name)}
         if names or not blocks:
-            return cut_off[1]
+            return _with_helpers(cut_off[1], blocks)
     if not blocks:
         return None
-    whole = [b for b, names in zip(blocks, defined, strict=True) if names == everything]
+    if not everything:
+        named = [i for i, (language, _) in enumerate(found) if language] or [len(found) - 1]
+        return _with_helpers(blocks[named[-1]], blocks[: named[-1]])
+    whole = [i for i, names in enumerate(defined) if names == everything]
     if whole:
-        return whole[-1]
+        return _with_helpers(blocks[whole[-1]], blocks[: whole[-1]])
     return "\n\n".join(b for b, names in zip(blocks, defined, strict=True) if names)
+
+
+def _with_helpers(block: str, earlier: Sequence[str]) -> str:
+    """A block behind those earlier ones that define what it calls and does not define itself."""
+    code = [block]
+    own = {name or assigned for name, assigned in _MADE_ANYWHERE.findall(block)} | _imported(block)
+    needed = set(_CALLED.findall(block)) - own
+    for other in reversed(earlier):
+        offered = set(_MADE.findall(other)) | _imported(other)
+        if needed & offered:
+            code.insert(0, other)
+            needed = (needed | set(_CALLED.findall(other))) - offered
+    return "\n\n".join(code)
+
+
+def _imported(code: str) -> set[str]:
+    return {name for line in _IMPORT.findall(code) for name in re.findall(r"[A-Za-z_]\w*", line)}
 
 
 def _wanted(example: Example) -> frozenset[str]:
@@ -213,7 +250,7 @@ def _used(tests: str) -> frozenset[str]:
     names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     own = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
     own |= {n.arg for n in nodes if isinstance(n, ast.arg)}
-    return frozenset(names - own - guest_model.defined(tests) - set(dir(builtins)))
+    return frozenset(names - own - called.defined(tests) - set(dir(builtins)))
 
 
 def tests_of(example: Example) -> run.Tests:
@@ -260,6 +297,7 @@ def _unfit(example: Example, tests: Any) -> DataError:
 
 def _defines(code: str, name: str) -> bool:
     pattern = (
-        rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+{re.escape(name)}\b|^{re.escape(name)}[ \t]*="
+        rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+{re.escape(name)}\b"
+        rf"|^{re.escape(name)}[ \t]*(?::[^=\n]*)?=(?!=)"
     )
-    return re.search(pattern, code, re.MULTILINE) is not None
+    return re.search(pattern, code, re.MULTILINE) is not None or name in _imported(code)

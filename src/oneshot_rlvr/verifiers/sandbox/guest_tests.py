@@ -1,8 +1,8 @@
 """The process in which an item's tests run, and where results meet expected values.
 
 Model code never enters it: the names that the tests use are stand-ins that call into the other
-process (guest_model.py) and get plain values back. Standard library only; its source travels into
-the sandbox as text, after that of wire.py.
+process (guest_model.py) and get plain values back. Standard library only; its code travels into
+the sandbox, after that of wire.py.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ import math
 import os
 import sys
 import types
-from typing import Any
 
-from oneshot_rlvr.verifiers.sandbox.guest_model import (
-    begin,
-    defined,
-    limit,
-    silence,
-    tests_in,
-)
+from oneshot_rlvr.verifiers.sandbox.called import defined, tests_in
+from oneshot_rlvr.verifiers.sandbox.guest_model import begin, limit, silence
 from oneshot_rlvr.verifiers.sandbox.wire import Closed, decode, encode, receive, send
+
+TYPE_CHECKING = False  # typing takes longer to import than most tests to run
+if TYPE_CHECKING:
+    from typing import Any
 
 _SPECIAL = (
     "__len__",
