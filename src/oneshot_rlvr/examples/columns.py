@@ -230,8 +230,9 @@ def _prompt(row: Row, column: str, value: Any) -> str | tuple[Message, ...]:
         raise DataError(
             f'{row.where}, field "{column}", has no user turn; one must ask the question.'
         )
-    # A table of tuning data ends with the assistant's answer: the solution, in the prompt.
-    if turns[-1]["role"] == "assistant":
+    # A table of tuning data ends with the assistant's answer: the solution, in the prompt. Whatever
+    # it calls the assistant ("model", "gpt"): only these speak to it.
+    if turns[-1]["role"].casefold() not in ("user", "system", "developer", "tool", "function"):
         turns = turns[: 1 + max(i for i, turn in enumerate(turns) if turn["role"] == "user")]
     return tuple(turns)
 

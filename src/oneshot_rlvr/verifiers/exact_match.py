@@ -78,6 +78,10 @@ class ExactMatch(Verifier):
             return max(edit_similarity(said, gold) for gold in golds)
         return max(overlap(items_of(said), items_of(gold)) for gold in golds)
 
+    def check_options(self, example: Example) -> None:
+        """DataError for a `score` that there is not."""
+        _way(example)
+
 
 def _way(example: Example) -> str:
     if "score" not in example.extra:

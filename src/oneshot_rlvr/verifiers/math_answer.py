@@ -84,6 +84,12 @@ class MathAnswer(Verifier):
             certain = certain and same is not None
         return wrong(Reason.MISMATCH, answer, rule="number") if certain else None
 
+    def check_options(self, example: Example) -> None:
+        """DataError for options that make no sense."""
+        evaluated(example)
+        decimals(example)
+        option(example, "inequality_for_set", bool, True)
+
     def warm(self) -> None:
         from oneshot_rlvr.verifiers import symbolic
 

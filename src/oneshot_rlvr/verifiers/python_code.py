@@ -96,7 +96,7 @@ class PythonCode(Verifier):
 
     def compare(self, answer: str, example: Example) -> Verdict:
         tests = tests_of(example)
-        every = _every(example)
+        every, _ = _ways(example, tests)
         ending = _ran(answer, tests, example, every=every)
         right = ending.reason is Reason.CORRECT
         score = 1.0 if right else ending.share if every else 0.0
@@ -107,12 +107,17 @@ class PythonCode(Verifier):
         """The gold solution, fenced; "" where the tests are all there is."""
         return f"```python\n{example.answer}\n```" if example.answer.strip() else ""
 
+    def check_options(self, example: Example) -> None:
+        """DataError for `score` or `isolation` that there is not, or that do not go together."""
+        _ways(example, tests_of(example))
+
     def check_gold(self, example: Example) -> None:
         """DataError for tests that make no sense or that the gold solution fails.
 
         MissingDependencyError or GraderError where the sandbox cannot be used.
         """
         tests = tests_of(example)
+        self.check_options(example)
         if option(example, "sandbox", str, "bubblewrap") == "bubblewrap":
             fault = confine.unusable()
             if fault is not None:
@@ -123,26 +128,28 @@ class PythonCode(Verifier):
             super().check_gold(example)
 
 
-def _every(example: Example) -> bool:
+def _ways(example: Example, tests: run.Tests) -> tuple[bool, str]:
+    """Whether every test is run and counted, and how tests and code are kept apart."""
     way = option(example, "score", str, "")
     if way not in ("", "tests"):
         raise DataError(f'example {example.id!r}: option score is {way!r}; wanted "tests".')
-    return bool(way)
-
-
-def _ran(code: str, tests: run.Tests, example: Example, *, every: bool = False) -> run.Ending:
-    """How code fares in the tests, by the example's options."""
     isolation = option(example, "isolation", str, "separate")
     if isolation not in ISOLATIONS or (isolation == "shared" and tests.cases):
         raise DataError(
             f'example {example.id!r}: option isolation is {isolation!r}; wanted "separate", or '
             '"shared" with assert-style tests.'
         )
-    if every and isolation == "shared":
+    if way and isolation == "shared":
         raise DataError(
             f'example {example.id!r}: option score = "tests" needs isolation = "separate": '
             "beside the code no count of passed tests can be trusted."
         )
+    return bool(way), isolation
+
+
+def _ran(code: str, tests: run.Tests, example: Example, *, every: bool = False) -> run.Ending:
+    """How code fares in the tests, by the example's options."""
+    _, isolation = _ways(example, tests)
     prefix = option(example, "prefix", str, "")
     if prefix and not (tests.entry_point and _defines(code, tests.entry_point)):
         code = prefix + code
