@@ -65,8 +65,6 @@ def plain(value: Any) -> str | None:
     if isinstance(value, float):
         if math.isnan(value):
             return None
-        if math.isinf(value):
-            raise TypeError("an infinite number, wanted text or a number")
         if value.is_integer() and abs(value) < 2**53:
             return str(int(value))
     return str(value)
@@ -151,6 +149,8 @@ def answer_of(value: Any, verifier: str) -> str | None:
     are left, a box that holds nothing, or a printed list, for kinds that have none.
     """
     text = plain(value)
+    if text in ("inf", "-inf") and not isinstance(value, str):
+        raise TypeError("an infinite number, wanted text or a number")
     if text is None or verifier not in SHORT_KINDS:
         return text
     answer = _THOUGHT.sub("", text)
