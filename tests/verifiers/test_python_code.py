@@ -223,6 +223,45 @@ def test_an_object_that_the_tests_make_of_a_class_is_under_test_itself():
 
 
 @needs_sandbox
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert 5 in Made(5)",
+        "assert len(Made(5)) == 1",
+        "assert Made(5)",
+        "m = Made(5)\nassert 5 in m",
+        "assert Made(5) - 1 is not None",
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
+        "        self.assertIn(5, Made(5))",
+    ],
+)
+def test_a_function_with_a_capital_gives_plain_values_too(tests):
+    """`Made` may be anything; of what these tests call it for, they want a value."""
+    verdict = grade(f"{BOX}\nMade = Box", tests)
+    assert verdict.reason is Reason.MISMATCH
+    assert "Box" in verdict.details["error"]
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert Box(5).get() == 5 and 5 in Box(5)",
+        "boxes = [Box(n) for n in range(3)]\nassert [b.get() for b in boxes] == [0, 1, 2]\n"
+        "assert 1 in boxes[1]",
+        "def make():\n    return Box(5)\nb = make()\nassert b.value == 5 and len(b) == 1",
+        "def look(box):\n    assert box.get() == 5\nlook(Box(5))\nassert 5 in Box(5)",
+        "import unittest\nclass T(unittest.TestCase):\n    def setUp(self):\n"
+        "        self.box = Box(5)\n    def test(self):\n"
+        "        self.assertEqual(self.box.get(), 5)\n        self.assertIn(5, self.box)",
+        "for b in [Box(5)]:\n    assert b.get() == 5 and list(b) == [5]",
+    ],
+)
+def test_what_the_tests_use_as_an_object_is_one(tests):
+    assert grade(BOX, tests).correct
+
+
+@needs_sandbox
 def test_iterators_and_functions_cross_as_what_can_be_taken_or_called():
     code = (
         "def squares(n):\n    for i in range(n):\n        yield i * i\n"

@@ -12,7 +12,8 @@ calls, programs, asserts at the top level of the source, and what is called of i
 
 Expected values stay in a process that the code never enters, unless `isolation = "shared"` (weaker,
 and labelled so); into it cross values of built-in types, iterators and functions, and what the
-tests themselves make of a class of the code (`Stack()`, by its capitalised name).
+tests themselves make of a class of the code (`Stack()`, by its capitalised name, where they read an
+attribute of it).
 The gold, where there is one, is a solution and must pass; without a gold the tests are the gold.
 """
 

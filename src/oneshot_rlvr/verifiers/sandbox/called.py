@@ -30,6 +30,63 @@ def defined(tests: str) -> set[str]:
     return names
 
 
+def classes(tests: str) -> set[str]:
+    """Capitalised names of the code whose results the tests use as objects: they read an attribute.
+
+    `s = Stack()` and `s.push(1)` make Stack a class. Of `Area(2)` the tests want a value: an object
+    that it returns, whose operators would answer for it, is none.
+    """
+    tree = ast.parse(tests)
+    if not any(isinstance(n, ast.Name) and n.id[:1].isupper() for n in ast.walk(tree)):
+        return set()
+    made: dict[str, set[str]] = {}  # what a name of the tests may hold -> classes that made it
+    functions = {node.name: node for node in ast.walk(tree) if _is_function(node)}
+    for _ in range(3):  # a name that holds what another one holds
+        for node in ast.walk(tree):
+            for target, value in _given(node, functions):
+                made.setdefault(target, set()).update(_makers(value, made))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            found |= _makers(node.value, made)
+    return found
+
+
+def _given(node: Any, functions: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(name, expression) of what a statement or call may put into a name."""
+    if isinstance(node, ast.Assign):
+        yield from ((name, node.value) for target in node.targets for name in _named(target))
+    elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
+        yield from ((name, node.value) for name in _named(node.target))
+    elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
+        yield from ((name, node.iter) for name in _named(node.target))
+    elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+        yield from ((name, node.context_expr) for name in _named(node.optional_vars))
+    elif _is_function(node):
+        returned = (n.value for n in ast.walk(node) if isinstance(n, ast.Return) and n.value)
+        yield from ((node.name, value) for value in returned)
+    elif isinstance(node, ast.Call):
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        if name in functions:
+            takes = [a.arg for a in functions[name].args.args if a.arg != "self"]
+            yield from zip(takes, node.args, strict=False)
+
+
+def _named(node: Any) -> Iterator[str]:
+    """Names and attributes within an expression."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            yield inner.id
+        elif isinstance(inner, ast.Attribute):
+            yield inner.attr
+
+
+def _makers(node: Any, made: dict[str, set[str]]) -> set[str]:
+    """Capitalised names within an expression, and those that made what its names hold."""
+    names = set(_named(node))
+    return {n for n in names if n[:1].isupper()}.union(*(made.get(n, set()) for n in names))
+
+
 def run_tests(source: str, namespace: dict[str, Any], entry_point: str) -> None:
     """Call what the tests define for somebody else to call, in their order."""
     for test in tests_in(source, namespace, entry_point):

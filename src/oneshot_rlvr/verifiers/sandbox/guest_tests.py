@@ -17,7 +17,7 @@ import os
 import sys
 import types
 
-from oneshot_rlvr.verifiers.sandbox.called import defined, tests_in
+from oneshot_rlvr.verifiers.sandbox.called import classes, defined, tests_in
 from oneshot_rlvr.verifiers.sandbox.guest_model import begin, limit, silence
 from oneshot_rlvr.verifiers.sandbox.wire import Closed, decode, encode, receive, send
 
@@ -95,8 +95,8 @@ class _Callable(_Remote):
         object.__setattr__(self, "_owner", owner)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # By its name, which is the tests' choice, a class: what it makes can be worked with.
-        makes = isinstance(self._target, str) and self._target[:1].isupper()
+        # A class, by the tests' use of what it makes: that can be worked with.
+        makes = self._target in self._line.classes
         return self._line.call(self._target, args, kwargs, makes, self._owner)
 
 
@@ -182,13 +182,15 @@ class _Line:
     What comes over it is plain values of built-in types, in containers of built-in types, or, as a
     whole, an iterator or something to call. An object of another type does not come over: whatever
     it says of itself, by an operator or a method, would be the code grading itself. The exception
-    is what a class of the code, called by its capitalised name, makes for the tests.
+    is what a class of the code, called by its capitalised name, makes for tests that use it as an
+    object (`called.classes`).
     """
 
     def __init__(self, fd: int):
         self.fd = fd
         self.raised = ""  # the kind of the latest exception in the model code
         self.stopped: BaseException | None = None  # even if the tests caught it
+        self.classes: set[Any] = set()  # names whose results the tests use as objects
 
     def out(self, value: Any) -> Any:
         return encode(value, self._handle)
@@ -351,6 +353,7 @@ def _run(setup: dict[str, Any], line: _Line, trial: _Trial) -> None:
     entry_point = setup["entry_point"]
     namespace: dict[str, Any] = {"__name__": "tests"}
     theirs = defined(setup["tests"])
+    line.classes = classes(setup["tests"])
     for name in line.names():
         # A model that defines `all` must not thereby redefine it for the tests, nor a helper of
         # theirs that they define further down, and one that lies about its names must not put
