@@ -391,6 +391,7 @@ def test_parts_of_a_solution_in_several_blocks_are_put_together():
     [
         f"```python\n{RIGHT}",
         f"So:\n\n```python\n{RIGHT}\n",
+        f"```python\n{RIGHT}\n      ```\nDone.",
         "1. ```python\n   def add(a, b):\n       return a + b\n   ```",
         "- ```python\n  def add(a, b):\n      return a + b\n  ```\n- Done.",
         "1. The code:\n    ```python\n    def add(a, b):\n        return a + b\n    ```",

@@ -173,6 +173,28 @@ def test_python_code_scores_asserts_and_programs():
     assert score("```python\nprint(int(input()) ** 2)\n```", asked) == (True, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("return n * n if n < 1 else {}[n]", 1 / 4),
+        ("return n * n if n < 1 else object()", 1 / 4),  # which may not cross
+        ("import os\n    return n * n if n < 1 else os._exit(0)", 1 / 4),
+        ("return n * n if n != 2 else object()", 3 / 4),
+    ],
+)
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert f(0) == 0\nr = f(1)\nassert r == 1\nassert f(2) == 4\nassert f(3) == 9",
+        "\n".join(f"def test_{n}():\n    assert f({n}) == {n * n}" for n in range(4)),
+        [{"args": [n], "expected": n * n} for n in range(4)],
+    ],
+)
+def test_the_share_is_of_all_tests_however_the_code_ends(tests, body, expected):
+    asked = example("python_code", tests=tests, entry_point="f", score="tests")
+    assert score(f"```python\ndef f(n):\n    {body}\n```", asked) == (False, expected)
+
+
 def test_without_the_option_code_is_right_or_wrong():
     asked = example("python_code", tests=CASES, entry_point="f")
     assert score("```python\ndef f(n):\n    return n\n```", asked) == (False, 0.0)

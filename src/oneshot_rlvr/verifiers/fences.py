@@ -31,13 +31,12 @@ def open_fence(text: str) -> tuple[str, str] | None:
 
 def _read(text: str) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
     marks = _fences(text)
-    found, opened = _paired(text, marks, DEEPER)
+    found, opened = _paired(text, marks)
     if opened is None:
         return found, None
-    if len(marks) > 1:
-        anyhow, left = _paired(text, marks, 1000)  # closed further in than it was opened
-        if left is None:
-            return anyhow, None
+    within = [mark for mark in marks if mark.start() > opened.start()]
+    if len(within) == 1 and not within[0][3]:  # closed further in than it was opened
+        return [*found, _block(opened, text[opened.end() + 1 : within[0].start()])], None
     return found, _block(opened, text[opened.end() + 1 :].rstrip().removesuffix(opened[2]))
 
 
@@ -56,7 +55,7 @@ def _fences(text: str) -> list[re.Match[str]]:
 
 
 def _paired(
-    text: str, marks: list[re.Match[str]], deeper: int
+    text: str, marks: list[re.Match[str]]
 ) -> tuple[list[tuple[str, str]], re.Match[str] | None]:
     """The blocks between fences, and the fence of one that is still open at the end."""
     found = []
@@ -64,7 +63,7 @@ def _paired(
     for fence in marks:
         if opened is None:
             opened = fence
-        elif fence[2].startswith(opened[2]) and len(fence[1]) <= len(opened[1]) + deeper:
+        elif fence[2].startswith(opened[2]) and len(fence[1]) <= len(opened[1]) + DEEPER:
             found.append(_block(opened, text[opened.end() + 1 : fence.start()]))
             opened = fence if fence[3] else None
     return found, opened

@@ -23,6 +23,7 @@ from oneshot_rlvr.verifiers.sandbox.wire import Closed, decode, encode, receive,
 
 TYPE_CHECKING = False  # typing takes longer to import than most tests to run
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _SPECIAL = (
@@ -301,7 +302,11 @@ def main() -> None:
 
 
 class _Trial:
-    """Tests, each a context: counted, and with `every` one that fails does not end the others."""
+    """Tests, each a context: counted, and with `every` one that fails does not end the others.
+
+    Nor does code that ends its process or hands over what may not cross: whatever is asked of it
+    from then on fails, so that the share of tests is always of all of them.
+    """
 
     def __init__(self, every: bool):
         self.every, self.tests, self.passed = every, 0, 0
@@ -312,7 +317,19 @@ class _Trial:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
         self.passed += error is None
-        if error is None or not self.every or not isinstance(error, Exception):
+        return error is not None and self._held(error)
+
+    @contextlib.contextmanager
+    def between(self) -> Iterator[None]:
+        """What the tests do besides testing: not counted, and ended as a test is."""
+        try:
+            yield
+        except BaseException as error:
+            if not self._held(error):
+                raise
+
+    def _held(self, error: BaseException) -> bool:
+        if not self.every or not isinstance(error, (Exception, _Refused, Closed)):
             return False
         self.failure = self.failure or error
         return True
@@ -371,7 +388,7 @@ def _run(setup: dict[str, Any], line: _Line, trial: _Trial) -> None:
         # The item's own tests, as trusted as its gold.
         for statement in ast.parse(setup["tests"], "tests.py").body if trial.every else ():
             piece = compile(ast.Module([statement], []), "tests.py", "exec")
-            with trial if isinstance(statement, ast.Assert) else contextlib.nullcontext():
+            with trial if isinstance(statement, ast.Assert) else trial.between():
                 exec(piece, namespace)  # noqa: S102
         if not trial.every:
             exec(compile(setup["tests"], "tests.py", "exec"), namespace)  # noqa: S102
