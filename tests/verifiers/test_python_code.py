@@ -160,6 +160,13 @@ def test_asserts_that_may_be_called_are_left_alone(tests):
 
 
 @needs_sandbox
+@pytest.mark.parametrize("tests", ["add(2, 3)", "print(add(2, 3))", "x = add(2, 3)\nx == 5"])
+def test_tests_that_tell_nothing_are_refused_at_load_time(tests):
+    with pytest.raises(DataError, match="the tests test nothing"):
+        get_verifier("python_code").check_gold(example(tests))
+
+
+@needs_sandbox
 def test_tests_that_import_what_the_sandbox_lacks_are_refused_at_load_time():
     tests = "import no_such_package\nassert add(2, 3) == 5"
     with pytest.raises(DataError, match=r"'x'.*no_such_package"):

@@ -188,6 +188,12 @@ def test_python_code_scores_asserts_and_programs():
         "assert f(0) == 0\nr = f(1)\nassert r == 1\nassert f(2) == 4\nassert f(3) == 9",
         "\n".join(f"def test_{n}():\n    assert f({n}) == {n * n}" for n in range(4)),
         [{"args": [n], "expected": n * n} for n in range(4)],
+        "import unittest\nclass T(unittest.TestCase):\n"
+        "    @classmethod\n    def setUpClass(cls):\n        cls.two = 2\n"
+        + "\n".join(
+            f"    def test_{n}(self):\n        self.assertEqual(f({n}), {n}**self.two)"
+            for n in range(4)
+        ),
     ],
 )
 def test_the_share_is_of_all_tests_however_the_code_ends(tests, body, expected):

@@ -95,8 +95,8 @@ def _goal(example: Example) -> tuple[float, float]:
     return worst, best
 
 
-def _reached(answer: str, result: Real | Decimal | None, example: Example) -> Verdict:
-    """The verdict on a value that an answer reaches on an open problem; None: no solution."""
+def _reached(answer: str, result: Any, example: Example) -> Verdict:
+    """The verdict on the number that an answer reaches on an open problem; None: no solution."""
     worst, best = _goal(example)
     if result is None or result != result:  # nan
         return wrong(Reason.UNPARSEABLE, answer)

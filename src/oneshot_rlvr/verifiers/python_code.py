@@ -40,6 +40,9 @@ ISOLATIONS = ("separate", "shared")
 _BARE_CODE = re.compile(
     r"^(?:def |class |import |from |@|async def |print\(|[ \t]+\S)", re.MULTILINE
 )
+_TELLS = re.compile(
+    r"_?(?:assert|fail|raises|exit|quit|abort|testmod|run_docstring)", re.IGNORECASE
+)
 # What a block defines for others to use, and what it uses.
 _MADE = re.compile(r"^(?:async[ \t]+)?(?:def|class)[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
 _MADE_ANYWHERE = re.compile(
@@ -276,7 +279,7 @@ def tests_of(example: Example) -> run.Tests:
             tree = ast.parse(source)
         except (SyntaxError, ValueError) as error:
             raise DataError(f"example {example.id!r}: the tests are no Python: {error}.") from None
-        if not any(isinstance(node, (ast.Assert, ast.Raise, ast.Call)) for node in ast.walk(tree)):
+        if not any(map(_may_fail, ast.walk(tree))):
             raise DataError(f"example {example.id!r}: the tests test nothing; add an assert.")
         return run.Tests(source=source, entry_point=entry_point)
     if not all(isinstance(item, Mapping) for item in items):
@@ -293,6 +296,12 @@ def tests_of(example: Example) -> run.Tests:
         else:
             raise _unfit(example, item)
     return run.Tests(cases=cases, programs=programs, entry_point=entry_point)
+
+
+def _may_fail(node: ast.AST) -> bool:
+    """Whether a piece of tests can tell wrong code from right: an assert, a raise, an exit."""
+    name = getattr(node, "id", getattr(node, "attr", ""))
+    return isinstance(node, (ast.Assert, ast.Raise)) or _TELLS.match(str(name)) is not None
 
 
 def _unfit(example: Example, tests: Any) -> DataError:

@@ -12,7 +12,9 @@ import sys
 TYPE_CHECKING = False  # typing takes longer to import than most tests to run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, TypeGuard
+
+    Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def defined(tests: str) -> set[str]:
@@ -169,7 +171,7 @@ def _is_hook(name: str) -> bool:
     return name.startswith(_HOOKS)
 
 
-def _is_function(node: Any) -> bool:
+def _is_function(node: Any) -> TypeGuard[Function]:
     return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
 
 
@@ -194,8 +196,9 @@ def _in_order(source: str) -> list[str]:
 def _methods(thing: type) -> Iterator[Callable[[], None]]:
     unittest = sys.modules.get("unittest")  # the tests have imported it, if they use it
     if unittest is not None and issubclass(thing, unittest.TestCase):
-        suite = unittest.defaultTestLoader.loadTestsFromTestCase(thing)
-        yield functools.partial(suite.run, _Strict(unittest.TestResult()))
+        for test in unittest.defaultTestLoader.loadTestsFromTestCase(thing):
+            alone = unittest.TestSuite([test])  # which sets its class up, too
+            yield functools.partial(alone.run, _Strict(unittest.TestResult()))
     elif thing.__name__.startswith("Test"):
         for name in dir(thing):
             if name.startswith("test"):
