@@ -167,6 +167,31 @@ def test_tests_that_tell_nothing_are_refused_at_load_time(tests):
 
 
 @needs_sandbox
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert add(2, 3) == 5\ntry:\n    add('a', 1)\n    assert False\n"
+        "except OddError:\n    pass",
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
+        "        self.assertEqual(add(2, 3), 5)\n"
+        "        with self.assertRaises((ValueError, OddError)):\n            add('a', 1)",
+    ],
+)
+def test_an_exception_that_the_code_defines_is_expected_beside_the_code_alone(tests):
+    """It could not cross: every answer would be wrong."""
+    odd = "class OddError(Exception):\n    pass\n"
+    code = (
+        f"{odd}def add(a, b):\n    if isinstance(a, str):\n        raise OddError\n    return a + b"
+    )
+    with pytest.raises(DataError, match=r"an exception that the code defines \(OddError\).*shared"):
+        get_verifier("python_code").check_gold(example(tests))
+    get_verifier("python_code").check_gold(example(tests, code, isolation="shared"))
+    get_verifier("python_code").check_gold(example(odd + tests, isolation="shared"))
+    own = tests.replace("OddError", "TypeError")
+    get_verifier("python_code").check_gold(example(own, RIGHT))
+
+
+@needs_sandbox
 def test_tests_that_import_what_the_sandbox_lacks_are_refused_at_load_time():
     tests = "import no_such_package\nassert add(2, 3) == 5"
     with pytest.raises(DataError, match=r"'x'.*no_such_package"):

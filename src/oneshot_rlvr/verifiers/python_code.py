@@ -180,6 +180,13 @@ def _refuse_idle(tests: run.Tests, example: Example) -> None:
             "answer would pass. Assert at the top level, in functions named test..., in a "
             "unittest.TestCase, or in check(candidate) with an entry_point."
         )
+    foreign = called.expected_exceptions(tests.source) & _used(tests.source)
+    if foreign and option(example, "isolation", str, "separate") == "separate":
+        raise DataError(
+            f"example {example.id!r}: the tests expect an exception that the code defines "
+            f"({', '.join(sorted(foreign))}), and only Python's own cross between their processes. "
+            'Set isolation = "shared" on the example to run them beside the code (weaker).'
+        )
     dead = called.never_run(tests.source, tests.entry_point)
     if dead:
         raise DataError(

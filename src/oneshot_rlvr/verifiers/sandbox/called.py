@@ -164,6 +164,22 @@ def never_run(source: str, entry_point: str) -> list[str]:
     return dead + ["if __name__ == ..."] * any(map(_asserts, main))
 
 
+def expected_exceptions(source: str) -> set[str]:
+    """Names that the tests catch or expect to be raised, as they write them."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        kinds: list[ast.expr] = []
+        if isinstance(node, ast.ExceptHandler) and node.type is not None:
+            kinds = [node.type]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "").startswith(
+            "assertRaises"
+        ):
+            kinds = node.args[:1]
+        for kind in kinds:
+            found |= {inner.id for inner in ast.walk(kind) if isinstance(inner, ast.Name)}
+    return found
+
+
 _HOOKS = ("test", "setup", "setUp", "teardown", "tearDown")
 
 
