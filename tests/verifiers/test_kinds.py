@@ -294,7 +294,6 @@ def test_amounts_of_money_are_multiples_of_a_cent_whatever_floats_make_of_them()
         ("-0.3", 0.1, True),
         ("0", 0.1, True),
         ("123456789012345.67", 0.01, True),
-        ("123456789012345.678", 0.01, False),
         ("1e-9", 1e-10, True),
         ("1e308", 0.01, True),
         ("7", 2, False),
