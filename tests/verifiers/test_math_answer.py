@@ -19,6 +19,7 @@ MATHS_EQUAL = [
     ("208", "52*4=208"),
     ("64 - 27 = 37", "37"),  # a gold that is arithmetic states what it comes to
     ("2+3 = 5", "4+1"),
+    (r"\frac{1}{2} = 0.5", "0.5"),
     (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"),
     (r"\begin{pmatrix}1\\ \frac{1}{2}\end{pmatrix}", r"\begin{pmatrix}1\\0.5\end{pmatrix}"),
     (r"\begin{pmatrix}1&2\\ 3&4\end{pmatrix}", r"\begin{bmatrix}1&2\\3&4\end{bmatrix}"),
@@ -116,6 +117,7 @@ MATHS_DIFFERENT = [
     ("2+3 = 6", "6"),  # a false chain states nothing, as a gold too
     ("x+3 = 5", "5"),
     ("0 = 0", "0"),
+    ("3 = 3", "3"),
     (r"\begin{pmatrix}1\\ 2\end{pmatrix}", r"\begin{pmatrix}2\\ 1\end{pmatrix}"),
     (r"\begin{pmatrix}1\ 2\end{pmatrix}", r"\begin{pmatrix}1\\ 2\end{pmatrix}"),
     ("12.8", "12.9"),
@@ -275,6 +277,8 @@ def test_an_unknown_policy_is_an_error():
         (r"\frac{1}{3}", r"\frac{33}{100}", 2, False),  # nor are fractions
         (r"(\frac{3}{5}, \frac{8}{3}]", "(0.6, 2.67]", 2, True),
         (r"\frac{x}{3}", "0.33x", 2, False),
+        (r"33\frac{1}{3}\%", r"33.33\%", 2, True),
+        (r"33\frac{1}{3}\%", r"33.4\%", 2, False),
     ],
 )
 def test_decimals_are_compared_to_as_many_places_as_the_example_says(gold, answer, places, right):

@@ -19,7 +19,7 @@ from oneshot_rlvr.verifiers.intervals import (
 )
 from oneshot_rlvr.verifiers.layout import Named, Node, Relation, Sequence, Union, Value
 from oneshot_rlvr.verifiers.names import is_name, is_plain, stem
-from oneshot_rlvr.verifiers.numbers import DECIMALS, plain_number
+from oneshot_rlvr.verifiers.numbers import DECIMALS
 from oneshot_rlvr.verifiers.words import Words
 
 # What a relation is read from its right; others (p \\to q) cannot be.
@@ -207,8 +207,7 @@ class Matcher:
         first, last = wanted.sides[0], wanted.sides[-1]
         return (
             set(wanted.marks) == {"="}
-            and isinstance(first, Value)
-            and plain_number(first.latex) is None
+            and not _same_text(first, last)
             and all(map(values.is_constant, wanted.sides))
             and all(self.equal(side, last) for side in wanted.sides[:-1])
         )

@@ -57,12 +57,14 @@ def equal(
     if percent_wanted or percent_said:
         core_wanted, core_said = _PERCENT.sub("", wanted), _PERCENT.sub("", said)
         if percent_wanted and percent_said:
-            return _same(core_wanted, core_said), "percent"
+            return _same(core_wanted, core_said, decimals), "percent"
         if percent_wanted:
-            same = _same(core_wanted, said) or _same(_hundredth(core_wanted), said)
+            same = _same(core_wanted, said, decimals) or _same(
+                _hundredth(core_wanted), said, decimals
+            )
         else:
-            same = _same(wanted, _hundredth(core_said)) or (
-                percent_asked and _same(wanted, core_said)
+            same = _same(wanted, _hundredth(core_said), decimals) or (
+                percent_asked and _same(wanted, core_said, decimals)
             )
         return same, "percent"
     return _same(wanted, said, decimals), "expression"
