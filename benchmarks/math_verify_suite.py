@@ -4,10 +4,12 @@ r"""math-verify's own test suite, graded by math_answer in its lenient reading.
 
 The suite is not ours and not shipped: clone github.com/huggingface/Math-Verify and pass its tests
 folder. Every parametrised (gold, pred, expected) is read from the sources' syntax trees, nothing of
-it is run. A gold is its last box, else the mathematics between its dollar signs. Prints how many
-verdicts are as the suite wants them, how many answers are accepted that it wants refused, and how
-many of the rows whose gold and text set off at most one piece of mathematics each; --show lists the
-rest, among them verdicts that math_answer does not share (`z = 3+3 = 2` for 2).
+it is run; a row's own `precision` and `allow_set_relation_comp` are the options `decimals` and
+`inequality_for_set`. A gold is its last box, else the
+mathematics between its dollar signs. Prints how many verdicts are as the suite wants them, how many
+answers are accepted that it wants refused, and how many of the rows whose gold and text set off at
+most one piece of mathematics each; --show lists the rest, among them verdicts that math_answer does
+not share (`z = 3+3 = 2` for 2).
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from oneshot_rlvr.types import Example
 from oneshot_rlvr.verifiers import get_verifier
 from oneshot_rlvr.verifiers.boxed import boxes, last_box
+from oneshot_rlvr.verifiers.numbers import DECIMALS
 from oneshot_rlvr.verifiers.statements import stated_answer
 
 # `\boxed{20}$ percent.`: the suite's own reading takes what stands behind a box for its unit.
@@ -35,8 +39,8 @@ def is_one_expression(gold: str, text: str) -> bool:
     return all(len(_SET_OFF.findall(side)) <= 1 for side in (gold, text))
 
 
-def rows(folder: Path) -> Iterator[tuple[str, str, bool]]:
-    """(gold, text, wanted) of every parametrised test that is written out in literals."""
+def rows(folder: Path) -> Iterator[tuple[str, str, bool, dict[str, Any]]]:
+    """(gold, text, wanted, options) of every parametrised test that is written out in literals."""
     for path in sorted(folder.glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             for call in getattr(node, "decorator_list", []):
@@ -44,7 +48,7 @@ def rows(folder: Path) -> Iterator[tuple[str, str, bool]]:
                     yield from _parametrised(call)
 
 
-def _parametrised(call: ast.Call) -> Iterator[tuple[str, str, bool]]:
+def _parametrised(call: ast.Call) -> Iterator[tuple[str, str, bool, dict[str, Any]]]:
     try:
         names = [name.strip() for name in ast.literal_eval(call.args[0]).split(",")]
         found = ast.literal_eval(call.args[1])
@@ -54,7 +58,11 @@ def _parametrised(call: ast.Call) -> Iterator[tuple[str, str, bool]]:
     if {"gold", "pred", wanted} <= set(names):
         for values in found:
             row = dict(zip(names, values, strict=True))
-            yield row["gold"], row["pred"], bool(row[wanted])
+            options = {
+                "decimals": min(row.get("precision", DECIMALS), DECIMALS),
+                "inequality_for_set": row.get("allow_set_relation_comp", True),
+            }
+            yield row["gold"], row["pred"], bool(row[wanted]), options
 
 
 def gold_of(text: str) -> str:
@@ -83,8 +91,8 @@ def main() -> int:
     kind = get_verifier("math_answer")
     total = as_wanted = accepted = 0
     single: dict[tuple[str, str, bool], bool] = {}
-    for gold, text, wanted in rows(args.tests):
-        example = Example("x", "", gold_of(gold), extra={"extraction": "lenient"})
+    for gold, text, wanted, options in rows(args.tests):
+        example = Example("x", "", gold_of(gold), extra={"extraction": "lenient", **options})
         verdict = kind.check(text, example)
         total += 1
         as_wanted += verdict.correct is wanted

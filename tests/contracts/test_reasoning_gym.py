@@ -127,6 +127,8 @@ def test_seed_size_and_level_make_pools_and_held_out_sets_that_share_nothing():
         ("reasoning_gym:chain_sum?size=0", "size of 1 to"),
         ("reasoning_gym:chain_sum?seed", "name=value"),
         ("reasoning_gym:chain_sum?level=-1", "level is -1"),
+        ("reasoning_gym:chain_sum?level=11", "level is 11; its levels end at 10"),
+        ("reasoning_gym:chain_sum?size=true", "size of 1 to"),
     ],
 )
 def test_a_name_or_setting_that_is_not_there_is_one_clear_error(path, told):

@@ -123,6 +123,16 @@ GSM8K = (
             "math_answer",
             "f(x)=ax+b, where a is any integer and b is one",
         ),
+        ("<think>2 + 2, so \\boxed{3}? No.</think> 4", "math_answer", "4"),
+        ("<answer>4", "numeric", "4"),  # cut off behind the answer
+        ("So $x = \\fbox{4}$.", "math_answer", "4"),  # as MATH's own code reads it
+        ("So it is $\\boxed 4$.", "math_answer", "4"),
+        ("so $x=\\boxed{4}$ and $y=\\boxed{5}$", "math_answer", "x = 4, y = 5"),
+        ("Final answer: 4", "math_answer", "4"),
+        ("Answer: B", "multiple_choice", "B"),
+        ("64-27=<<64-27=37>>37", "math_answer", "64-27=37"),
+        ("x = 5 \\text{ or } x = 6", "math_answer", "x = 5 \\text{ or } x = 6"),
+        ("the total is 4 of 5", "exact_match", "the total is 4 of 5"),
         (np.float64(27.0), "numeric", "27"),
         (np.int64(27), "numeric", "27"),
     ],
@@ -138,6 +148,14 @@ def test_the_answer_is_taken_out_of_a_worked_solution(published, verifier, answe
         GSM8K.rpartition("\n")[0],
         "The answer is 72.",
         "Natalia sold 72 clips.\nThat is all.",
+        "Natalia sold 72 clips",
+        "There are 72",
+        "It takes 3 hours",
+        "72 clips\nbecause 24+48=72",
+        '["72"]',
+        "['72', '73']",
+        '{"answer": 72}',
+        "So we get \\boxed{}",
         "<answer>Therefore we have 5 apples</answer>",
         "So we are left with x = 5, where x is the number of clips that she sold in all.",
     ],
@@ -145,6 +163,11 @@ def test_the_answer_is_taken_out_of_a_worked_solution(published, verifier, answe
 def test_prose_is_no_gold_of_a_number(prose, verifier):
     with pytest.raises(gold.ProseError):
         gold.answer_of(prose, verifier)
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", "null", "<NA>", "<answer></answer>"])
+def test_what_stands_for_a_missing_value_is_no_gold(missing):
+    assert gold.answer_of(missing, "math_answer") is None
 
 
 def test_no_published_gold_of_the_paper_s_pool_is_changed_or_refused(data_dir):

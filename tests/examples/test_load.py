@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -274,7 +275,7 @@ def test_a_gold_that_is_prose_is_refused_by_the_name_of_its_row(tmp_path):
     assert load_file(path, verifier="exact_match")[1].answer == "The answer is 72."
 
 
-@pytest.mark.parametrize("gold", [["4", "5"], {"a": 4}, np.array(["4", "5"])])
+@pytest.mark.parametrize("gold", [["4", "5"], {"a": 4}, np.array(["4", "5"]), math.inf])
 @pytest.mark.parametrize("layout", ["own", "trl", "verl"])
 def test_a_list_or_a_table_is_no_gold(layout, gold):
     rows = {
@@ -298,6 +299,9 @@ def test_a_chat_stops_at_the_last_user_turn_so_that_no_prompt_holds_the_solution
     (example,) = items({column: [USER, SAID, again, SAID], gold: "8"})
     assert example.chat() == [USER, SAID, again]
     assert example.question == "and twice that?"
+    for name in ("Assistant", "model", "gpt"):  # whatever the assistant is called
+        (example,) = items({column: [USER, {**SAID, "role": name}], gold: "4"})
+        assert example.chat() == [USER]
 
 
 def test_json_text_of_a_chat_and_of_options_is_read(tmp_path):

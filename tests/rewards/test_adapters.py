@@ -396,6 +396,26 @@ def test_prose_lists_and_tables_are_no_golds_at_the_doors(door, gold):
         door(gold)
 
 
+@pytest.mark.parametrize("kind", ["math_answer", "numeric", "exact_match", "multiple_choice"])
+def test_a_blank_gold_is_refused_at_the_doors_where_no_option_says_what_is_right(kind):
+    with pytest.raises(DataError, match="no gold"):
+        _by_trl(" ", verifier=[kind] * 2)
+    with pytest.raises(DataError, match="no gold"):
+        _by_verl(" ", {"verifier": kind})
+    schema = {"schema": {"type": "object"}}
+    assert _by_trl("", verifier=["json_answer"] * 2, extra=[schema] * 2) == [0.0, 0.0]
+
+
+def test_trl_takes_the_first_column_that_states_an_answer():
+    prose = "She makes 18 dollars and we are done."
+    assert _by_trl(prose, answer=["18"] * 2) == [1.0, 0.0]
+    assert _by_trl("", answer=["18"] * 2) == [1.0, 0.0]
+    assert _by_trl(None, ground_truth=["18"] * 2) == [1.0, 0.0]
+    assert _by_trl("18", answer=["19"] * 2) == [1.0, 0.0]  # the first, where both do
+    with pytest.raises(DataError, match='"solution", is prose'):
+        _by_trl(prose, answer=[prose] * 2)
+
+
 def test_options_come_as_tables_json_text_or_arrays():
     extra = {"rel_tol": 0.1}
     for told in (extra, json.dumps(extra)):

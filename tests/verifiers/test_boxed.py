@@ -1,6 +1,8 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oneshot_rlvr.verifiers.boxed import boxes, last_box, last_boxes
 
@@ -76,3 +78,16 @@ def test_reading_is_linear_in_the_text(piece):
     start = time.process_time()
     last_box(text)
     assert time.process_time() - start < 3
+
+
+@given(st.lists(st.sampled_from(
+    ["\\boxed{", "\\boxed {", "{", "}", "}", "\\{", "\\}", "\\\\", "\\", "5", "x", " ", "\\frac{",
+     "\n", ",", "$"]
+), max_size=14))  # fmt: skip
+def test_a_single_plain_box_is_read_as_all_boxes_are(pieces):
+    text = "".join(pieces)
+    found = [box.content.strip() for box in boxes(text)]
+    if len(found) == 1 and "\\boxed" not in found[0]:
+        assert last_boxes(text) == (found[0],)
+    elif not found:
+        assert last_boxes(text) == ()

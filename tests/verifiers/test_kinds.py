@@ -283,6 +283,27 @@ def test_amounts_of_money_are_multiples_of_a_cent_whatever_floats_make_of_them()
         assert check("json_answer", "", "4.02", schema=old).correct
         assert not check("json_answer", "", "4.025", schema=old).correct
     assert check("json_answer", "", '"text"', schema={"multipleOf": 2}).correct
+    assert check("json_answer", "", "true", schema={"multipleOf": 2}).correct
+
+
+@pytest.mark.parametrize(
+    ("number", "step", "right"),
+    [
+        ("1" + "0" * 400, 0.5, True),  # more than a float holds
+        ("1" + "0" * 400, 7, False),
+        ("-0.3", 0.1, True),
+        ("0", 0.1, True),
+        ("123456789012345.67", 0.01, True),
+        ("1e-9", 1e-10, True),
+        ("1e308", 0.01, True),
+        ("7", 2, False),
+        ("7.0", 2, False),
+        ("8.0", 2, True),
+    ],
+)
+def test_multiples_are_told_on_what_is_written_however_large(number, step, right):
+    schema = {"type": "number", "multipleOf": step}
+    assert check("json_answer", "", number, schema=schema).correct is right
     assert check("json_answer", "", "12345678901234567890", schema={"multipleOf": 10}).correct
     assert not check("json_answer", "", "12345678901234567891", schema={"multipleOf": 10}).correct
 

@@ -17,6 +17,12 @@ MATHS_EQUAL = [
     ("1/3", "0.333333"),
     (r"\frac{3}{7}", r"\dfrac37"),
     ("208", "52*4=208"),
+    ("64 - 27 = 37", "37"),  # a gold that is arithmetic states what it comes to
+    ("2+3 = 5", "4+1"),
+    (r"\frac{1}{2} = 0.5", "0.5"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"),
+    (r"\begin{pmatrix}1\\ \frac{1}{2}\end{pmatrix}", r"\begin{pmatrix}1\\0.5\end{pmatrix}"),
+    (r"\begin{pmatrix}1&2\\ 3&4\end{pmatrix}", r"\begin{bmatrix}1&2\\3&4\end{bmatrix}"),
     ("5", "x=5"),
     ("x=5", "5"),
     ("1,234", "1234"),
@@ -108,6 +114,12 @@ MATHS_EQUAL = [
     (r"\text{ellipse}", r"\text{an ellipse}"),
 ]
 MATHS_DIFFERENT = [
+    ("2+3 = 6", "6"),  # a false chain states nothing, as a gold too
+    ("x+3 = 5", "5"),
+    ("0 = 0", "0"),
+    ("3 = 3", "3"),
+    (r"\begin{pmatrix}1\\ 2\end{pmatrix}", r"\begin{pmatrix}2\\ 1\end{pmatrix}"),
+    (r"\begin{pmatrix}1\ 2\end{pmatrix}", r"\begin{pmatrix}1\\ 2\end{pmatrix}"),
     ("12.8", "12.9"),
     ("3", "3,4"),
     ("3", "1, 2, 3"),
@@ -247,6 +259,59 @@ def test_simplified_asks_for_arithmetic_that_is_carried_out(gold, answer, done):
 def test_an_unknown_policy_is_an_error():
     with pytest.raises(DataError, match="evaluated"):
         check("math_answer", "5", r"\boxed{5}", evaluated="often")
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "places", "right"),
+    [
+        (r"\frac{1}{3}", "0.33", 2, True),
+        (r"\frac{1}{3}", "0.34", 2, False),
+        (r"\frac{1}{3}", "0.3", 2, False),
+        (r"\frac{1}{3}", "0.33", 3, False),
+        ("0.333", "0.33", 2, True),
+        (r"2\pi", "6.28", 2, True),
+        (r"2\pi", "6.3", 2, False),
+        ("5", "5.004", 2, True),
+        ("5", "5.006", 2, False),
+        ("5", "4", 0, False),  # whole numbers are not rounded
+        (r"\frac{1}{3}", r"\frac{33}{100}", 2, False),  # nor are fractions
+        (r"(\frac{3}{5}, \frac{8}{3}]", "(0.6, 2.67]", 2, True),
+        (r"\frac{x}{3}", "0.33x", 2, False),
+        (r"33\frac{1}{3}\%", r"33.33\%", 2, True),
+        (r"33\frac{1}{3}\%", r"33.4\%", 2, False),
+    ],
+)
+def test_decimals_are_compared_to_as_many_places_as_the_example_says(gold, answer, places, right):
+    text = rf"\boxed{{{answer}}}"
+    assert check("math_answer", gold, text, decimals=places).correct is right
+    assert not check("math_answer", gold, text).correct
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("[-2, 7]", r"-2 \le x \le 7"),
+        (r"x \in [-2, 7]", r"-2 \le x \le 7"),
+        (r"(-\infty, 1) \cup (1, \infty)", r"x \ne 1"),
+    ],
+)
+def test_an_inequality_answers_a_set_unless_the_example_asks_for_the_set(gold, answer):
+    text = rf"\boxed{{{answer}}}"
+    assert check("math_answer", gold, text).correct
+    assert not check("math_answer", gold, text, inequality_for_set=False).correct
+    assert check("math_answer", gold, rf"\boxed{{{gold}}}", inequality_for_set=False).correct
+    inequality = r"-2 \le x \le 7"
+    said = check("math_answer", inequality, r"\boxed{[-2, 7]}", inequality_for_set=False)
+    assert said.correct  # the other way round it is what was asked
+
+
+@pytest.mark.parametrize(
+    "options", [{"decimals": 7}, {"decimals": -1}, {"decimals": "2"}, {"inequality_for_set": "no"}]
+)
+def test_options_that_make_no_sense_are_refused_when_examples_are_loaded(options):
+    (name,) = options
+    with pytest.raises(DataError, match=name):
+        get_verifier("math_answer").check_gold(Example("x", "q", "5", extra=options))
 
 
 def test_every_rule_that_decides_is_told_in_words():

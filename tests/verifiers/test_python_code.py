@@ -39,6 +39,19 @@ NOBODY_CALLS = {
         "class TestAdd:\n    def setup_method(self):\n        self.five = 5\n"
         "    def test_add(self):\n        assert add(2, 3) == self.five"
     ),
+    "pytest, a setup that is given the test": (
+        "class TestAdd:\n    def setup_method(self, method):\n        self.five = 5\n"
+        "    def test_add(self):\n        assert add(2, 3) == self.five"
+    ),
+    "pytest, a setup of the module": (
+        "def setup_module():\n    global five\n    five = 5\n"
+        "def test_add():\n    assert add(2, 3) == five"
+    ),
+    "helpers of the tests": (
+        "def same(a, b):\n    assert a == b\n"
+        "class TestAdd:\n    def _five(self, n):\n        assert n == 5\n"
+        "    def test_add(self):\n        same(add(2, 3), 5)\n        self._five(add(4, 1))"
+    ),
     "pytest, asynchronous": "async def test_add():\n    assert add(2, 3) == 5",
     "unittest": (
         "import unittest\nclass Adding(unittest.TestCase):\n    def setUp(self):\n"
@@ -90,6 +103,92 @@ def test_tests_that_pass_for_code_that_does_nothing_are_refused_at_load_time(tes
         get_verifier("python_code").check_gold(example(tests, RIGHT))
     with pytest.raises(DataError, match=r"'x'.*defines nothing"):
         get_verifier("python_code").check_gold(example(tests))
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("tests", "name"),
+    [
+        ("assert callable(add)\ndef verify():\n    assert add(2, 3) == 5", "verify"),
+        (
+            "def test_a():\n    assert add(0, 0) == 0\ndef more():\n    assert add(2, 3) == 5",
+            "more",
+        ),
+        (
+            "class TestAdd:\n    def test_a(self):\n        assert add(0, 0) == 0\n"
+            "    def more(self):\n        assert add(2, 3) == 5",
+            "more",
+        ),
+        (
+            "import unittest\nclass Adding(unittest.TestCase):\n    def test_a(self):\n"
+            "        self.assertEqual(add(0, 0), 0)\n    def more(self):\n"
+            "        self.assertEqual(add(2, 3), 5)",
+            "more",
+        ),
+        (
+            "class TestA:\n    def test_a(self):\n        assert add(0, 0) == 0\n"
+            "    class TestB:\n        def test_b(self):\n            assert add(2, 3) == 5",
+            "test_b",
+        ),
+        (
+            "assert add(0, 0) == 0\nif __name__ == '__main__':\n    assert add(2, 3) == 5",
+            "if __name__",
+        ),
+    ],
+)
+def test_asserts_that_nothing_would_run_beside_others_are_refused_at_load_time(tests, name):
+    with pytest.raises(DataError, match=rf"'x': the tests assert where nothing runs it \({name}"):
+        get_verifier("python_code").check_gold(example(tests))
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "def one():\n    assert add(2, 3) == 5\nfor run in [one]:\n    run()",
+        "def one():\n    assert add(2, 3) == 5\nglobals()['one']()",
+        "known = []\n@known.append\ndef one():\n    assert add(2, 3) == 5\nknown[0]()",
+        "class Five:\n    def __eq__(self, other):\n        assert other == 5\n"
+        "        return True\nassert Five() == add(2, 3)",
+        "def abstract():\n    raise NotImplementedError\nassert add(2, 3) == 5",
+    ],
+)
+def test_asserts_that_may_be_called_are_left_alone(tests):
+    get_verifier("python_code").check_gold(example(tests, RIGHT))
+    assert grade(RIGHT, tests).correct
+    assert not grade(WRONG, tests).correct
+
+
+@needs_sandbox
+@pytest.mark.parametrize("tests", ["add(2, 3)", "print(add(2, 3))", "x = add(2, 3)\nx == 5"])
+def test_tests_that_tell_nothing_are_refused_at_load_time(tests):
+    with pytest.raises(DataError, match="the tests test nothing"):
+        get_verifier("python_code").check_gold(example(tests))
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert add(2, 3) == 5\ntry:\n    add('a', 1)\n    assert False\n"
+        "except OddError:\n    pass",
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
+        "        self.assertEqual(add(2, 3), 5)\n"
+        "        with self.assertRaises((ValueError, OddError)):\n            add('a', 1)",
+    ],
+)
+def test_an_exception_that_the_code_defines_is_expected_beside_the_code_alone(tests):
+    """It could not cross: every answer would be wrong."""
+    odd = "class OddError(Exception):\n    pass\n"
+    code = (
+        f"{odd}def add(a, b):\n    if isinstance(a, str):\n        raise OddError\n    return a + b"
+    )
+    with pytest.raises(DataError, match=r"an exception that the code defines \(OddError\).*shared"):
+        get_verifier("python_code").check_gold(example(tests))
+    get_verifier("python_code").check_gold(example(tests, code, isolation="shared"))
+    get_verifier("python_code").check_gold(example(odd + tests, isolation="shared"))
+    own = tests.replace("OddError", "TypeError")
+    get_verifier("python_code").check_gold(example(own, RIGHT))
 
 
 @needs_sandbox
@@ -156,6 +255,45 @@ def test_an_object_that_the_tests_make_of_a_class_is_under_test_itself():
 
 
 @needs_sandbox
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert 5 in Made(5)",
+        "assert len(Made(5)) == 1",
+        "assert Made(5)",
+        "m = Made(5)\nassert 5 in m",
+        "assert Made(5) - 1 is not None",
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
+        "        self.assertIn(5, Made(5))",
+    ],
+)
+def test_a_function_with_a_capital_gives_plain_values_too(tests):
+    """`Made` may be anything; of what these tests call it for, they want a value."""
+    verdict = grade(f"{BOX}\nMade = Box", tests)
+    assert verdict.reason is Reason.MISMATCH
+    assert "Box" in verdict.details["error"]
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert Box(5).get() == 5 and 5 in Box(5)",
+        "boxes = [Box(n) for n in range(3)]\nassert [b.get() for b in boxes] == [0, 1, 2]\n"
+        "assert 1 in boxes[1]",
+        "def make():\n    return Box(5)\nb = make()\nassert b.value == 5 and len(b) == 1",
+        "def look(box):\n    assert box.get() == 5\nlook(Box(5))\nassert 5 in Box(5)",
+        "import unittest\nclass T(unittest.TestCase):\n    def setUp(self):\n"
+        "        self.box = Box(5)\n    def test(self):\n"
+        "        self.assertEqual(self.box.get(), 5)\n        self.assertIn(5, self.box)",
+        "for b in [Box(5)]:\n    assert b.get() == 5 and list(b) == [5]",
+    ],
+)
+def test_what_the_tests_use_as_an_object_is_one(tests):
+    assert grade(BOX, tests).correct
+
+
+@needs_sandbox
 def test_iterators_and_functions_cross_as_what_can_be_taken_or_called():
     code = (
         "def squares(n):\n    for i in range(n):\n        yield i * i\n"
@@ -217,6 +355,60 @@ def test_of_several_blocks_the_one_that_defines_what_the_tests_call_is_the_solut
     assert extract(helped).strip() == "x = 1"  # none does: the last
 
 
+def test_a_solution_stands_behind_the_blocks_that_it_calls():
+    helper = "```python\nimport math\ndef twice(n):\n    return 2 * n\n```"
+    other = "```python\ndef unused(n):\n    return n\nunused(1)\n```"
+    main = "def add(a, b):\n    return math.floor(twice(a) / 2) + b"
+    text = f"{other}\n{helper}\nthen\n```python\n{main}\n```"
+    code = extract(text)
+    assert "def twice" in code
+    assert code.endswith(main + "\n")
+    assert "unused" not in code
+    # A block that has it all stands alone, also beside a namesake within itself.
+    draft = "```python\ndef help_(n):\n    return n\n" + WRONG + "\n```"
+    whole = "def add(a, b):\n    def help_(n):\n        return n\n    return help_(a) + b"
+    assert extract(f"{draft}\n```python\n{whole}\n```").strip() == whole
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "from operator import add",
+        "from helpers import (sub as take), plus as add",
+        "add: object = lambda a, b: a + b",
+        "add = lambda a, b: a + b",
+    ],
+)
+def test_a_name_may_be_imported_or_assigned(made):
+    text = f"```python\n{made}\n```\n```python\nprint(add(1, 2))\n```"
+    assert extract(text).strip() == made
+    used = "```python\nadd == 3\n```"
+    assert extract(f"```python\n{RIGHT}\n```\n{used}").strip() == RIGHT
+
+
+def test_a_sample_of_output_is_no_program():
+    text = "```python\nprint(2)\n```\nIt prints\n```\n2\n```"
+    asked = example([{"stdin": "", "stdout": "2"}])
+    assert get_verifier("python_code").extract(text, asked).strip() == "print(2)"
+    bare = "```\nprint(2)\n```"
+    assert get_verifier("python_code").extract(bare, asked).strip() == "print(2)"
+
+
+def test_a_fence_within_a_docstring_is_part_of_the_code():
+    code = (
+        'def add(a, b):\n    """Adds.\n\n    ```python\n    add(1, 2)\n    ```\n    """\n'
+        "    return a + b"
+    )
+    assert extract(f"```python\n{code}\n```\nDone.").strip() == code
+    assert extract(f"```python\n{code}").strip() == code  # cut off at the end
+
+
+def test_a_block_that_was_left_open_ends_where_the_next_one_opens():
+    text = f"```python\n{WRONG}\n\nNo. Better:\n```python\n{RIGHT}\n```"
+    assert extract(text).strip() == RIGHT
+    assert extract(f"```python\n{RIGHT}\n```That is it.").strip() == RIGHT
+
+
 def test_parts_of_a_solution_in_several_blocks_are_put_together():
     tests = "assert add(1, 1) == 2\nassert sub(1, 1) == 0"
     sub = "def sub(a, b):\n    return a - b"
@@ -231,6 +423,9 @@ def test_parts_of_a_solution_in_several_blocks_are_put_together():
     [
         f"```python\n{RIGHT}",
         f"So:\n\n```python\n{RIGHT}\n",
+        f"```python\n{RIGHT}\n      ```\nDone.",
+        "1. ```python\n   def add(a, b):\n       return a + b\n   ```",
+        "- ```python\n  def add(a, b):\n      return a + b\n  ```\n- Done.",
         "1. The code:\n    ```python\n    def add(a, b):\n        return a + b\n    ```",
         "- so:\n\t```python\n\tdef add(a, b):\n\t    return a + b\n\t```",
         "> ```python\n> def add(a, b):\n>     return a + b\n> ```",

@@ -173,6 +173,34 @@ def test_python_code_scores_asserts_and_programs():
     assert score("```python\nprint(int(input()) ** 2)\n```", asked) == (True, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("return n * n if n < 1 else {}[n]", 1 / 4),
+        ("return n * n if n < 1 else object()", 1 / 4),  # which may not cross
+        ("import os\n    return n * n if n < 1 else os._exit(0)", 1 / 4),
+        ("return n * n if n != 2 else object()", 3 / 4),
+    ],
+)
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert f(0) == 0\nr = f(1)\nassert r == 1\nassert f(2) == 4\nassert f(3) == 9",
+        "\n".join(f"def test_{n}():\n    assert f({n}) == {n * n}" for n in range(4)),
+        [{"args": [n], "expected": n * n} for n in range(4)],
+        "import unittest\nclass T(unittest.TestCase):\n"
+        "    @classmethod\n    def setUpClass(cls):\n        cls.two = 2\n"
+        + "\n".join(
+            f"    def test_{n}(self):\n        self.assertEqual(f({n}), {n}**self.two)"
+            for n in range(4)
+        ),
+    ],
+)
+def test_the_share_is_of_all_tests_however_the_code_ends(tests, body, expected):
+    asked = example("python_code", tests=tests, entry_point="f", score="tests")
+    assert score(f"```python\ndef f(n):\n    {body}\n```", asked) == (False, expected)
+
+
 def test_without_the_option_code_is_right_or_wrong():
     asked = example("python_code", tests=CASES, entry_point="f")
     assert score("```python\ndef f(n):\n    return n\n```", asked) == (False, 0.0)
@@ -192,7 +220,13 @@ def test_code_that_could_count_its_own_tests_has_no_score():
 @pytest.fixture
 def open_problem(tmp_path, monkeypatch):
     (tmp_path / "packing.py").write_text(
+        "from decimal import Decimal\nfrom fractions import Fraction\nimport numpy as np\n"
+        "KNOWN = {'np.int64(4)': np.int64(4), 'np.float32(4)': np.float32(4), '1j': 1j,\n"
+        "         'Fraction(4)': Fraction(4), 'Decimal(4)': Decimal(4), '10**400': 10**400,\n"
+        "         '-10**400': -10**400, 'np.bool_(1)': np.bool_(1),\n"
+        "         \"np.float64('nan')\": np.float64('nan')}\n"
         "def value(text, example):\n"
+        "    if text in KNOWN:\n        return KNOWN[text]\n"
         "    if text == 'word':\n        return 'much'\n"
         "    return float(text) if text[-1].isdigit() else None\n",
         encoding="utf-8",
@@ -218,6 +252,13 @@ def test_a_program_that_returns_a_number_scores_by_its_direction(open_problem):
     assert score("4", less) == (False, 0.6)
     with pytest.raises(GraderError, match=r"returned .*much"):
         score("word", more)
+    # Programs of numpy, of fractions, of whole numbers beyond any float.
+    assert score("np.int64(4)", more) == score("np.float32(4)", more) == (False, 0.4)
+    assert score("Fraction(4)", more) == score("Decimal(4)", more) == (False, 0.4)
+    assert score("10**400", more) == score("np.bool_(1)", more) == (True, 1.0)
+    assert score("-10**400", more) == score("np.float64('nan')", more) == (False, 0.0)
+    with pytest.raises(GraderError, match="returned"):
+        score("1j", more)
     with pytest.raises(GraderError, match="wanted True, False, a Verdict, or a number where"):
         score("4", open_problem())
 
@@ -230,6 +271,7 @@ def test_a_program_that_returns_a_number_scores_by_its_direction(open_problem):
         {"direction": "min", "worst": 0, "best": 1},
         {"direction": "max", "worst": 0},
         {"direction": "max", "worst": 0, "best": math.inf},
+        {"direction": "max", "worst": -1e308, "best": 1e308},  # too far apart for a float
     ],
 )
 def test_a_direction_without_its_ends_is_refused(open_problem, options):
@@ -294,3 +336,27 @@ def test_scores_cross_into_workers_and_the_arm_rewards_them(open_problem, monkey
         assert [g.verdict.score for g in graded] == expected
         assert [g.reward for g in graded] == rewards
         assert not any(g.verdict.correct for g in graded)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (example("numeric", "5", bands=[[0.1, 1.0]]), "bands"),
+        (example("numeric", "5", bands=[[math.inf, 0.5]]), "bands"),
+        (example("numeric", "5", bands=[[math.nan, 0.5]]), "bands"),
+        (example("numeric", "5", score="edit"), "score"),
+        (example("exact_match", "abc", score="half"), "score"),
+        (example("python_code", "", tests="assert f() == 1", score="half"), "score"),
+        (example("python_code", "", tests=[{"args": [], "expected": 1}], entry_point="f",
+                 isolation="shared"), "isolation"),
+        (example("all_of", "5", parts=[{"verifier": "numeric", "bands": "wide"}]), "bands"),
+    ],
+)  # fmt: skip
+def test_options_that_only_a_wrong_answer_would_meet_are_refused_at_load_time(asked, told):
+    with pytest.raises(DataError, match=f"option {told}|options {told}"):
+        get_verifier(asked.verifier).check_gold(asked)
+    with (
+        Scorer(RewardConfig(workers=0), seed=0) as scorer,
+        pytest.raises(DataError, match=f"option {told}|options {told}"),
+    ):
+        scorer.check_golds([asked])

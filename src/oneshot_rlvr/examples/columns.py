@@ -240,8 +240,9 @@ def _prompt(row: Row, column: str, value: Any) -> str | tuple[Message, ...]:
         raise DataError(
             f'{row.where}, field "{column}", has no user turn; one must ask the question.'
         )
-    # A table of tuning data ends with the assistant's answer: the solution, in the prompt.
-    if turns[-1]["role"] == "assistant":
+    # A table of tuning data ends with the assistant's answer: the solution, in the prompt. Whatever
+    # it calls the assistant ("model", "gpt"): only these speak to it.
+    if turns[-1]["role"].casefold() not in ("user", "system", "developer", "tool", "function"):
         turns = turns[: 1 + max(i for i, turn in enumerate(turns) if turn["role"] == "user")]
     return tuple(turns)
 
@@ -259,9 +260,9 @@ def gold_of(where: str, column: str, value: Any, verifier: str) -> str:
         ) from None
     except ProseError as error:
         raise DataError(
-            f'{where}, field "{column}", is prose ({str(error)[:60]!r} ...), which no {verifier} '
-            "answer equals. Give the answer alone, or a solution that ends in \\boxed{answer}, "
-            '"#### answer" or <answer>answer</answer>.'
+            f'{where}, field "{column}", is prose or a printed list ({str(error)[:60]!r} ...), '
+            f"which no {verifier} answer equals. Give the answer alone, or a solution that ends in "
+            '\\boxed{answer}, "#### answer" or <answer>answer</answer>.'
         ) from None
     if gold is None and verifier in OPTIONS_SAY_IT:
         return ""

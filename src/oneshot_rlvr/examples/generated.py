@@ -47,7 +47,7 @@ def fields_of(path: str) -> list[dict[str, Any]]:
     seed, size, level = (
         settings.pop(k, d) for k, d in (("seed", 0), ("size", SIZE), ("level", None))
     )
-    if not all(isinstance(v, int) for v in (seed, size)) or not 1 <= size <= MOST or seed < 0:
+    if not all(type(v) is int for v in (seed, size)) or not 1 <= size <= MOST or seed < 0:
         raise DataError(f"{path}: wanted seed of 0 or more and size of 1 to {MOST}.")
     settings |= {"seed": _spread(name, seed), "size": size}
     dataset = _dataset(path, name, settings, level)
@@ -120,11 +120,14 @@ def _dataset(path: str, name: str, settings: dict[str, Any], level: Any) -> Any:
         with contextlib.redirect_stdout(io.StringIO()):
             if level is None:
                 return factory.create_dataset(name, **settings)
-            if not isinstance(level, int) or level < 0:
+            if type(level) is not int or level < 0:
                 raise ValueError(f"level is {level!r}; wanted 0 (the easiest) or more")
             if name not in factory.CURRICULA:
                 raise ValueError("it has no levels")
             curriculum: Any = factory.create_curriculum(name)
+            top = max(len(attribute.levels) for attribute in curriculum.attributes.values()) - 1
+            if level > top:  # which reasoning-gym takes for the highest, in silence
+                raise ValueError(f"level is {level}; its levels end at {top}")
             curriculum.set_global_level(level)
             config = curriculum.generate_configuration(settings)
             return factory.DATASETS[name][0](config=config)

@@ -16,8 +16,16 @@ from decimal import Decimal
 from typing import Any
 
 _DOLLAR = re.compile(r"(?<!\\)\$")  # mathematics delimiters; "\$5" is money and stays
-_BRACES = re.compile(r"(\\boxed\s{0,8}\{)|\\.|([{}])", re.DOTALL)  # an escaped brace groups nothing
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+# An escaped brace groups nothing. MATH's own code reads `\fbox{5}` and `\boxed 5` too.
+_BRACES = re.compile(r"(\\(?:boxed|fbox)\s{0,8}\{)|\\.|([{}])", re.DOTALL)
+_BARE_BOX = re.compile(r"\\boxed\s{0,8}(\d[\d,]*(?:\.\d+)?)(?=[\s$.]*(?:\$|$))")
+_TAGGED = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
+_THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_WORKED_OUT = re.compile(r"<<[^<>\n]{1,200}>>")  # GSM8K's marks for a calculator
+_LABEL = re.compile(r"^(?:the\s+)?(?:final\s+|correct\s+)?answer\s*:\s*(?=\S)", re.IGNORECASE)
+# A list or table that was printed: its items are in quotes.
+_PRINTED = re.compile(r"^\s*(?:\[\s*['\"]|\{\s*['\"][^'\"]*['\"]\s*:)")
+_MISSING = frozenset({"nan", "null", "<na>", "nat"})  # what pandas prints for nothing
 _THOUSANDS = re.compile(r"[^\d,.]{0,8}\d{1,3}(?:,\d{3})+(?:\.\d+)?(?:[^\d,.][^\d,]*)?")
 _WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")  # no LaTeX command, no variable
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-zA-Z*]*\}")
@@ -38,7 +46,18 @@ _SAYS = re.compile(
     re.IGNORECASE,
 )
 PROSE_WORDS = 8  # golds of the published sets of mathematics that name a value have at most 3
-_JOINT = re.compile(r"(?:[\s,;$~]|\\[()\[\],;:! ]|\band\b|\\text\s?\{\s*and\s*\})*")
+# "There are 12", "Natalia sold 72 clips": words that lead up to a number make a sentence.
+_OPENS = re.compile(
+    r"(?i:so|thus|hence|therefore|then|there|it|he|she|they|we|you|this|that|these|those|his|her|"
+    r"their|our|your|in\s+(?:total|all)|altogether)\b,?\s[^=]*\d"
+    r"|[A-Z][a-z]+(?:\s[a-z]{2,})+\s\W{0,2}\d"
+)
+_JOINT = re.compile(
+    r"(?:[\s,;$~]|\\[()\[\],;:! ]|\b(?:and|or)\b|\\q?quad\b|\\(?:vee|lor)\b"
+    r"|\\text\s?\{\s*(?:and|or)\s*\})*"
+)
+# `x = \boxed{1}, y = \boxed{2}`
+_NAME = re.compile(r"(?<![\w}^+\-*/])([A-Za-z](?:_\s?(?:\{\w{1,4}\}|\w))?)\s{0,4}=\s{0,4}$")
 
 
 def plain(value: Any) -> str | None:
@@ -72,7 +91,8 @@ def undollared(value: Any) -> str | None:
 def boxed(value: Any) -> str | None:
     r"""What the last \boxed{...} of a worked solution holds; None when there is none.
 
-    Boxes joined by a comma or "and" are one list answer: "\boxed{1} and \boxed{2}" gives "1, 2".
+    Boxes joined by a comma or "and" are one list answer: "\boxed{1} and \boxed{2}" gives "1, 2",
+    and "$x=\boxed{1}$, $y=\boxed{2}$" keeps the names. As `verifiers.boxed` reads an answer.
     """
     text = plain(value)
     if text is None:
@@ -94,11 +114,16 @@ def boxed(value: Any) -> str | None:
                 found.append((box[0], token.end(), content))
     if not found:
         return None
-    start, _, content = found.pop()
-    contents = [content]
-    while found and _JOINT.fullmatch(text, found[-1][1], start):
-        start, _, content = found.pop()
-        contents.insert(0, content)
+    run = [found.pop()]
+    while found:
+        named = _NAME.search(text, found[-1][1], run[0][0])
+        if not _JOINT.fullmatch(text, found[-1][1], named.start() if named else run[0][0]):
+            break
+        run.insert(0, found.pop())
+    contents = [content for *_, content in run]
+    names = [m[1] for start, *_ in run if (m := _NAME.search(text, max(0, start - 40), start))]
+    if len(set(names)) == len(contents) > 1:
+        contents = [f"{n} = {content}" for n, content in zip(names, contents, strict=True)]
     return undollared(contents[0] if len(set(contents)) == 1 else ", ".join(contents))
 
 
@@ -117,7 +142,7 @@ def after_hashes(value: Any) -> str | None:
 
 
 class ProseError(ValueError):
-    """A gold that is sentences, where the kind of answer needs the answer alone."""
+    """A gold that is sentences or a printed list, where the kind of answer needs the answer."""
 
 
 SHORT_KINDS = frozenset({"math_answer", "numeric", "multiple_choice", "exact_match", "chess_move"})
@@ -130,21 +155,31 @@ NO_PROSE = frozenset({"math_answer", "numeric"})
 def answer_of(value: Any, verifier: str) -> str | None:
     """The gold of one example, taken out of a worked solution where it is one.
 
-    Forms, in this order: `<answer>x</answer>`, a last line `#### x`, the last box; else the text
-    itself. Kinds whose golds are no short answers (code, patterns, documents) take the text as it
-    is. TypeError as `plain`; ProseError where sentences are left, for kinds that have none.
+    Forms, in this order: what follows `</think>`; `<answer>x</answer>`, a last line `#### x`, the
+    last box, `Answer: x`; else the text itself. Kinds whose golds are no short answers (code,
+    patterns, documents) take the text as it is. TypeError as `plain`; ProseError where sentences
+    are left, a box that holds nothing, or a printed list, for kinds that have none.
     """
     text = plain(value)
+    if text in ("inf", "-inf") and not isinstance(value, str):
+        raise TypeError("an infinite number, wanted text or a number")
     if text is None or verifier not in SHORT_KINDS:
         return text
-    tagged = _TAGGED.findall(text)
-    answer = tagged[-1].strip() if tagged else text
+    answer = _THOUGHT.sub("", text)
+    tagged = _TAGGED.findall(answer)
+    answer = tagged[-1].strip() if tagged else answer.strip()
     if "####" in answer and "\n" not in answer.rpartition("####")[2].strip():
         answer = after_hashes(answer) or ""
-    answer = boxed(answer) or answer
-    if verifier in NO_PROSE and is_prose(answer):
+    bare = _BARE_BOX.findall(answer)
+    answer = boxed(answer) or (bare[-1] if bare else answer)
+    if "\n" not in answer:
+        answer = _LABEL.sub("", answer)
+    if verifier not in NO_PROSE:
+        return answer or None
+    answer = _WORKED_OUT.sub("", answer)
+    if is_prose(answer) or _PRINTED.match(answer) or "\\boxed" in answer:
         raise ProseError(answer)
-    return answer or None
+    return None if answer.casefold() in _MISSING else answer or None
 
 
 def number_word(text: str) -> int | None:
@@ -170,7 +205,9 @@ def is_prose(text: str) -> bool:
         text = formula
     words = len(_WORD.findall(text))
     lines = sum(1 for line in text.splitlines() if _WORD.search(line))
-    return words >= PROSE_WORDS or (words >= 3 and (lines > 1 or bool(_SAYS.search(text))))
+    if words >= PROSE_WORDS or _OPENS.match(text):
+        return True
+    return (words >= 2 and lines > 1) or (words >= 3 and bool(_SAYS.search(text)))
 
 
 def first(value: Any) -> str | None:

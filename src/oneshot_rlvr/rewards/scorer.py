@@ -120,6 +120,7 @@ class Scorer:
                 left.append((None, example))  # the kind has checks of its own
                 continue
             with _faults_named(example):
+                verifier.check_options(example)
                 answer = verifier.extract(verifier.stated_gold(example), example)
                 quick = answer if isinstance(answer, Verdict) else verifier.quick(answer, example)
             if quick is not None:

@@ -75,8 +75,8 @@ class TrlReward:
 
     def _example(self, row: int, question: str, columns: Mapping[str, Any], count: int) -> Example:
         own = {name: c[row] for name, c in columns.items() if _is_column(c, count)}
-        column = next((name for name in GOLD_COLUMNS if own.get(name) is not None), None)
-        if column is None:
+        present = [name for name in GOLD_COLUMNS if own.get(name) is not None]
+        if not present:
             raise DataError(
                 f"row {row} of the batch has no gold; wanted a column named "
                 f"{', '.join(GOLD_COLUMNS[:-1])} or {GOLD_COLUMNS[-1]}. The columns that came: "
@@ -88,14 +88,27 @@ class TrlReward:
         for name in get_verifier(verifier).options:
             if own.get(name) is not None:
                 extra[name] = native(own[name])
-        gold = gold_or_blank(where, column, own[column], verifier)
+        gold = _first_gold(where, own, present, verifier)
         return Example(str(row), question, gold, verifier, extra=extra)
 
 
-def gold_or_blank(where: str, column: str, value: Any, verifier: str) -> str:
-    """As `gold_of`; a blank text stays, because options may say it all (tests, parts, a schema)."""
-    blank = isinstance(value, str) and not value.strip()
-    return "" if blank else gold_of(where, column, value, verifier)
+def _first_gold(where: str, own: Mapping[str, Any], columns: Sequence[str], verifier: str) -> str:
+    """The gold of the first column that states one: `solution` may be prose beside an `answer`.
+
+    DataError, of the first column, where none does.
+    """
+    faults = []
+    for column in columns:
+        try:
+            gold = gold_of(where, column, own[column], verifier)
+        except DataError as error:
+            faults.append(error)
+            continue
+        if gold:
+            return gold
+    if len(faults) == len(columns):
+        raise faults[0]
+    return ""  # the options say it all
 
 
 def table(where: str, column: str, value: Any) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from typing import Any
 
 from oneshot_rlvr.config import RewardConfig
 from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.examples.columns import gold_of
 from oneshot_rlvr.examples.values import native
 from oneshot_rlvr.rewards import ARMS
 from oneshot_rlvr.rewards.scorer import Scorer
-from oneshot_rlvr.rewards.trl import gold_or_blank, table
+from oneshot_rlvr.rewards.trl import table
 from oneshot_rlvr.types import Example, Rollout
 from oneshot_rlvr.verifiers import get_verifier
 
@@ -55,7 +56,7 @@ def compute_score(
     extra |= {key: value for key, value in info.items() if key in known and value is not None}
     identity = str(info.get("index", data_source))
     where = f"row {identity!r} of {data_source!r}"
-    gold = gold_or_blank(where, "ground_truth", ground_truth, kind)
+    gold = gold_of(where, "ground_truth", ground_truth, kind)
     example = Example(identity, "", gold, kind, extra=extra)
     rollout = Rollout(0, 0, identity, (), (), (), solution_str, True)
     scorer = _scorer(RewardConfig(arm=arm, timeout_seconds=timeout_seconds))

@@ -88,12 +88,16 @@ class Verifier(ABC):
         sense; never raises on the answer."""
         return 0.0
 
+    def check_options(self, example: Example) -> None:  # noqa: B027 - most options are met by golds
+        """DataError for an option that only a wrong answer would meet, in the midst of a run."""
+
     def checks_gold_at_length(self, example: Example) -> bool:
         """Whether `check_gold` does more than grade `gold_text`, so that a worker must run it."""
         return type(self).check_gold is not Verifier.check_gold
 
     def check_gold(self, example: Example) -> None:
         """DataError, naming the example, for a gold that this very verifier rejects."""
+        self.check_options(example)
         refuse_gold(self, example, self.check(self.stated_gold(example), example))
 
 

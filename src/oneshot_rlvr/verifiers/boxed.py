@@ -13,6 +13,9 @@ from dataclasses import dataclass
 MAX_JOINT_CHARS = 80
 _OPENING = "\\boxed"
 _TOKEN = re.compile(r"(\\boxed\s{0,8}\{)|\\(?:.|$)|([{}])", re.DOTALL)
+# A box with at most one level of braces in it, as most are: what `boxes` would find, at once.
+_PLAIN = r"[^{}\\]*(?:\\[^{}][^{}\\]*)*"
+_ONLY = re.compile(rf"\\boxed\s{{0,8}}\{{({_PLAIN}(?:\{{{_PLAIN}\}}{_PLAIN})*)\}}")
 # What may stand between boxes that are one list answer: spaces, commas, "and", "or", \quad and the
 # marks that open and close inline mathematics; in \text{} also "for part (a) and".
 _JOINT = re.compile(
@@ -60,6 +63,12 @@ def last_boxes(text: str) -> tuple[str, ...]:
     A run that repeats one and the same content is that content once; one that gives several
     unknowns their values keeps the names: `x = \boxed{1}, y = \boxed{2}`.
     """
+    first = text.find(_OPENING)
+    if first < 0:
+        return ()
+    only = _ONLY.match(text, first)
+    if only and text.find(_OPENING, first + 1) < 0:
+        return (only[1].strip(),)
     found = boxes(text)
     if len(found) == 1:
         return (_unwrapped(found[0].content),)

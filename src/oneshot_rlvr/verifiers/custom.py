@@ -19,7 +19,9 @@ import math
 import sys
 import sysconfig
 from collections.abc import Callable
+from decimal import Decimal
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,11 +53,13 @@ class Custom(Verifier):
 
     def compare(self, answer: str, example: Example) -> Verdict:
         result = _function(_path(example))(answer, example)
+        if getattr(result, "ndim", None) == 0 and hasattr(result, "item"):  # a scalar of numpy
+            result = result.item()
         if isinstance(result, Verdict):
             return result
         if isinstance(result, bool):
             return correct(answer) if result else wrong(Reason.MISMATCH, answer)
-        if "direction" in example.extra and isinstance(result, int | float | None):
+        if "direction" in example.extra and isinstance(result, Real | Decimal | None):
             return _reached(answer, result, example)
         raise GraderError(
             f"the custom verifier {_path(example)} returned {shown(repr(result))} for example "
@@ -83,7 +87,7 @@ def _goal(example: Example) -> tuple[float, float]:
         float(option(example, name, (int, float), math.nan)) for name in ("worst", "best")
     )
     ordered = worst < best if direction == "max" else best < worst
-    if direction not in ("max", "min") or not (ordered and math.isfinite(worst + best)):
+    if direction not in ("max", "min") or not (ordered and math.isfinite(best - worst)):
         raise DataError(
             f"example {example.id!r}: options direction, worst and best are {direction!r}, {worst} "
             f'and {best}; wanted "max" with worst < best, or "min" with best < worst.'
@@ -91,13 +95,17 @@ def _goal(example: Example) -> tuple[float, float]:
     return worst, best
 
 
-def _reached(answer: str, value: float | None, example: Example) -> Verdict:
-    """The verdict on a value that an answer reaches on an open problem; None: no solution."""
+def _reached(answer: str, result: Any, example: Example) -> Verdict:
+    """The verdict on the number that an answer reaches on an open problem; None: no solution."""
     worst, best = _goal(example)
-    if value is None or math.isnan(value):
+    if result is None or result != result:  # nan
         return wrong(Reason.UNPARSEABLE, answer)
-    score = reached(float(value), worst, best)
-    details = {"value": float(value)}
+    try:
+        value = float(result)
+    except OverflowError:  # a whole number that no float holds
+        value = math.copysign(sys.float_info.max, 1 if result > 0 else -1)
+    score = reached(value, worst, best)
+    details = {"value": value}
     if score == 1.0:
         return Verdict(True, Reason.CORRECT, answer, details)
     return Verdict(False, Reason.MISMATCH, answer, details, score)

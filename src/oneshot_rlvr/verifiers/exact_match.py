@@ -78,6 +78,10 @@ class ExactMatch(Verifier):
             return max(edit_similarity(said, gold) for gold in golds)
         return max(overlap(items_of(said), items_of(gold)) for gold in golds)
 
+    def check_options(self, example: Example) -> None:
+        """DataError for a `score` that there is not."""
+        _way(example)
+
 
 def _way(example: Example) -> str:
     if "score" not in example.extra:
@@ -110,7 +114,7 @@ def normalised(text: str, *, fold: bool = True) -> str:
     if "\\" in text or "~" in text:
         for _ in range(3):  # a font in a font
             text, found = _FONT.subn(r"\1", text)
-            if not found:
+            if not found or "\\" not in text:
                 break
         if "\\" in text or "~" in text:
             text = _SPACE.sub(" ", text)

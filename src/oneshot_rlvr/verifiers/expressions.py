@@ -21,6 +21,7 @@ from latex2sympy2_extended.math_normalization import normalize_latex
 from math_verify import LatexExtractionConfig, verify
 
 from oneshot_rlvr.verifiers import bases, grammar, proof
+from oneshot_rlvr.verifiers.numbers import DECIMALS
 
 # Deadlines are the worker's: math-verify's own rest on SIGALRM, and it warns when they are off.
 math_verify.parser.TIMEOUT_WARNING_SHOWN = True
@@ -126,10 +127,15 @@ def _primed(match: re.Match[str]) -> str:
     return f"{match['name']}_{{{below}p{count}}}"
 
 
-def equal(wanted: Any, said: Any) -> bool:
-    """Whether two expressions are equal, as far as it can be shown."""
+def equal(wanted: Any, said: Any, decimals: int = DECIMALS) -> bool:
+    """Whether two expressions are equal, as far as it can be shown.
+
+    `decimals`: how many places of a decimal must agree; fewer than six only ever join more.
+    """
     if _structural(wanted) or _structural(said):
         return bool(wanted == said)
+    if decimals < DECIMALS and _rounded_to(decimals, wanted, said):
+        return True
     proved = proof.equal(wanted, said)
     if proved is not None:
         return proved
@@ -141,6 +147,14 @@ def equal(wanted: Any, said: Any) -> bool:
             return True  # which rounding both to six places may miss
     # verify() is True or False for anything that was parsed; its own errors are False.
     return bool(verify(wanted, said, timeout_seconds=None)) and _agree(wanted, said)
+
+
+def _rounded_to(decimals: int, wanted: Any, said: Any) -> bool:
+    """Whether two numbers, one of them a decimal, are half of the last place apart or less."""
+    if not any(isinstance(v, sympy.Basic) and v.has(sympy.Float) for v in (wanted, said)):
+        return False
+    a, b = number(wanted), number(said)
+    return a is not None and b is not None and abs(a - b) <= 0.500001 * 10.0**-decimals
 
 
 def _structural(value: Any) -> bool:

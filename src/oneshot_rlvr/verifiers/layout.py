@@ -33,7 +33,7 @@ _SPELLED = (
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\(?:simeq|thickapprox|approxeq|cong(?![A-Za-z]))(?![A-Za-z])|~="), r"\\approx "),
-    (re.compile(r"\\(?:space|enspace|thinspace|,|;|:|!|>|\s)(?![A-Za-z])"), " "),
+    (re.compile(r"(?<!\\)\\(?:space|enspace|thinspace|,|;|:|!|>|\s)(?![A-Za-z])"), " "),
 )
 _TOKEN = re.compile(
     rf"\\begin\s?\{{[a-zA-Z*]{{1,20}}\}}|\\end\s?\{{[a-zA-Z*]{{1,20}}\}}|{FONT}\s?\{{[^{{}}]*\}}"

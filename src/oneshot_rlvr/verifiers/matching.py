@@ -19,6 +19,7 @@ from oneshot_rlvr.verifiers.intervals import (
 )
 from oneshot_rlvr.verifiers.layout import Named, Node, Relation, Sequence, Union, Value
 from oneshot_rlvr.verifiers.names import is_name, is_plain, stem
+from oneshot_rlvr.verifiers.numbers import DECIMALS
 from oneshot_rlvr.verifiers.words import Words
 
 # What a relation is read from its right; others (p \\to q) cannot be.
@@ -37,10 +38,19 @@ _AND = re.compile(r",\s*(?:and\s+)?|\s+and\s+|\s+&\s+")
 
 
 class Matcher:
-    """One comparison. percent_asked: a bare gold may be a percentage, as the question wants one."""
+    """One comparison. percent_asked: a bare gold may be a percentage, as the question wants one;
+    decimals: the places to which a decimal must agree; inequality_for_set: `a < x < b` may answer
+    `(a, b)`."""
 
-    def __init__(self, percent_asked: bool = False) -> None:
+    def __init__(
+        self,
+        percent_asked: bool = False,
+        decimals: int = DECIMALS,
+        inequality_for_set: bool = True,
+    ) -> None:
         self.percent_asked = percent_asked
+        self.decimals = decimals
+        self.inequality_for_set = inequality_for_set
         self.rule = "expression"
 
     def equal(self, wanted: Node, said: Node) -> bool:
@@ -68,7 +78,7 @@ class Matcher:
             return self._sequences(wanted, said)
         assert isinstance(wanted, Value)
         assert isinstance(said, Value)
-        verdict, rule = values.equal(wanted.latex, said.latex, self.percent_asked)
+        verdict, rule = values.equal(wanted.latex, said.latex, self.percent_asked, self.decimals)
         return self._by(rule, verdict)
 
     def _by(self, rule: str, verdict: bool) -> bool:
@@ -119,6 +129,8 @@ class Matcher:
         """A value (or set) against a statement about one."""
         if set(said.marks) <= {"=", "\\approx"}:
             return self._chain(wanted, said)
+        if not self.inequality_for_set:
+            return self._by("relation", False)
         if isinstance(wanted, Union) and (outside := two_intervals(said)) is not None:
             return self.equal(wanted, outside)
         interval = interval_of(said)
@@ -169,9 +181,9 @@ class Matcher:
         first, last = wanted.sides[0], wanted.sides[-1]
         named = is_name_node(first)
         if not isinstance(said, Relation):
-            if not named:
-                return self._by("left-side", False)
-            return self.equal(last, said)
+            if named or self._true_arithmetic(wanted):
+                return self.equal(last, said)
+            return self._by("left-side", False)
         if not set(said.marks) <= {"=", "\\approx"}:
             return self._by("relation", False)
         if _same_text(first, said.sides[0]):
@@ -189,6 +201,16 @@ class Matcher:
             named and is_name_node(said.sides[0]) and not _names_conflict(first, said.sides[0])
         )
         return self.equal(last, said.sides[-1]) if function else self._by("equation", False)
+
+    def _true_arithmetic(self, wanted: Relation) -> bool:
+        """Whether a gold is arithmetic that comes to its right side: `64 - 27 = 37` states 37."""
+        first, last = wanted.sides[0], wanted.sides[-1]
+        return (
+            set(wanted.marks) == {"="}
+            and not _same_text(first, last)
+            and all(map(values.is_constant, wanted.sides))
+            and all(self.equal(side, last) for side in wanted.sides[:-1])
+        )
 
     def _same_relation(self, wanted: Relation, said: Relation) -> bool:
         """The same sides and marks (also read backwards), or one a multiple of the other."""

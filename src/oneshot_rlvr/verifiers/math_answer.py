@@ -14,7 +14,7 @@ from oneshot_rlvr.errors import DataError
 from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, correct, option, wrong
 from oneshot_rlvr.verifiers.extraction import final_answer
-from oneshot_rlvr.verifiers.numbers import PlainNumber, plain_number
+from oneshot_rlvr.verifiers.numbers import DECIMALS, PlainNumber, plain_number
 
 MAX_ANSWER_CHARS = 2000  # the longest published gold has under 500; longer answers are rambling
 
@@ -52,10 +52,13 @@ RULES = {
 
 
 class MathAnswer(Verifier):
-    """Options: answer_tags, extraction, golds (further right answers), evaluated."""
+    """Options: answer_tags, extraction, golds (further right answers), evaluated, decimals,
+    inequality_for_set."""
 
     name = "math_answer"
-    options = frozenset({"answer_tags", "extraction", "golds", "evaluated"})
+    options = frozenset(
+        {"answer_tags", "extraction", "golds", "evaluated", "decimals", "inequality_for_set"}
+    )
     rules = RULES
 
     def extract(self, text: str, example: Example) -> str | Verdict:
@@ -75,11 +78,17 @@ class MathAnswer(Verifier):
         certain = True
         for gold in golds(example):
             wanted = plain_number(gold)
-            same = equal_plain(said, wanted) if wanted is not None else None
+            same = equal_plain(said, wanted, decimals(example)) if wanted is not None else None
             if same:
                 return correct(answer, rule="number")
             certain = certain and same is not None
         return wrong(Reason.MISMATCH, answer, rule="number") if certain else None
+
+    def check_options(self, example: Example) -> None:
+        """DataError for options that make no sense."""
+        evaluated(example)
+        decimals(example)
+        option(example, "inequality_for_set", bool, True)
 
     def warm(self) -> None:
         from oneshot_rlvr.verifiers import symbolic
@@ -94,6 +103,8 @@ class MathAnswer(Verifier):
             golds(example),
             percent_asked=bool(_PERCENT.search(example.question)),
             simplified=evaluated(example) == "simplified",
+            decimals=decimals(example),
+            inequality_for_set=bool(option(example, "inequality_for_set", bool, True)),
         )
 
 
@@ -107,12 +118,24 @@ def evaluated(example: Example) -> str:
     return str(value)
 
 
+def decimals(example: Example) -> int:
+    """The option `decimals`: the places to which a decimal must agree. DataError for others."""
+    if "decimals" not in example.extra:
+        return DECIMALS
+    value = option(example, "decimals", int, DECIMALS)
+    if not 0 <= value <= DECIMALS:
+        raise DataError(
+            f"example {example.id!r}: option decimals is {value}; wanted 0 to {DECIMALS} places."
+        )
+    return int(value)
+
+
 def golds(example: Example) -> tuple[str, ...]:
     """The gold and any equally right ones (`extra["golds"]`)."""
     return (example.answer, *(str(g) for g in option(example, "golds", (list, tuple), ())))
 
 
-def equal_plain(said: PlainNumber, wanted: PlainNumber) -> bool | None:
+def equal_plain(said: PlainNumber, wanted: PlainNumber, decimals: int = DECIMALS) -> bool | None:
     """Whether two plain numbers are equal; None where rounding decides."""
     if said.value == wanted.value:
         return True
@@ -120,4 +143,6 @@ def equal_plain(said: PlainNumber, wanted: PlainNumber) -> bool | None:
         return False
     # The symbolic path holds decimals as floats, which 18 digits exceed.
     rounded = max(CLEARLY_APART, FLOAT_SHARE * max(abs(said.value), abs(wanted.value)))
+    if decimals < DECIMALS:
+        rounded = max(rounded, Fraction(1, 10**decimals))
     return False if abs(said.value - wanted.value) > rounded else None

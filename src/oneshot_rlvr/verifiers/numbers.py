@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+DECIMALS = 6  # places to which a decimal must agree with what it may be rounded from
 MAX_DIGITS = 40  # of an integer; nothing longer is a plain answer
 _INTEGER = rf"(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})"
 _PLAIN = re.compile(

@@ -164,6 +164,11 @@ class Numeric(Verifier):
                 return score
         return 0.0
 
+    def check_options(self, example: Example) -> None:
+        """DataError for `bands` or `score` that make no sense."""
+        if not spans.asked(example):
+            bands_of(example)
+
     def checks_gold_at_length(self, example: Example) -> bool:
         """Only where a unit is given: knowing the units takes pint half a second."""
         return bool(example.extra.get("unit"))

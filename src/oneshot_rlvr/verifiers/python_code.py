@@ -12,7 +12,8 @@ calls, programs, asserts at the top level of the source, and what is called of i
 
 Expected values stay in a process that the code never enters, unless `isolation = "shared"` (weaker,
 and labelled so); into it cross values of built-in types, iterators and functions, and what the
-tests themselves make of a class of the code (`Stack()`, by its capitalised name).
+tests themselves make of a class of the code (`Stack()`, by its capitalised name, where they read an
+attribute of it).
 The gold, where there is one, is a solution and must pass; without a gold the tests are the gold.
 """
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,15 +31,26 @@ from oneshot_rlvr.types import Example, Reason, Verdict
 from oneshot_rlvr.verifiers.base import Verifier, option, shown, wrong
 from oneshot_rlvr.verifiers.extraction import tagged
 from oneshot_rlvr.verifiers.fences import fences, open_fence
-from oneshot_rlvr.verifiers.sandbox import confine, guest_model, run
+from oneshot_rlvr.verifiers.sandbox import called, confine, run
 
 MAX_CODE_CHARS = 100_000
 TIMEOUT_SECONDS = 5.0
-LANGUAGES = ("python", "py", "python3", "")
+LANGUAGES = ("python", "py", "python3", "py3", "")
 ISOLATIONS = ("separate", "shared")
 _BARE_CODE = re.compile(
     r"^(?:def |class |import |from |@|async def |print\(|[ \t]+\S)", re.MULTILINE
 )
+_TELLS = re.compile(
+    r"_?(?:assert|fail|raises|exit|quit|abort|testmod|run_docstring)", re.IGNORECASE
+)
+# What a block defines for others to use, and what it uses.
+_MADE = re.compile(r"^(?:async[ \t]+)?(?:def|class)[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
+_MADE_ANYWHERE = re.compile(
+    r"^[ \t]*(?:(?:async[ \t]+)?(?:def|class)[ \t]+([A-Za-z_]\w*)|([A-Za-z_]\w*)[ \t]*=(?!=))",
+    re.MULTILINE,
+)
+_IMPORT = re.compile(r"^(?:from[ \t]+\S+[ \t]+)?import\b([^\n#]*)", re.MULTILINE)
+_CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)[ \t]*[.(]")
 
 
 RULES = {
@@ -88,7 +100,7 @@ class PythonCode(Verifier):
 
     def compare(self, answer: str, example: Example) -> Verdict:
         tests = tests_of(example)
-        every = _every(example)
+        every, _ = _ways(example, tests)
         ending = _ran(answer, tests, example, every=every)
         right = ending.reason is Reason.CORRECT
         score = 1.0 if right else ending.share if every else 0.0
@@ -99,12 +111,17 @@ class PythonCode(Verifier):
         """The gold solution, fenced; "" where the tests are all there is."""
         return f"```python\n{example.answer}\n```" if example.answer.strip() else ""
 
+    def check_options(self, example: Example) -> None:
+        """DataError for `score` or `isolation` that there is not, or that do not go together."""
+        _ways(example, tests_of(example))
+
     def check_gold(self, example: Example) -> None:
         """DataError for tests that make no sense or that the gold solution fails.
 
         MissingDependencyError or GraderError where the sandbox cannot be used.
         """
         tests = tests_of(example)
+        self.check_options(example)
         if option(example, "sandbox", str, "bubblewrap") == "bubblewrap":
             fault = confine.unusable()
             if fault is not None:
@@ -115,26 +132,28 @@ class PythonCode(Verifier):
             super().check_gold(example)
 
 
-def _every(example: Example) -> bool:
+def _ways(example: Example, tests: run.Tests) -> tuple[bool, str]:
+    """Whether every test is run and counted, and how tests and code are kept apart."""
     way = option(example, "score", str, "")
     if way not in ("", "tests"):
         raise DataError(f'example {example.id!r}: option score is {way!r}; wanted "tests".')
-    return bool(way)
-
-
-def _ran(code: str, tests: run.Tests, example: Example, *, every: bool = False) -> run.Ending:
-    """How code fares in the tests, by the example's options."""
     isolation = option(example, "isolation", str, "separate")
     if isolation not in ISOLATIONS or (isolation == "shared" and tests.cases):
         raise DataError(
             f'example {example.id!r}: option isolation is {isolation!r}; wanted "separate", or '
             '"shared" with assert-style tests.'
         )
-    if every and isolation == "shared":
+    if way and isolation == "shared":
         raise DataError(
             f'example {example.id!r}: option score = "tests" needs isolation = "separate": '
             "beside the code no count of passed tests can be trusted."
         )
+    return bool(way), isolation
+
+
+def _ran(code: str, tests: run.Tests, example: Example, *, every: bool = False) -> run.Ending:
+    """How code fares in the tests, by the example's options."""
+    _, isolation = _ways(example, tests)
     prefix = option(example, "prefix", str, "")
     if prefix and not (tests.entry_point and _defines(code, tests.entry_point)):
         code = prefix + code
@@ -160,6 +179,19 @@ def _refuse_idle(tests: run.Tests, example: Example) -> None:
             f"example {example.id!r}: the tests pass for code that defines nothing, so every "
             "answer would pass. Assert at the top level, in functions named test..., in a "
             "unittest.TestCase, or in check(candidate) with an entry_point."
+        )
+    foreign = called.expected_exceptions(tests.source) & _used(tests.source)
+    if foreign and option(example, "isolation", str, "separate") == "separate":
+        raise DataError(
+            f"example {example.id!r}: the tests expect an exception that the code defines "
+            f"({', '.join(sorted(foreign))}), and only Python's own cross between their processes. "
+            'Set isolation = "shared" on the example to run them beside the code (weaker).'
+        )
+    dead = called.never_run(tests.source, tests.entry_point)
+    if dead:
+        raise DataError(
+            f"example {example.id!r}: the tests assert where nothing runs it ({', '.join(dead)}), "
+            "so that wrong code would pass there. Call it, or name it test..."
         )
     stubs = [_stub(_wanted(example), returned) for returned in STUB_RETURNS]
     if all(stubs) and all(_ran(s, tests, example).reason is Reason.CORRECT for s in stubs):
@@ -191,23 +223,46 @@ def _stub(wanted: frozenset[str], returned: str) -> str:
 def _solution(text: str, wanted: frozenset[str]) -> str | None:
     """The block that defines what the tests call; of several that do, the last.
 
-    Blocks that define it between them are put together. Where none does, the last block counts. A
-    block that never closes counts where no closed one defines anything of it.
+    Blocks that define it between them are put together, and in front of a block stand earlier ones
+    whose functions it calls or whose modules it uses. Where none defines it the last block counts,
+    one that says it is Python first. A block that never closes counts where no closed one defines
+    anything of it.
     """
-    blocks = [content for language, content in fences(text) if language in LANGUAGES]
+    found = [(language, b) for language, b in fences(text) if language in LANGUAGES]
+    blocks = [block for _, block in found]
     defined = [{name for name in wanted if _defines(block, name)} for block in blocks]
     everything = set().union(*defined)
     cut_off = open_fence(text)
     if cut_off is not None and cut_off[0] in LANGUAGES and not everything:
         names = {name for name in wanted if _defines(cut_off[1], name)}
         if names or not blocks:
-            return cut_off[1]
+            return _with_helpers(cut_off[1], blocks)
     if not blocks:
         return None
-    whole = [b for b, names in zip(blocks, defined, strict=True) if names == everything]
+    if not everything:
+        named = [i for i, (language, _) in enumerate(found) if language] or [len(found) - 1]
+        return _with_helpers(blocks[named[-1]], blocks[: named[-1]])
+    whole = [i for i, names in enumerate(defined) if names == everything]
     if whole:
-        return whole[-1]
+        return _with_helpers(blocks[whole[-1]], blocks[: whole[-1]])
     return "\n\n".join(b for b, names in zip(blocks, defined, strict=True) if names)
+
+
+def _with_helpers(block: str, earlier: Sequence[str]) -> str:
+    """A block behind those earlier ones that define what it calls and does not define itself."""
+    code = [block]
+    own = {name or assigned for name, assigned in _MADE_ANYWHERE.findall(block)} | _imported(block)
+    needed = set(_CALLED.findall(block)) - own
+    for other in reversed(earlier):
+        offered = set(_MADE.findall(other)) | _imported(other)
+        if needed & offered:
+            code.insert(0, other)
+            needed = (needed | set(_CALLED.findall(other))) - offered
+    return "\n\n".join(code)
+
+
+def _imported(code: str) -> set[str]:
+    return {name for line in _IMPORT.findall(code) for name in re.findall(r"[A-Za-z_]\w*", line)}
 
 
 def _wanted(example: Example) -> frozenset[str]:
@@ -232,7 +287,7 @@ def _used(tests: str) -> frozenset[str]:
     names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     own = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
     own |= {n.arg for n in nodes if isinstance(n, ast.arg)}
-    return frozenset(names - own - guest_model.defined(tests) - set(dir(builtins)))
+    return frozenset(names - own - called.defined(tests) - set(dir(builtins)))
 
 
 def tests_of(example: Example) -> run.Tests:
@@ -250,7 +305,7 @@ def tests_of(example: Example) -> run.Tests:
             tree = ast.parse(source)
         except (SyntaxError, ValueError) as error:
             raise DataError(f"example {example.id!r}: the tests are no Python: {error}.") from None
-        if not any(isinstance(node, (ast.Assert, ast.Raise, ast.Call)) for node in ast.walk(tree)):
+        if not any(map(_may_fail, ast.walk(tree))):
             raise DataError(f"example {example.id!r}: the tests test nothing; add an assert.")
         return run.Tests(source=source, entry_point=entry_point)
     if not all(isinstance(item, Mapping) for item in items):
@@ -269,6 +324,12 @@ def tests_of(example: Example) -> run.Tests:
     return run.Tests(cases=cases, programs=programs, entry_point=entry_point)
 
 
+def _may_fail(node: ast.AST) -> bool:
+    """Whether a piece of tests can tell wrong code from right: an assert, a raise, an exit."""
+    name = getattr(node, "id", getattr(node, "attr", ""))
+    return isinstance(node, (ast.Assert, ast.Raise)) or _TELLS.match(str(name)) is not None
+
+
 def _unfit(example: Example, tests: Any) -> DataError:
     came = "option tests is missing" if tests is None else f"option tests is {shown(str(tests))}"
     return DataError(
@@ -280,6 +341,7 @@ def _unfit(example: Example, tests: Any) -> DataError:
 
 def _defines(code: str, name: str) -> bool:
     pattern = (
-        rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+{re.escape(name)}\b|^{re.escape(name)}[ \t]*="
+        rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+{re.escape(name)}\b"
+        rf"|^{re.escape(name)}[ \t]*(?::[^=\n]*)?=(?!=)"
     )
-    return re.search(pattern, code, re.MULTILINE) is not None
+    return re.search(pattern, code, re.MULTILINE) is not None or name in _imported(code)

@@ -86,7 +86,12 @@ def bands_of(example: Example) -> list[tuple[float, float]]:
         bands = []
     scores = [score for _, score in bands]
     falling = all(left > right for left, right in pairwise(scores))
-    if not bands or bands[0][0] <= 0 or not falling or not 0 < scores[-1] <= scores[0] < 1:
+    if (
+        not bands
+        or not 0 < bands[0][0] <= bands[-1][0] < math.inf
+        or not falling
+        or not 0 < scores[-1] <= scores[0] < 1
+    ):
         raise DataError(
             f"example {example.id!r}: option bands is {shown(str(raw))}; wanted pairs of a "
             "relative error and a score below 1, such as [[0.01, 0.8], [0.1, 0.5]], wider ones "

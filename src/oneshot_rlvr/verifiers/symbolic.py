@@ -22,6 +22,7 @@ from oneshot_rlvr.verifiers.base import correct, shown, wrong
 from oneshot_rlvr.verifiers.intervals import conjoined
 from oneshot_rlvr.verifiers.layout import Node, Relation, Sequence, Union, Value, laid_out
 from oneshot_rlvr.verifiers.matching import Matcher
+from oneshot_rlvr.verifiers.numbers import DECIMALS
 from oneshot_rlvr.verifiers.spelling import respelled
 from oneshot_rlvr.verifiers.words import Words, words
 
@@ -42,12 +43,24 @@ def compare(
     *,
     percent_asked: bool = False,
     simplified: bool = False,
+    decimals: int = DECIMALS,
+    inequality_for_set: bool = True,
 ) -> Verdict:
-    """Whether the answer equals one of the golds. DataError for a gold without a meaning."""
+    """Whether the answer equals one of the golds. DataError for a gold without a meaning.
+
+    The options are those of the kind (docs/verifiers/math_answer.md).
+    """
     parts = _OR.split(answer)
     if len(parts) > 1:  # right if every way of saying it is
         verdicts = [
-            compare(part, golds, percent_asked=percent_asked, simplified=simplified)
+            compare(
+                part,
+                golds,
+                percent_asked=percent_asked,
+                simplified=simplified,
+                decimals=decimals,
+                inequality_for_set=inequality_for_set,
+            )
             for part in parts
         ]
         false = next((v for v in verdicts if not v.correct), None)
@@ -58,7 +71,9 @@ def compare(
         wanted = _read(gold)
         if not _MEANINGFUL.search(gold) and (wanted is None or not _has_meaning(wanted)):
             raise DataError(f"the gold {shown(gold)} cannot be read as a mathematical answer.")
-        same, decided = _same(gold, answer, wanted, said, percent_asked)
+        same, decided = _same(
+            gold, answer, wanted, said, Matcher(percent_asked, decimals, inequality_for_set)
+        )
         if same and simplified and not unevaluated.as_simple(said, wanted):
             return wrong(Reason.MISMATCH, answer, rule="unevaluated")
         if same:
@@ -70,7 +85,7 @@ def compare(
 
 
 def _same(
-    gold: str, answer: str, wanted: Node | None, said: Node | None, percent_asked: bool
+    gold: str, answer: str, wanted: Node | None, said: Node | None, matcher: Matcher
 ) -> tuple[bool, str]:
     if values.loose(gold) == values.loose(answer) != "":
         return True, "same-text"
@@ -87,7 +102,6 @@ def _same(
         said = Value(rf"({said.latex})\cdot\frac{{{factor.numerator}}}{{{factor.denominator}}}")
     wanted = wanted if _EITHER.search(gold) else conjoined(wanted)
     said = said if _EITHER.search(answer) else conjoined(said)
-    matcher = Matcher(percent_asked)
     if matcher.equal(wanted, said):
         return True, matcher.rule
     if _same_objects(gold, answer):

@@ -13,7 +13,7 @@ import sympy
 
 from oneshot_rlvr.verifiers import bases, expressions, proof
 from oneshot_rlvr.verifiers.fonts import FONT
-from oneshot_rlvr.verifiers.numbers import plain_number
+from oneshot_rlvr.verifiers.numbers import DECIMALS, plain_number
 from oneshot_rlvr.verifiers.words import Words, plain_text
 
 MAX_LIST = 64
@@ -44,8 +44,10 @@ def plain(node: Any) -> str:
     return " ".join(plain_text(latex).casefold().split())
 
 
-def equal(wanted: str, said: str, percent_asked: bool = False) -> tuple[bool, str]:
-    """Whether two values are equal, and by which rule."""
+def equal(
+    wanted: str, said: str, percent_asked: bool = False, decimals: int = DECIMALS
+) -> tuple[bool, str]:
+    """Whether two values are equal, to that many places where one is a decimal; by which rule."""
     if canonical(wanted) == canonical(said) and readable(wanted):
         return True, "same-text"
     left, right = bases.numeral(wanted), bases.numeral(said)
@@ -55,15 +57,17 @@ def equal(wanted: str, said: str, percent_asked: bool = False) -> tuple[bool, st
     if percent_wanted or percent_said:
         core_wanted, core_said = _PERCENT.sub("", wanted), _PERCENT.sub("", said)
         if percent_wanted and percent_said:
-            return _same(core_wanted, core_said), "percent"
+            return _same(core_wanted, core_said, decimals), "percent"
         if percent_wanted:
-            same = _same(core_wanted, said) or _same(_hundredth(core_wanted), said)
+            same = _same(core_wanted, said, decimals) or _same(
+                _hundredth(core_wanted), said, decimals
+            )
         else:
-            same = _same(wanted, _hundredth(core_said)) or (
-                percent_asked and _same(wanted, core_said)
+            same = _same(wanted, _hundredth(core_said), decimals) or (
+                percent_asked and _same(wanted, core_said, decimals)
             )
         return same, "percent"
-    return _same(wanted, said), "expression"
+    return _same(wanted, said, decimals), "expression"
 
 
 def _same_numeral(
@@ -79,14 +83,14 @@ def _same_numeral(
     return known[0] is not None and _same(str(known[0]), other)
 
 
-def _same(wanted: str, said: str) -> bool:
+def _same(wanted: str, said: str, decimals: int = DECIMALS) -> bool:
     a, b = plain_number(wanted), plain_number(said)
     if a is not None and b is not None and not (a.decimal or b.decimal):
         return a.value == b.value
     left, right = expressions.expression(wanted), expressions.expression(said)
     if left is None or right is None:
         return left is right is None and loose(wanted) == loose(said) != ""
-    return expressions.equal(left, right)
+    return expressions.equal(left, right, decimals)
 
 
 def is_percentage(latex: str) -> bool:

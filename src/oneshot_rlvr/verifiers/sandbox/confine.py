@@ -133,6 +133,20 @@ def _launch(
 
 def _bubblewrap() -> tuple[list[str], int | None]:
     """The bwrap command up to the Python in it, and the file descriptor of its seccomp filter."""
+    command = list(_walls())
+    program = seccomp.program()
+    filter_file = None
+    if program is not None:
+        filter_file, writer = os.pipe()
+        os.write(writer, program)  # far smaller than a pipe's buffer
+        os.close(writer)
+        command += ["--seccomp", str(filter_file)]
+    return [*command, "--", _python()], filter_file
+
+
+@cache
+def _walls() -> tuple[str, ...]:
+    """bwrap and what it mounts, which is the same for every process."""
     bwrap = shutil.which("bwrap")
     assert bwrap is not None  # unusable() looked
     command = [
@@ -147,17 +161,10 @@ def _bubblewrap() -> tuple[list[str], int | None]:
     for device in _DEVICES:
         command += ["--dev-bind", device, device]
     command += ["--proc", "/proc", "--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp"]
-    command += ["--remount-ro", "/", "--chdir", "/tmp"]
-    program = seccomp.program()
-    filter_file = None
-    if program is not None:
-        filter_file, writer = os.pipe()
-        os.write(writer, program)  # far smaller than a pipe's buffer
-        os.close(writer)
-        command += ["--seccomp", str(filter_file)]
-    return [*command, "--", _python()], filter_file
+    return (*command, "--remount-ro", "/", "--chdir", "/tmp")
 
 
+@cache
 def _python() -> str:
     """The interpreter behind any virtual environment."""
     return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())

@@ -1,26 +1,26 @@
 """The process in which model code runs. It is told nothing but the code and the calls to make.
 
-Standard library only; its source travels into the sandbox as text, after that of wire.py.
+Standard library only; its code travels into the sandbox, after that of wire.py.
 Assume that model code has replaced everything in here: it can lie about what its own functions
 return, and that is all it can do. Nothing secret and nothing that decides is in this process.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import fcntl
-import functools
 import json
 import os
 import signal
 import sys
-import threading
 import types
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from oneshot_rlvr.verifiers.sandbox.wire import Closed, decode, encode, receive, send
+
+TYPE_CHECKING = False  # typing and ast would take longer to import than most tests to run
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
 
 MEMORY_EXIT = 99  # run.py knows it
 MAX_ITEMS = 1000  # of an iterator, handed over at once
@@ -75,6 +75,8 @@ def limit(limits: dict[str, int]) -> None:
 
 
 def _program(code: str, standard_input: str) -> None:
+    import threading
+
     reader, writer = os.pipe()
     threading.Thread(
         target=_pour, args=(writer, standard_input.encode("utf-8", "replace")), daemon=True
@@ -103,6 +105,8 @@ def _load(code: str, module: types.ModuleType) -> None:
 
 
 def _shared(setup: dict[str, Any]) -> None:
+    from oneshot_rlvr.verifiers.sandbox.called import defined, run_tests
+
     word = "mismatch"
     module = types.ModuleType("answer")
     try:
@@ -127,118 +131,6 @@ def _shared(setup: dict[str, Any]) -> None:
     except BaseException:
         word = word if word == "unparseable" else "error"
     os.write(setup["fd"], word.encode())
-
-
-def defined(tests: str) -> set[str]:
-    """Names that the tests define or import for themselves; the code has no part in them."""
-    names = set()
-    left: list[ast.AST] = list(ast.parse(tests).body)
-    while left:
-        node = left.pop()
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names |= {(a.asname or a.name).partition(".")[0] for a in node.names}
-        else:
-            left += ast.iter_child_nodes(node)
-    return names
-
-
-def run_tests(source: str, namespace: dict[str, Any], entry_point: str) -> None:
-    """Call what the tests define for somebody else to call, in their order."""
-    for test in tests_in(source, namespace, entry_point):
-        test()
-
-
-def tests_in(
-    source: str, namespace: dict[str, Any], entry_point: str
-) -> Iterator[Callable[[], None]]:
-    """What tests that have been executed define to be called: each to be called once.
-
-    `check(candidate)`; functions named test...; the test methods of unittest.TestCase classes and
-    of classes named Test... What the tests' own top level calls is not called again.
-    """
-    called = set()
-    for statement in ast.parse(source).body:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            continue
-        if isinstance(statement, ast.If) and "__main__" in ast.dump(statement.test):
-            continue  # never true here
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                called.add(node.func.id)
-    for name in _in_order(source):
-        thing = namespace.get(name)
-        if name in called or thing is None:
-            continue
-        if name == "check" and entry_point:
-            yield functools.partial(thing, namespace[entry_point])
-        elif isinstance(thing, type):
-            yield from _methods(thing)
-        elif name.startswith("test"):
-            yield functools.partial(_call, thing)
-
-
-def _in_order(source: str) -> list[str]:
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return [node.name for node in ast.parse(source).body if isinstance(node, kinds)]
-
-
-def _methods(thing: type) -> Iterator[Callable[[], None]]:
-    unittest = sys.modules.get("unittest")  # the tests have imported it, if they use it
-    if unittest is not None and issubclass(thing, unittest.TestCase):
-        suite = unittest.defaultTestLoader.loadTestsFromTestCase(thing)
-        yield functools.partial(suite.run, _Strict(unittest.TestResult()))
-    elif thing.__name__.startswith("Test"):
-        for name in dir(thing):
-            if name.startswith("test"):
-                yield functools.partial(_method, thing, name)
-
-
-def _call(test: Any) -> None:
-    _finish(test())
-
-
-def _method(kind: type, name: str) -> None:
-    one = kind()
-    for prepare in ("setup_class", "setup_method", "setup"):
-        if callable(getattr(one, prepare, None)):
-            getattr(one, prepare)()
-    _finish(getattr(one, name)())
-
-
-def _finish(result: Any) -> None:
-    """Run a coroutine to its end. It may await others, but nothing that needs an event loop."""
-    if hasattr(type(result), "__await__"):
-        try:
-            result.send(None)
-        except StopIteration:
-            return
-        raise RuntimeError("a test waits for an event loop, which the sandbox has none of")
-
-
-class _Strict:
-    """A unittest result that raises what a test raised, as a plain assert would."""
-
-    def __init__(self, result: Any):
-        self._result = result
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._result, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value) if name == "_result" else setattr(
-            self._result, name, value
-        )
-
-    def addError(self, test: Any, problem: Any) -> None:
-        raise problem[1]
-
-    addFailure = addError
-
-    def addSubTest(self, test: Any, subtest: Any, problem: Any) -> None:
-        if problem is not None:
-            raise problem[1]
 
 
 def _functions(code: str, fd: int) -> None:

@@ -1,8 +1,8 @@
 """The process in which an item's tests run, and where results meet expected values.
 
 Model code never enters it: the names that the tests use are stand-ins that call into the other
-process (guest_model.py) and get plain values back. Standard library only; its source travels into
-the sandbox as text, after that of wire.py.
+process (guest_model.py) and get plain values back. Standard library only; its code travels into
+the sandbox, after that of wire.py.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import math
 import os
 import sys
 import types
-from typing import Any
 
-from oneshot_rlvr.verifiers.sandbox.guest_model import (
-    begin,
-    defined,
-    limit,
-    silence,
-    tests_in,
-)
+from oneshot_rlvr.verifiers.sandbox.called import classes, defined, tests_in
+from oneshot_rlvr.verifiers.sandbox.guest_model import begin, limit, silence
 from oneshot_rlvr.verifiers.sandbox.wire import Closed, decode, encode, receive, send
+
+TYPE_CHECKING = False  # typing takes longer to import than most tests to run
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 _SPECIAL = (
     "__len__",
@@ -97,8 +96,8 @@ class _Callable(_Remote):
         object.__setattr__(self, "_owner", owner)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # By its name, which is the tests' choice, a class: what it makes can be worked with.
-        makes = isinstance(self._target, str) and self._target[:1].isupper()
+        # A class, by the tests' use of what it makes: that can be worked with.
+        makes = self._target in self._line.classes
         return self._line.call(self._target, args, kwargs, makes, self._owner)
 
 
@@ -184,13 +183,15 @@ class _Line:
     What comes over it is plain values of built-in types, in containers of built-in types, or, as a
     whole, an iterator or something to call. An object of another type does not come over: whatever
     it says of itself, by an operator or a method, would be the code grading itself. The exception
-    is what a class of the code, called by its capitalised name, makes for the tests.
+    is what a class of the code, called by its capitalised name, makes for tests that use it as an
+    object (`called.classes`).
     """
 
     def __init__(self, fd: int):
         self.fd = fd
         self.raised = ""  # the kind of the latest exception in the model code
         self.stopped: BaseException | None = None  # even if the tests caught it
+        self.classes: set[Any] = set()  # names whose results the tests use as objects
 
     def out(self, value: Any) -> Any:
         return encode(value, self._handle)
@@ -301,7 +302,11 @@ def main() -> None:
 
 
 class _Trial:
-    """Tests, each a context: counted, and with `every` one that fails does not end the others."""
+    """Tests, each a context: counted, and with `every` one that fails does not end the others.
+
+    Nor does code that ends its process or hands over what may not cross: whatever is asked of it
+    from then on fails, so that the share of tests is always of all of them.
+    """
 
     def __init__(self, every: bool):
         self.every, self.tests, self.passed = every, 0, 0
@@ -312,7 +317,19 @@ class _Trial:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
         self.passed += error is None
-        if error is None or not self.every or not isinstance(error, Exception):
+        return error is not None and self._held(error)
+
+    @contextlib.contextmanager
+    def between(self) -> Iterator[None]:
+        """What the tests do besides testing: not counted, and ended as a test is."""
+        try:
+            yield
+        except BaseException as error:
+            if not self._held(error):
+                raise
+
+    def _held(self, error: BaseException) -> bool:
+        if not self.every or not isinstance(error, (Exception, _Refused, Closed)):
             return False
         self.failure = self.failure or error
         return True
@@ -353,6 +370,7 @@ def _run(setup: dict[str, Any], line: _Line, trial: _Trial) -> None:
     entry_point = setup["entry_point"]
     namespace: dict[str, Any] = {"__name__": "tests"}
     theirs = defined(setup["tests"])
+    line.classes = classes(setup["tests"])
     for name in line.names():
         # A model that defines `all` must not thereby redefine it for the tests, nor a helper of
         # theirs that they define further down, and one that lies about its names must not put
@@ -370,7 +388,7 @@ def _run(setup: dict[str, Any], line: _Line, trial: _Trial) -> None:
         # The item's own tests, as trusted as its gold.
         for statement in ast.parse(setup["tests"], "tests.py").body if trial.every else ():
             piece = compile(ast.Module([statement], []), "tests.py", "exec")
-            with trial if isinstance(statement, ast.Assert) else contextlib.nullcontext():
+            with trial if isinstance(statement, ast.Assert) else trial.between():
                 exec(piece, namespace)  # noqa: S102
         if not trial.every:
             exec(compile(setup["tests"], "tests.py", "exec"), namespace)  # noqa: S102

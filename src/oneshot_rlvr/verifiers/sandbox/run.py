@@ -8,6 +8,7 @@ must touch the code's own objects).
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import secrets
 import selectors
@@ -15,8 +16,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -29,12 +32,14 @@ STARTUP_SECONDS = 120.0  # on a busy machine, many times over
 MEMORY_EXIT = 99  # guest_model exits so after a MemoryError in a program
 
 _PACKAGE = "oneshot_rlvr.verifiers.sandbox"
+# The guest's own modules arrive compiled, by the same interpreter: compiling them would take longer
+# than most tests.
 _BOOT = (
-    "import sys, json, types\n"
+    "import binascii, json, marshal, sys, types\n"
     "d = json.loads(sys.stdin.buffer.readline())\n"
-    "for n, s in d['modules']:\n"
+    "for n, c in d['modules']:\n"
     "    m = sys.modules[n] = types.ModuleType(n)\n"
-    "    exec(compile(s, n, 'exec'), m.__dict__)\n"
+    "    exec(marshal.loads(binascii.a2b_base64(c)), m.__dict__)\n"
     "sys.modules[d['run']].main()\n"
 )
 _CPU_LIMIT_CODES = (128 + 24, 128 + 9, -24)  # SIGXCPU, or SIGKILL at the hard limit
@@ -113,8 +118,9 @@ class _Guest:
     ):
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed on exit
         self.process = confine.start(sandbox, _BOOT, pass_fds=fds, stderr=self._complaints.fileno())
-        boot = {"modules": _sources(module), "run": f"{_PACKAGE}.{module}"}
-        self._setup = f"{json.dumps(boot)}\n{json.dumps(setup)}\n".encode("ascii")
+        self._setup = f"{_modules(module, setup.get('mode', ''))}\n{json.dumps(setup)}\n".encode(
+            "ascii"
+        )
 
     def __enter__(self) -> _Guest:
         return self
@@ -290,10 +296,21 @@ def _wait(process: subprocess.Popen[bytes], deadline: float) -> int | None:
         return None
 
 
-def _sources(module: str) -> list[tuple[str, str]]:
-    names = ["wire", "guest_model"] + (["guest_tests"] if module == "guest_tests" else [])
-    return [(f"{_PACKAGE}.{name}", _source(name)) for name in names]
+@cache
+def _modules(module: str, mode: str) -> str:
+    """The line that tells a guest its modules, one after the other, and which of them runs."""
+    names = ["wire", "guest_model"]
+    if module == "guest_tests":
+        names = ["wire", "called", "guest_model", "guest_tests"]
+    elif mode == "shared":
+        names = ["wire", "called", "guest_model"]
+    modules = [(f"{_PACKAGE}.{name}", _compiled(name)) for name in names]
+    return json.dumps({"modules": modules, "run": f"{_PACKAGE}.{module}"})
 
 
-def _source(name: str) -> str:
-    return resources.files(_PACKAGE).joinpath(f"{name}.py").read_text("utf-8")
+@cache
+def _compiled(name: str) -> str:
+    """A module's code. Its asserts are kept, whatever this process was told of them (-O)."""
+    source = resources.files(_PACKAGE).joinpath(f"{name}.py").read_text("utf-8")
+    code = compile(source, f"{_PACKAGE}.{name}", "exec", dont_inherit=True, optimize=0)
+    return b64encode(marshal.dumps(code)).decode("ascii")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+from functools import cache
 
 CLONE_THREAD = 0x00010000
 
@@ -56,6 +57,7 @@ _REFUSED: dict[str, tuple[int, int | None]] = {
 }
 
 
+@cache
 def program() -> bytes | None:
     """The filter for this machine, or None where its call numbers are not known here."""
     machine = _MACHINES.get(platform.machine())

@@ -1,6 +1,6 @@
 """What two sandboxed processes say to each other: length-prefixed JSON of plain Python values.
 
-Standard library only: its source travels into the sandbox as text, where this package is not.
+Standard library only: its code travels into the sandbox, where this package is not.
 Only values of exact built-in types cross over; a subclass crosses as its built-in value, and
 anything else as a handle to an object that stays where it is. So nothing that model code defines,
 an `__eq__` least of all, ever runs where results are compared.
@@ -14,8 +14,11 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False  # typing takes longer to import than most tests to run
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 MAX_MESSAGE_BYTES = 16 << 20
 MAX_DEPTH = 60
