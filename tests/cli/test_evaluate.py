@@ -417,3 +417,18 @@ def test_what_a_model_recommends_is_asked_and_told(babbler, questions, workdir, 
     (model / "generation_config.json").unlink()
     assert evaluate(model, questions, "--decoding", "recommended") == 2
     assert "has no generation_config.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["--top-p", "0.9"], "--top-p"),
+        (["--decoding", "recommended"], "--decoding"),
+        (["--stop", "x"], "--stop"),
+        (["--template-argument", "a=1"], "--template-argument"),
+        (["--temperature", "1"], "--temperature"),
+    ],
+)
+def test_grading_again_refuses_what_asks_a_model(words, flag, capsys):
+    assert main(["evaluate", "--regrade", "somewhere", *words]) == 2
+    assert f"{flag} is for answers that are drawn now" in capsys.readouterr().err

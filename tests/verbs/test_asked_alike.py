@@ -12,7 +12,6 @@ import pytest
 import oneshot_rlvr
 import oneshot_rlvr.rollouts
 from oneshot_rlvr.backends.local import run as train
-from oneshot_rlvr.config import load_recipe
 from oneshot_rlvr.evaluation import Benchmark
 from oneshot_rlvr.examples import load_examples
 from oneshot_rlvr.verbs.aligning import align

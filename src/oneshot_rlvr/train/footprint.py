@@ -195,7 +195,9 @@ def read_shape(recipe: Recipe) -> tuple[Shape, str]:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
     device = device_of(recipe.model.device)
-    weight_bytes = torch.finfo(_dtype(recipe.model.dtype, device)).bits // 8
+    # A run in float16 is planned on machines that would refuse to train it.
+    half = recipe.model.dtype == "float16"
+    weight_bytes = 2 if half else torch.finfo(_dtype(recipe.model.dtype, device)).bits // 8
     parameters = sum(p.numel() for p in model.parameters())
     return Shape.of(config.get_text_config(), parameters, weight_bytes), device.type
 

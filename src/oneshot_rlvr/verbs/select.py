@@ -202,7 +202,10 @@ def select(
 
 
 def _refuse_odd(
-    probe: int | None, stop_early: int | None, gradients: Mapping[str, str | None], score: str | None
+    probe: int | None,
+    stop_early: int | None,
+    gradients: Mapping[str, str | None],
+    score: str | None,
 ) -> None:
     """ConfigError for what does not go together."""
     if stop_early is not None and (probe is None or score not in (None, "pass_rate")):
@@ -222,9 +225,7 @@ def _refuse_odd(
         )
 
 
-def _refuse_unused(
-    trains: bool, probes: bool, score: str | None, given: Mapping[str, Any]
-) -> None:
+def _refuse_unused(trains: bool, probes: bool, score: str | None, given: Mapping[str, Any]) -> None:
     """ConfigError for a setting of what is not done."""
     keeps = trains or (probes and score != "gradient")
     used = {"visits": trains, "history_out": keeps, "temperature": probes, "max_new_tokens": probes}
