@@ -229,10 +229,7 @@ def described(recipe: Recipe) -> list[str]:
     try:
         shape, device = read_shape(recipe)
     except Exception as error:  # whatever a loader raises: the dry run's other lines stand
-        words = " ".join(str(error).split())
-        # Ours say it in one sentence, whose point may stand behind a long path.
-        cause = (words if isinstance(error, OneshotError) else words[:160]).rstrip(".")
-        return [f"memory:    not estimated, the model's configuration cannot be read ({cause})"]
+        return [f"memory:    not estimated: {unread(error)}"]
     recipe, asked = with_rank(recipe, shape), recipe
     now = recipe.train.micro_batch_tokens
     footprint, free = estimate(recipe, shape, device, now), free_bytes(device)
@@ -261,6 +258,14 @@ def described(recipe: Recipe) -> list[str]:
             f"           train.micro_batch_tokens is {now:,}; up to {proposal:,} would fit"
         )
     return lines
+
+
+def unread(error: Exception) -> str:
+    """Why no shape could be read: our own sentence, or a loader's first words."""
+    words = " ".join(str(error).split())
+    if isinstance(error, OneshotError):
+        return words.rstrip(".")
+    return f"the model's configuration cannot be read ({words[:160].rstrip('.')})"
 
 
 def _rank_told(asked: Recipe, recipe: Recipe, shape: Shape) -> list[str]:
