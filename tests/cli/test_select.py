@@ -251,6 +251,9 @@ def test_a_probe_that_stops_early_says_what_it_saved(capsys, babbler, tmp_path):
             ["--score", "first", "--gradients-of", "adapters"],
             "--gradients-of is adapters and is for",
         ),
+        (["--probe", 8, "--temperature", -1], "--temperature is -1; wanted a number from 0 on"),
+        (["--probe", 8, "--temperature", "nan"], "--temperature is nan; wanted"),
+        (["--probe", 8, "--max-new-tokens", 0], "--max-new-tokens is 0; wanted at least 1"),
         (["--probe", 8, "--visits", 3], "--visits is 3 and is for --make-history RECIPE"),
         (["--score", "first", "--temperature", 0.5], "--temperature is 0.5 and is for --probe N"),
         (

@@ -203,8 +203,8 @@ def _ask(args: argparse.Namespace) -> int:
     answers = ask(
         args.models[0],
         args.ask,
-        temperature=args.temperature or 0.0,
-        samples=args.samples or 1,
+        temperature=0.0 if args.temperature is None else args.temperature,
+        samples=1 if args.samples is None else args.samples,
         seed=args.seed,
         max_new_tokens=args.max_new_tokens,
         engine=args.engine,

@@ -41,7 +41,9 @@ def ask(
         raise ConfigError(f"{samples} greedy answers are one; give --temperature above 0.")
     try:
         given = {key: value for key, value in decoding.items() if value is not None}
-        config = BenchmarkConfig(temperature=temperature, samples=samples, **given)
+        config = BenchmarkConfig(
+            temperature=temperature, samples=samples, max_new_tokens=max_new_tokens, **given
+        )
     except ValidationError as error:
         raise ConfigError(explain(error, BenchmarkConfig)) from None
     trained = find_model(model)
@@ -59,7 +61,7 @@ def ask(
             chat_template=subject.recipe.model.chat_template,
             arguments=subject.recipe.model.template_arguments,
         )
-        sampling = sampling_of(config, max_new_tokens or rollouts.max_new_tokens)
+        sampling = sampling_of(config, config.max_new_tokens or rollouts.max_new_tokens)
         drawn = loaded.engine.generate(prompts, samples, sampling, StreamKey(seed, "ask"))
         answers[side] = [(rollout.text, rollout.finished) for rollout in drawn]
         del loaded

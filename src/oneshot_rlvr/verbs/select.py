@@ -6,6 +6,7 @@ the scores are in `selection`, the mix with diversity in `mixing`, the files in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,6 +146,7 @@ def select(
         {"visits": visits, "history_out": history_out, "temperature": temperature,
          "max_new_tokens": max_new_tokens},
     )  # fmt: skip
+    _refuse_impossible(temperature, max_new_tokens)
     if out is not None:
         refuse_no_ranking(out, overwrite=overwrite)
     if sets is not None:
@@ -239,6 +241,14 @@ def _refuse_unused(trains: bool, probes: bool, score: str | None, given: Mapping
                 f"{_flag(key)} is {value} and is for {whose.get(key, '--probe N --model MODEL')}; "
                 "give that, or leave it out."
             )
+
+
+def _refuse_impossible(temperature: float | None, max_new_tokens: int | None) -> None:
+    """ConfigError for numbers that no answer can be drawn with."""
+    if temperature is not None and not 0 <= temperature < math.inf:
+        raise ConfigError(f"--temperature is {temperature:g}; wanted a number from 0 on.")
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise ConfigError(f"--max-new-tokens is {max_new_tokens}; wanted at least 1.")
 
 
 def _flag(key: str) -> str:
