@@ -408,7 +408,7 @@ def test_covariances_bound_tokens_in_verls_own_training(kind, tmp_path, monkeypa
     }
     changes = {
         "algorithm.covariance": kind, "algorithm.covariance_share": 0.25, **options[kind],
-        "train.steps": 1, "train.updates_per_rollout": 2, "optimizer.learning_rate": 1e-3,
+        "train.steps": 1, "train.updates_per_rollout": 2, "train.epochs": 2,
         "evaluation.validation": None,
     }  # fmt: skip
     settings = {k: v for k, v in SMALL.items() if not k.startswith("evaluation.validation")}
@@ -420,9 +420,10 @@ def test_covariances_bound_tokens_in_verls_own_training(kind, tmp_path, monkeypa
         # verl counts what keeps no gradient: the share of every update, rounded down to tokens.
         assert told["train/clip_share"] == pytest.approx(0.25, abs=0.01)
     else:
-        # No draw in it: our own two updates of the same rollouts have the same losses.
+        # No draw in it: our own two updates of all rollouts have the same losses. The penalty, a
+        # quarter of the tokens times 5 |log ratio|, is far above that difference.
         apart = differences(result.directory, 1)
-        assert apart["train/policy_loss"] < 1e-4, apart
+        assert apart["train/policy_loss"] < 1e-3, apart
         assert apart["weights"] < 0.05, apart
     trained = load_file(result.directory / "final" / "model.safetensors")
     base = load_file(weights_directory() / "model.safetensors")
