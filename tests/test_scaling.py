@@ -123,3 +123,29 @@ def test_every_option_of_the_cluster_files_is_a_key_of_a_recipe():
 
 def _trained(text):
     return text.partition("oneshot train ")[2].split()[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "gigabytes", "gigabytes_a_second", "teraflops", "link"),
+    [
+        # As NVIDIA prints them: 16-bit tensor products with sparsity, halved here; links to
+        # other GPUs both ways together.
+        ("A100", 80, 2039, 624 / 2, 600 / 2),
+        ("H100", 80, 3350, 1979 / 2, 900 / 2),
+        ("H200", 141, 4800, 1979 / 2, 900 / 2),
+        ("L40S", 48, 864, 733 / 2, 64 / 2),
+        ("L4", 24, 300, 242 / 2, 64 / 2),
+        ("RTX4090", 24, 1008, 330.4 / 2, 64 / 2),
+    ],
+)
+def test_gpus_are_as_their_data_sheets_say(name, gigabytes, gigabytes_a_second, teraflops, link):
+    gpu = cost.GPUS[name]
+    assert gpu.memory == gigabytes * 1e9
+    assert gpu.bandwidth == pytest.approx(gigabytes_a_second * 1e9)
+    # The L40S's sheet has 733 sparse and 362.05 dense.
+    assert gpu.flops == pytest.approx(teraflops * 1e12, rel=0.013 if name == "L40S" else 1e-3)
+    assert gpu.link == link * 1e9
+
+
+def test_every_gpu_has_a_data_sheet():
+    assert len(cost.GPUS) == 6

@@ -132,6 +132,14 @@ def is_nullable(annotation: Any) -> bool:
     return type(None) in _alternatives(annotation)
 
 
+def none_is_a_value(annotation: Any) -> bool:
+    """Whether the text "none" is one of the values that the type lists."""
+    return any(
+        get_origin(part) is Literal and NONE_TEXT in get_args(part)
+        for part in _alternatives(annotation)
+    )
+
+
 def type_text(annotation: Any, *, slips: bool = False) -> str:
     """A type in a user's words: `whole number > 0`, `"token" or "sequence"`, `text or none`.
 
@@ -139,9 +147,9 @@ def type_text(annotation: Any, *, slips: bool = False) -> str:
     """
     base, constraints = _unwrapped(annotation)
     if get_origin(base) in (Union, types.UnionType):
-        words = [
-            NONE_TEXT if a is type(None) else type_text(a, slips=slips) for a in get_args(base)
-        ]
+        # Where "none" is a value of its own, no text says None: such a key is left out instead.
+        parts = [a for a in get_args(base) if a is not type(None) or not none_is_a_value(base)]
+        words = [NONE_TEXT if a is type(None) else type_text(a, slips=slips) for a in parts]
     elif get_origin(base) is Literal:
         words = [json.dumps(value) for value in get_args(base)]
     elif get_origin(base) is tuple:
@@ -173,9 +181,11 @@ def _bound(value: float) -> str:
 def value_from_text(field: RecipeField, text: str) -> Any:
     """The value that a flag's text means for a field. ConfigError says what was wanted.
 
-    `none` is None where the field allows it; a list or a table is written as JSON or inline TOML.
+    `none` is None where the field allows it and has no value of that name; a list or a table is
+    written as JSON or inline TOML.
     """
-    if text.strip().lower() == NONE_TEXT and is_nullable(field.annotation):
+    none = is_nullable(field.annotation) and not none_is_a_value(field.annotation)
+    if text.strip().lower() == NONE_TEXT and none:
         return None
     if _is_container(field.annotation):
         return _structured(field, text)

@@ -160,6 +160,7 @@ def test_it_is_on_by_itself_where_sampler_and_trainer_differ(tables, engine, exp
         ({"sampler_cap": 0.5}, "sampler_cap"),
         ({"sampler_floor": 0.5}, "only token_mask and sequence_mask"),
         ({"sampler_floor": 0.5, "sampler_correction": "token_truncate"}, "only token_mask"),
+        ({"sampler_cap": 5.0, "sampler_correction": "none"}, '"none", which corrects nothing'),
     ],
 )
 def test_values_that_mean_nothing_are_refused(settings, said):

@@ -417,3 +417,31 @@ def test_what_a_model_recommends_is_asked_and_told(babbler, questions, workdir, 
     (model / "generation_config.json").unlink()
     assert evaluate(model, questions, "--decoding", "recommended") == 2
     assert "has no generation_config.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["--top-p", "0.9"], "--top-p"),
+        (["--decoding", "recommended"], "--decoding"),
+        (["--stop", "x"], "--stop"),
+        (["--template-argument", "a=1"], "--template-argument"),
+        (["--temperature", "1"], "--temperature"),
+    ],
+)
+def test_grading_again_refuses_what_asks_a_model(words, flag, capsys):
+    assert main(["evaluate", "--regrade", "somewhere", *words]) == 2
+    assert f"{flag} is for answers that are drawn now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--samples", "0"], "samples is 0; wanted a whole number > 0"),
+        (["--max-new-tokens", "0"], "max_new_tokens is 0; wanted a whole number > 0"),
+        (["--temperature", "-1"], "temperature is -1.0; wanted a number >= 0"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_so_is_one_clear_error(words, told, babbler, capsys):
+    assert main(["evaluate", str(babbler), "--ask", "Say a.", *words]) == 2
+    assert told in capsys.readouterr().err

@@ -307,6 +307,16 @@ def test_the_verbs_of_the_table_are_modules_of_the_room():
         assert callable(module.run)
 
 
+def test_a_run_in_float16_is_planned_where_it_cannot_be_trained(capsys):
+    words = ["train", "tiny_one_shot", "--model.dtype", "float16", "--model.device", "cpu"]
+    code, out, _ = run(capsys, *words, "--dry-run", "--gpu", "L40S", "--price-per-hour", "1")
+    assert code == 0
+    assert "# the model: 858,240 parameters, 16 bits each, cpu" in out
+    assert 'no step was measured here: model.dtype is "float16" and the device is a CPU' in out
+    assert "on 1 x L40S 48 GB by the cost model" in out
+    assert "# price:     about" in out
+
+
 def test_a_dry_run_measures_a_step_and_tells_hours_and_the_price(capsys, small_recipe, tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(to_toml(small_recipe({"train.steps": 1000})))

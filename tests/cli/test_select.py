@@ -245,7 +245,25 @@ def test_a_probe_that_stops_early_says_what_it_saved(capsys, babbler, tmp_path):
         (["--probe", 64, "--stop-early", 5], "wanted 1 to 4"),
         (["--probe", 8, "--stop-early", 1], "looks only once"),
         (["--probe", 8, "--score", "gradient"], "--validation SET (a benchmark or a file"),
-        (["--probe", 8, "--validation", "tiny"], "a validation set is for gradients"),
+        (["--probe", 8, "--validation", "tiny"], "--validation is tiny and is for gradients: give"),
+        (["--probe", 8, "--alignment", "cosine"], "--alignment is cosine and is for gradients"),
+        (
+            ["--score", "first", "--gradients-of", "adapters"],
+            "--gradients-of is adapters and is for",
+        ),
+        (["--probe", 8, "--temperature", -1], "--temperature is -1; wanted a number from 0 on"),
+        (["--probe", 8, "--temperature", "nan"], "--temperature is nan; wanted"),
+        (["--probe", 8, "--max-new-tokens", 0], "--max-new-tokens is 0; wanted at least 1"),
+        (["--probe", 8, "--visits", 3], "--visits is 3 and is for --make-history RECIPE"),
+        (["--score", "first", "--temperature", 0.5], "--temperature is 0.5 and is for --probe N"),
+        (
+            ["--score", "first", "--history-out", "x"],
+            "--history-out is x and is for --make-history",
+        ),
+        (
+            ["--probe", 8, "--score", "gradient", "--validation", "tiny", "--history-out", "x"],
+            "or for a --probe N that takes no gradients",
+        ),
         (["--probe", 1, "--score", "gradient", "--validation", "tiny"], "needs at least 2"),
         (
             ["--probe", 8, "--score", "gradient", "--validation", "tiny", "--temperature", 0],

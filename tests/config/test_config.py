@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -253,6 +254,8 @@ def test_a_key_that_may_be_none_is_none_by_default():
         ("model.trust_remote_code", "true", True),
         ("model.path", "none", "none"),
         ("model.revision", "none", None),
+        ("algorithm.sampler_correction", "none", "none"),  # a value of its own
+        ("algorithm.covariance", "none", None),
         ("examples.first", "None", None),
         ("optimizer.betas", "[0.9, 0.95]", [0.9, 0.95]),
         (
@@ -322,4 +325,5 @@ def test_every_packaged_recipe_loads_by_name_and_by_path():
 
 def test_types_read_as_words():
     assert type_text(int | None) == "whole number or none"
+    assert type_text(Literal["none", "a"] | None) == '"none" or "a"'
     assert type_text(tuple[float, float]) == "list of 2 numbers"

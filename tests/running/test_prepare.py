@@ -133,6 +133,15 @@ def test_a_suffix_does_not_hide_a_test_question(suffix):
         )
 
 
+def test_a_question_too_short_to_be_looked_for_is_compared_bare():
+    """"1 + 1?" stands inside many a question by chance; what stands around it is known here."""
+    suffix = "Let's think step by step and output the final answer within \\boxed{}."
+    asked = Benchmark("b", [Example("b", "Solve. 1 + 1? Box it.", "2")], bare={"b": "1 + 1?"})
+    with pytest.raises(ConfigError, match="1 question is in both the training and the test set"):
+        keep_apart([Example("a", f"1 + 1? {suffix}", "2")], {"test": asked})
+    keep_apart([Example("a", f"1 + 1 + 1? {suffix}", "3")], {"test": asked})
+
+
 def test_near_duplicates_are_told_and_not_refused(caplog):
     held = "A train leaves the town at noon and runs at sixty miles an hour to the far north coast"
     sets = {"test": Benchmark("b", [Example("b", f"{held} of the land. When is it there?", "1")])}

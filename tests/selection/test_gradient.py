@@ -18,7 +18,7 @@ INNER, NORM, SOLVED = np.array([6.0, 0.0, -2.0]), np.array([5.0, 0.0, 1.0]), np.
     [
         ("cosine", [0.6, 0.0, -1.0]),
         ("inner_product", [6.0, 0.0, -2.0]),
-        ("learnability", [0.15, 0.0, -0.09]),
+        ("learnability", [0.3, 0.0, -0.18]),  # p (1 - p) <g / |g|, aim>, whatever the aim's length
     ],
 )
 def test_alignments_by_hand(kind, expected):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from oneshot_rlvr.config import LoraConfig, Recipe
 from oneshot_rlvr.errors import ModelError
 from oneshot_rlvr.policy.random_model import random_policy
+from oneshot_rlvr.selection.gradient import alignment
 from oneshot_rlvr.train.alignment import Gradients, Validation, inner, norm, parameters_at
 from oneshot_rlvr.types import Graded, Reason, Rollout, Verdict
 
@@ -114,12 +116,39 @@ def test_the_validation_sets_mean_and_halves_by_hand():
     aim = Validation.empty(gradients)
     one, two = gradients.zeros(), gradients.zeros()
     one[0], two[0], two[1] = 2.0, 3.0, 3.0
-    for gradient in (one, two, None, None):
-        aim.add(gradient)
-    assert aim.mean[:2].tolist() == [1.25, 0.75]
+    for gradient, solved in ((one, 0.5), (two, 0.25), (None, 0.0), (None, 1.0)):
+        aim.add(gradient, solved)
+    for kind in ("cosine", "inner_product"):
+        assert aim.aim(kind)[:2].tolist() == [1.25, 0.75]
+    # (0.25 (1, 0) + 0.1875 (1, 1) / sqrt 2) / 4: how long a gradient is does not count.
+    share = 0.1875 / math.sqrt(2)
+    assert aim.aim("learnability")[:2].tolist() == pytest.approx([(0.25 + share) / 4, share / 4])
     assert aim.agreement == pytest.approx(math.sqrt(0.5))
     assert inner(one, two) == 6
     assert math.isnan(Validation.empty(gradients).agreement)
+
+
+def test_learnability_is_the_row_mean_of_pairs():
+    """LearnAlign's S_ij = V_i V_j cos(g_i, g_j), its mean over j, pair by pair."""
+    policy = random_policy()
+    gradients = Gradients.of(policy, recipe(), "last_layer", 0)
+    draws = torch.Generator().manual_seed(0)
+    every = [torch.randn(gradients.size, generator=draws) * 10.0**n for n in range(-1, 4)]
+    solved = [0.1, 0.5, 0.9, 0.25, 0.6]
+    (own, *others), (p, *rates) = every, solved
+    aim = Validation.empty(gradients)
+    for gradient, rate in zip(others, rates, strict=True):
+        aim.add(gradient, rate)
+    pairs = [
+        p * (1 - p) * q * (1 - q) * float(torch.cosine_similarity(own.double(), g.double(), dim=0))
+        for g, q in zip(others, rates, strict=True)
+    ]
+    target = aim.aim("learnability")
+    found = alignment(
+        np.array([inner(own, target)]), np.array([norm(own)]), norm(target), np.array([p]),
+        "learnability",
+    )  # fmt: skip
+    assert found == pytest.approx([sum(pairs) / 4], rel=1e-5)
 
 
 def test_a_model_without_layers_is_told_to_take_adapters():

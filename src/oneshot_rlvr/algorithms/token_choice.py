@@ -10,7 +10,9 @@ reasoning language models", arXiv 2505.22617, section 4, bounds the few tokens t
     KL-Cov     the max(1, floor(share N)) tokens with the largest c pay beta |log p - log p_old|,
                and nothing is clipped
 
-verl's losses `clip_cov` and `kl_cov` are the same (it takes the means over a micro-batch).
+verl's losses `clip_cov` and `kl_cov`, which are the authors' code, are the same (they take the
+means over a micro-batch). The paper's penalty is a KL divergence from the old policy;
+|log p - log p_old| is how that code, and this, estimates it.
 
 Wang et al. 2025, "Beyond the 80/20 rule", arXiv 2506.01939, section 5: the policy term keeps the
 tokens whose entropy reaches the (1 - share) quantile of the update's, divided by all tokens still.

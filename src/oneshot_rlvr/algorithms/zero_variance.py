@@ -7,7 +7,9 @@ and each of its tokens a size by its entropy H, without gradient,
     all right    A_t =  alpha H_t                  uncertain tokens of what worked are reinforced
     all wrong    A_t = -alpha (max_k H_k - H_t)    certain tokens of what failed are punished
 
-with the maximum over the rollout's own tokens. Other groups keep their advantages.
+with the maximum over the rollout's own tokens. Other groups keep their advantages. Known are the
+abstract and others' implementations of equation 5, which agree on it; which groups are right or
+wrong where rewards are not 0 and 1 is this package's own.
 Not here: comparing rollouts (`advantages.py`), where entropies come from (`train/forward.py`).
 """
 

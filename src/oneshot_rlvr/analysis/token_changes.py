@@ -1,9 +1,12 @@
 """What training changed in a model's choices, from two models' positions on the same texts.
 
-"RL changes few tokens, and to one that the base ranked high" (arXiv 2605.06241) in numbers: the
-share of positions whose most likely token differs, where the new one stood in the base's list, how
-far the distributions lie apart, and which tokens gave way to which. Arrays in, tables out; torch-
-free. Not here: running the models (`policy.differences`), pages, words.
+"RL changes few tokens, and to one that the base ranked high" (Akgül et al. 2026, arXiv 2605.06241)
+in numbers: the share of positions whose most likely token differs, where the new one stood in the
+base's list, how far the distributions lie apart, and which tokens gave way to which. Of the paper
+its abstract's claim is known (1 to 3 % of the positions, always within the base's first five), not
+how it counts: that here a position has changed where the two first choices differ, and which texts
+are read, is this package's own. Arrays in, tables out; torch-free. Not here: running the models
+(`policy.differences`), pages, words.
 """
 
 from __future__ import annotations

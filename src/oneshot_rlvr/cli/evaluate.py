@@ -143,6 +143,7 @@ def add_parser(subparsers: Any) -> Parser:
 def run(args: argparse.Namespace) -> int:
     """Does what was asked; the exit code as the module says."""
     if args.regrade is not None:
+        _refuse_answering(args)
         return _regrade(args)
     _refuse_odd(args)
     if args.ask is not None:
@@ -210,8 +211,8 @@ def _ask(args: argparse.Namespace) -> int:
     answers = ask(
         args.models[0],
         args.ask,
-        temperature=args.temperature or 0.0,
-        samples=args.samples or 1,
+        temperature=0.0 if args.temperature is None else args.temperature,
+        samples=1 if args.samples is None else args.samples,
         seed=args.seed,
         max_new_tokens=args.max_new_tokens,
         engine=args.engine,
@@ -286,6 +287,22 @@ def _endpoint(args: argparse.Namespace) -> Endpoint | None:
         timeout_seconds=args.timeout,
         patience_seconds=args.patience,
     )
+
+
+def _refuse_answering(args: argparse.Namespace) -> None:
+    """ConfigError for what asks a model, where stored answers are graded again."""
+    from oneshot_rlvr.errors import ConfigError
+
+    drawing = {"temperature": args.temperature, **decoding_of(args)}
+    given = [key for key, value in drawing.items() if value is not None]
+    if args.decoding != "benchmark":
+        given.insert(0, "decoding")
+    if given:
+        flag = given[0].removesuffix("s").replace("_", "-")
+        raise ConfigError(
+            f"--{flag} is for answers that are drawn now, and --regrade asks no model; leave it "
+            "out."
+        )
 
 
 def _refuse_odd(args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from oneshot_rlvr.cli.parser import Parser
 from oneshot_rlvr.config import Recipe, recipe_fields, to_toml
-from oneshot_rlvr.settings import unknown_key, value_from_text
+from oneshot_rlvr.settings import none_is_a_value, unknown_key, value_from_text
 
 _PREFIX = "recipe:"
 
@@ -30,7 +30,8 @@ def add_recipe_flags(parser: Parser) -> None:
                 help="lay the recipe over this one instead of the base that it names",
             )
         for field in fields:
-            default = json.dumps(field.default).replace("null", "none")
+            absent = "left out" if none_is_a_value(field.annotation) else "none"
+            default = json.dumps(field.default).replace("null", absent)
             text = f"{field.description} ({field.type_text}; default {default})"
             group.add_argument(
                 f"--{field.key}",

@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> Parser:
         "--history-out",
         metavar="DIR",
         help="--make-history: its directory; continued or reused (default: runs/history-POOL); "
-        "--probe: where its answers are kept (default: runs/probe-POOL)",
+        "--probe, but for gradients: where its answers are kept (default: runs/probe-POOL)",
     )
     history.add_argument(
         "--probe", type=int, metavar="N", help="N answers of --model to every example; no training"
@@ -69,14 +69,13 @@ def add_parser(subparsers: Any) -> Parser:
     gradient.add_argument(
         "--alignment",
         choices=("cosine", "inner_product", "learnability"),
-        default="cosine",
-        help="learnability: the cosine times p (1 - p) (default: %(default)s)",
+        help="learnability: unit gradients, each times p (1 - p) of its solve rate p (default: "
+        "cosine)",
     )
     gradient.add_argument(
         "--gradients-of",
         choices=("last_layer", "adapters"),
-        default="last_layer",
-        help="the weights (default: %(default)s)",
+        help="the weights (default: last_layer)",
     )
     score = parser.add_argument_group("score")
     score.add_argument(

@@ -77,7 +77,7 @@ class AlgorithmConfig(Section):
     sampler_correction: Correction | None = Field(
         None,
         description="importance weights for a sampler that rounds otherwise than the trainer; "
-        "None: token_truncate where engine or type of products differ, else none",
+        "left out: token_truncate where engine or type of products differ, else none",
     )
     sampler_cap: float = Field(
         2.0,
@@ -219,6 +219,12 @@ class AlgorithmConfig(Section):
             yield (
                 f"algorithm.dual_clip is {self.dual_clip}, within the ratios that clipping leaves "
                 f"alone (up to 1 + clip_high = {1 + self.clip_high:g}). Set 3, say, or 0 for off"
+            )
+        usual = type(self).model_fields["sampler_cap"].default
+        if self.sampler_correction == "none" and self.sampler_cap != usual:
+            yield (
+                f"algorithm.sampler_cap is {self.sampler_cap} and algorithm.sampler_correction "
+                '"none", which corrects nothing. Leave one of them out'
             )
         yield from self._contradictions_of_covariance()
 

@@ -7,13 +7,15 @@ texts, a system turn and a chat template's arguments. Torch-free. Not here: draw
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from oneshot_rlvr.config import BenchmarkConfig
 from oneshot_rlvr.errors import ConfigError
+from oneshot_rlvr.examples.prompting import ChatTokenizer, encode_prompts, with_system
 from oneshot_rlvr.rollouts import Sampling
+from oneshot_rlvr.types import Example, Prompt
 
 DRAWING = ("top_p", "top_k", "min_p", "repetition_penalty")
 """What changes which token is taken, beside the temperature."""
@@ -32,6 +34,29 @@ def sampling_of(config: BenchmarkConfig, max_new_tokens: int) -> Sampling:
         stop=tuple(config.stop),
         **{key: getattr(config, key) for key in DRAWING},
     )
+
+
+def prompts_of(
+    examples: Sequence[Example],
+    tokenizer: ChatTokenizer,
+    config: BenchmarkConfig,
+    *,
+    max_prompt_tokens: int,
+    chat_template: str = "auto",
+    arguments: Mapping[str, Any] | None = None,
+) -> list[Prompt]:
+    """What a model is asked, row by row, with the benchmark's system turn and the template's
+    arguments: its own, else `arguments`. ConfigError for stop texts that no text can have and for
+    arguments that no template reads, DataError for a prompt that is too long."""
+    refuse_special_stops(config, tokenizer)
+    asked = with_system(examples, config.system)
+    tokens_Q = encode_prompts(
+        asked, tokenizer, max_prompt_tokens, chat_template, template_arguments(config, arguments)
+    )
+    return [
+        Prompt(row=q, example=example, tokens=tokens)
+        for q, (example, tokens) in enumerate(zip(asked, tokens_Q, strict=True))
+    ]
 
 
 def described(config: BenchmarkConfig, arguments: Mapping[str, Any] | None = None) -> str:

@@ -20,11 +20,11 @@ from oneshot_rlvr.config import BenchmarkConfig, RewardConfig
 from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.evaluation import contamination, decoding
 from oneshot_rlvr.evaluation.benchmark import Benchmark
-from oneshot_rlvr.evaluation.decoding import refuse_special_stops, sampling_of
+from oneshot_rlvr.evaluation.decoding import prompts_of, sampling_of
 from oneshot_rlvr.evaluation.grading import Answer, Grader, graded, still_graded
 from oneshot_rlvr.evaluation.journal import Journal, Reply
 from oneshot_rlvr.evaluation.store import identity_of
-from oneshot_rlvr.examples.prompting import ChatTokenizer, encode_prompts, with_system
+from oneshot_rlvr.examples.prompting import ChatTokenizer, encode_prompts
 from oneshot_rlvr.records.files import clean_text
 from oneshot_rlvr.records.summary import summarise
 from oneshot_rlvr.rollouts import Sampling, StreamKey
@@ -119,20 +119,16 @@ def evaluate(
     several greedy samples; DataError for a prompt that is too long or a bad gold.
     """
     refuse_repeats(config)
-    refuse_special_stops(config, tokenizer)
     arguments = decoding.template_arguments(config, template_arguments)
-    benchmark = replace(benchmark, examples=with_system(benchmark.examples, config.system))
-    tokens_Q = encode_prompts(
-        benchmark.examples, tokenizer, max_prompt_tokens, chat_template, arguments
-    )
+    prompts_Q = prompts_of(
+        benchmark.examples, tokenizer, config, max_prompt_tokens=max_prompt_tokens,
+        chat_template=chat_template, arguments=arguments,
+    )  # fmt: skip
+    benchmark = replace(benchmark, examples=[prompt.example for prompt in prompts_Q])
     if check_golds:
         scorer.check_golds(benchmark.examples)
     new_tokens = config.max_new_tokens or max_new_tokens
     sampling = sampling_of(config, new_tokens)
-    prompts_Q = [
-        Prompt(row=q, example=example, tokens=tokens)
-        for q, (example, tokens) in enumerate(zip(benchmark.examples, tokens_Q, strict=True))
-    ]
     facts = facts_of(benchmark, config, new_tokens, model, prompt, arguments)
     placed: dict[tuple[int, int], dict[str, Any]] = {}
     total = len(prompts_Q) * config.samples
@@ -175,7 +171,7 @@ def evaluate(
     finally:
         if kept is not None:
             kept.close()
-    asked_Q = [_as_asked(tokens, tokenizer) for tokens in tokens_Q]
+    asked_Q = [_as_asked(prompt.tokens, tokenizer) for prompt in prompts_Q]
     samples = [
         {**placed[q, k], "asked": asked}
         for q, asked in enumerate(asked_Q)

@@ -5,8 +5,13 @@ nearly linearly with the step, so that
 
     W(t) = W(a) + (t - a) / (b - a) (W(b) - W(a))
 
-predicts the weights of a later step t from those of two earlier ones. Computed in float64, a tensor
-at a time. Not here: where checkpoints lie, and what the predicted model is worth.
+predicts the weights of a later step t from those of two earlier ones. Read were the paper's
+abstract and the authors' code (github.com/Miaow-Lab/RLVR-Linearity,
+acceleration/weight_extrapolation.py), which has this formula with a = 0. It leaves the norms'
+weights where they are at b and rounds to bfloat16; here all weights move, and keep their type. The
+paper also extrapolates outputs, and trains on from predicted weights in turns; neither is here.
+Computed in float64, a tensor at a time. Not here: where checkpoints lie, and what the predicted
+model is worth.
 """
 
 from __future__ import annotations

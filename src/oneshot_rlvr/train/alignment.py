@@ -4,9 +4,11 @@ The gradient of an example's rollouts y_1 .. y_G with group-normalised advantage
 
     g = grad (1 / sum_n |y_n|) sum_n A_n sum_t log pi(y_n,t | prompt, y_n,<t)
 
-which is GRPO's at the first update, where the ratio is 1. On the weights of the last decoder layer,
-or on adapters that are put in; nothing below is kept, and only two vectors of such a size are ever
-there besides the model: the validation set's and one example's. Not here: sampling and grading.
+which is GRPO's at the first update, where the ratio is 1, averaged over all tokens as this package
+trains (arXiv 2402.03300 averages every answer over its own length). On the weights of the last
+decoder layer, or on adapters that are put in; nothing below is kept, and besides the model there
+are four vectors of such a size at most: three of the validation set and one example's. Not here:
+sampling and grading.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from oneshot_rlvr.config import LoraConfig, Recipe
 from oneshot_rlvr.errors import ModelError
 from oneshot_rlvr.policy.load import Policy
 from oneshot_rlvr.policy.lora import adapter_tensors, add_adapters, has_adapters
+from oneshot_rlvr.selection.gradient import Alignment, learnability
 from oneshot_rlvr.train.forward import Forward
 from oneshot_rlvr.train.rows import rewards_of
 from oneshot_rlvr.types import Graded
@@ -107,28 +110,35 @@ class Gradients:
 
 @dataclass(slots=True)
 class Validation:
-    """The mean gradient of a validation set, and of its two halves, question by question."""
+    """What is summed over a validation set's gradients g_j, question by question.
 
-    total: Tensor
+    halves: of every other question; weighed: of p_j (1 - p_j) g_j / |g_j|, p the solve rate.
+    """
+
     halves: tuple[Tensor, Tensor]
+    weighed: Tensor
     questions: int = 0
 
     @staticmethod
     def empty(gradients: Gradients) -> Validation:
         """Of no question yet."""
-        return Validation(gradients.zeros(), (gradients.zeros(), gradients.zeros()))
+        return Validation((gradients.zeros(), gradients.zeros()), gradients.zeros())
 
-    def add(self, gradient: Tensor | None) -> None:
-        """The next question's; None for one without gradient, which counts in the mean."""
+    def add(self, gradient: Tensor | None, solved: float) -> None:
+        """The next question's, and its solve rate; None for one without gradient, which counts in
+        the means."""
         if gradient is not None:
-            self.total += gradient
             self.halves[self.questions % 2].add_(gradient)
+            length = norm(gradient)
+            if length > 0:
+                self.weighed.add_(gradient, alpha=learnability(solved) / length)
         self.questions += 1
 
-    @property
-    def mean(self) -> Tensor:
-        """(D)"""
-        return self.total / max(1, self.questions)
+    def aim(self, kind: Alignment) -> Tensor:
+        """(D) What examples are aligned with: mean_j p_j (1 - p_j) g_j / |g_j| for learnability,
+        else mean_j g_j (`selection.gradient`)."""
+        total = self.weighed if kind == "learnability" else self.halves[0] + self.halves[1]
+        return total / max(1, self.questions)
 
     @property
     def agreement(self) -> float:

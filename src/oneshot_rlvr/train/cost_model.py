@@ -85,16 +85,22 @@ class Gpu:
     link: float
 
 
-A100 = Gpu("A100 80 GB", 80 * GB, 312e12, 2.0e12, 300e9)
+# NVIDIA's data sheets print 16-bit tensor FLOP/s with sparsity, or both; these are the dense ones.
+# A100 80GB SXM data sheet: 80 GB, 2,039 GB/s, 312 (624 sparse) TFLOP/s, NVLink 600 GB/s both ways.
+A100 = Gpu("A100 80 GB", 80 * GB, 312e12, 2.039e12, 300e9)
+# H100 SXM data sheet: 80 GB, 3.35 TB/s, 1,979 TFLOP/s sparse, NVLink 900 GB/s.
 H100 = Gpu("H100 80 GB", 80 * GB, 989e12, 3.35e12, 450e9)
+# H200 SXM data sheet: 141 GB, 4.8 TB/s, 1,979 TFLOP/s sparse, NVLink 900 GB/s.
 H200 = Gpu("H200 141 GB", 141 * GB, 989e12, 4.8e12, 450e9)
+# L40S data sheet: 48 GB, 864 GB/s, 362.05 (733 sparse) TFLOP/s, PCIe Gen4 x16 64 GB/s both ways.
 L40S = Gpu("L40S 48 GB", 48 * GB, 362e12, 0.864e12, 32e9)
+# L4 data sheet: 24 GB, 300 GB/s, 242 TFLOP/s sparse, PCIe Gen4 x16 64 GB/s both ways.
 L4 = Gpu("L4 24 GB", 24 * GB, 121e12, 0.3e12, 32e9)
-RTX4090 = Gpu("RTX 4090 24 GB", 24 * GB, 165e12, 1.0e12, 32e9)
+# Ada architecture white paper, RTX 4090: 24 GB, 1,008 GB/s, 165.2 (330.4 sparse) TFLOP/s with sums
+# in float32; PCIe Gen4 x16.
+RTX4090 = Gpu("RTX 4090 24 GB", 24 * GB, 165.2e12, 1.008e12, 32e9)
 GPUS = {"A100": A100, "H100": H100, "H200": H200, "L40S": L40S, "L4": L4, "RTX4090": RTX4090}
-"""Names that `--dry-run --gpu` takes. Figures of NVIDIA's data sheets (A100 80GB SXM, H100 SXM,
-H200 SXM, L40S, L4), without sparsity; of the RTX 4090 from its architecture white paper, with sums
-in float32."""
+"""Names that `--dry-run --gpu` takes; figures and their sources stand above."""
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,9 @@ def read_shape(recipe: Recipe) -> tuple[Shape, str]:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
     device = device_of(recipe.model.device)
-    weight_bytes = torch.finfo(_dtype(recipe.model.dtype, device)).bits // 8
+    # A run in float16 is planned on machines that would refuse to train it.
+    half = recipe.model.dtype == "float16"
+    weight_bytes = 2 if half else torch.finfo(_dtype(recipe.model.dtype, device)).bits // 8
     parameters = sum(p.numel() for p in model.parameters())
     return Shape.of(config.get_text_config(), parameters, weight_bytes), device.type
 
@@ -237,10 +239,7 @@ def described(recipe: Recipe) -> list[str]:
     try:
         shape, device = read_shape(recipe)
     except Exception as error:  # whatever a loader raises: the dry run's other lines stand
-        words = " ".join(str(error).split())
-        # Ours say it in one sentence, whose point may stand behind a long path.
-        cause = (words if isinstance(error, OneshotError) else words[:160]).rstrip(".")
-        return [f"memory:    not estimated, the model's configuration cannot be read ({cause})"]
+        return [f"memory:    not estimated: {unread(error)}"]
     recipe, asked = with_rank(recipe, shape), recipe
     now = recipe.train.micro_batch_tokens
     footprint, free = estimate(recipe, shape, device, now), free_bytes(device)
@@ -269,6 +268,14 @@ def described(recipe: Recipe) -> list[str]:
             f"           train.micro_batch_tokens is {now:,}; up to {proposal:,} would fit"
         )
     return lines
+
+
+def unread(error: Exception) -> str:
+    """Why no shape could be read: our own sentence, or a loader's first words."""
+    words = " ".join(str(error).split())
+    if isinstance(error, OneshotError):
+        return words.rstrip(".")
+    return f"the model's configuration cannot be read ({words[:160].rstrip('.')})"
 
 
 def _rank_told(asked: Recipe, recipe: Recipe, shape: Shape) -> list[str]:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oneshot_rlvr.config import Recipe
+from oneshot_rlvr.config.sections import CUTS
 from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.rewards import Scorer
-from oneshot_rlvr.selection.gradient import Alignment, alignment
+from oneshot_rlvr.selection.gradient import ALIGNMENTS, Alignment, alignment
 from oneshot_rlvr.types import Example
 from oneshot_rlvr.verbs.pool import Cost, Tried, told_bad
 
@@ -56,6 +57,7 @@ def align(
     from oneshot_rlvr.rollouts import Sampling, make_engine
     from oneshot_rlvr.running.prepare import keep_apart
     from oneshot_rlvr.train.alignment import Gradients, Validation, inner, norm
+    from oneshot_rlvr.train.checkpoint import refuse_damaged_model
     from oneshot_rlvr.train.footprint import peak_bytes
 
     if rollouts < 2:
@@ -63,6 +65,8 @@ def align(
             f"probe is {rollouts}; a policy gradient compares answers to one question and needs at "
             "least 2."
         )
+    if kind not in ALIGNMENTS:
+        raise ConfigError(f'alignment is "{kind}"; wanted {", ".join(ALIGNMENTS)}.')
     if place not in PLACES:
         raise ConfigError(f'gradients are of "{place}"; wanted {" or ".join(PLACES)}.')
     keep_apart(list(examples), {"validation": validation})
@@ -72,7 +76,9 @@ def align(
     recipe = recipe.model_copy(
         update={"rollouts": recipe.rollouts.model_copy(update={"temperature": heat})}
     )
-    sampling = Sampling(heat, max_new_tokens or recipe.rollouts.max_new_tokens)
+    # Drawn from what is scored: the distribution that training cuts.
+    cut = {key: getattr(recipe.rollouts, key) for key in CUTS}
+    sampling = Sampling(heat, max_new_tokens or recipe.rollouts.max_new_tokens, **cut)
     with Scorer(grading_config(recipe.reward), seed=seed) as scorer:
         bad = scorer.bad_golds(examples)
         unfit = {name for name, _ in bad}
@@ -80,6 +86,7 @@ def align(
         if not fit:
             raise DataError(f"no gold is accepted by its own verifier. The first: {bad[0][1]}")
         scorer.check_golds(validation.examples)
+        refuse_damaged_model(path)
         policy = load_policy(recipe.model.model_copy(update={"path": path}))
         engine = make_engine(recipe.rollouts.engine, policy, recipe.rollouts)
         gradients = Gradients.of(policy, recipe, place, seed)  # type: ignore[arg-type]
@@ -88,9 +95,9 @@ def align(
         started = time.perf_counter()
         aim = Validation.empty(gradients)
         for graded in answering.of(validation.examples, f"align:{validation.name}"):
-            aim.add(gradients.policy_gradient(graded))
+            aim.add(gradients.policy_gradient(graded), _solved(graded))
             _tell(progress, answering.answers, most)
-        mean, samples = aim.mean, []
+        target, samples = aim.aim(kind), []
         norms: dict[str, float] = {}
         inners: dict[str, float] = {}
         solved: dict[str, float] = {}
@@ -98,8 +105,8 @@ def align(
             own = gradients.policy_gradient(graded)
             name = graded[0].rollout.example_id
             norms[name] = 0.0 if own is None else norm(own)
-            inners[name] = 0.0 if own is None else inner(own, mean)
-            solved[name] = sum(g.verdict.correct for g in graded) / len(graded)
+            inners[name] = 0.0 if own is None else inner(own, target)
+            solved[name] = _solved(graded)
             samples += [
                 {
                     "example_id": name,
@@ -114,7 +121,7 @@ def align(
     score_E = alignment(
         np.array([inners[name] for name in names]),
         np.array([norms[name] for name in names]),
-        norm(mean),
+        norm(target),
         np.array([solved[name] for name in names]),
         kind,
     )
@@ -123,6 +130,11 @@ def align(
     )
     notes = [*told_bad(bad), *_notes(aim.agreement, gradients, place, validation, norms)]
     return Tried(cost, notes, samples, alignment=dict(zip(names, score_E.tolist(), strict=True)))
+
+
+def _solved(graded: Sequence[Graded]) -> float:
+    """The share of right answers."""
+    return sum(g.verdict.correct for g in graded) / len(graded)
 
 
 class _Answering:
@@ -147,6 +159,7 @@ class _Answering:
             self._policy.tokenizer,
             self._recipe.rollouts.max_prompt_tokens,
             self._recipe.model.chat_template,
+            self._recipe.model.template_arguments,
         )
         prompts = [
             Prompt(row, example, tokens)

@@ -30,15 +30,10 @@ def ask(
 
     from oneshot_rlvr.config import BenchmarkConfig
     from oneshot_rlvr.errors import DataError
-    from oneshot_rlvr.evaluation.decoding import (
-        refuse_special_stops,
-        sampling_of,
-        template_arguments,
-    )
-    from oneshot_rlvr.examples.prompting import encode_prompts, with_system
+    from oneshot_rlvr.evaluation.decoding import prompts_of, sampling_of
     from oneshot_rlvr.rollouts import StreamKey
     from oneshot_rlvr.settings import explain
-    from oneshot_rlvr.types import Example, Prompt
+    from oneshot_rlvr.types import Example
 
     if not text.strip():
         raise DataError("the question is blank; give --ask a text.")
@@ -46,29 +41,28 @@ def ask(
         raise ConfigError(f"{samples} greedy answers are one; give --temperature above 0.")
     try:
         given = {key: value for key, value in decoding.items() if value is not None}
-        config = BenchmarkConfig(temperature=temperature, samples=samples, **given)
+        config = BenchmarkConfig(
+            temperature=temperature, samples=samples, max_new_tokens=max_new_tokens, **given
+        )
     except ValidationError as error:
         raise ConfigError(explain(error, BenchmarkConfig)) from None
     trained = find_model(model)
     sides = {"base": base_of(trained), "trained": trained} if trained.run else {str(model): trained}
     suffix = trained.recipe.examples.prompt_suffix
     question = f"{text} {suffix}" if suffix and not text.rstrip().endswith(suffix) else text
-    (example,) = with_system([Example("asked", question, "")], config.system)
     answers = {}
     for side, subject in sides.items():
         loaded, rollouts = load_subject(subject, engine), subject.recipe.rollouts
-        (tokens,) = encode_prompts(
-            [example],
+        prompts = prompts_of(
+            [Example("asked", question, "")],
             loaded.tokenizer,
-            rollouts.max_prompt_tokens,
-            subject.recipe.model.chat_template,
-            template_arguments(config, subject.recipe.model.template_arguments),
+            config,
+            max_prompt_tokens=rollouts.max_prompt_tokens,
+            chat_template=subject.recipe.model.chat_template,
+            arguments=subject.recipe.model.template_arguments,
         )
-        refuse_special_stops(config, loaded.tokenizer)
-        sampling = sampling_of(config, max_new_tokens or rollouts.max_new_tokens)
-        drawn = loaded.engine.generate(
-            [Prompt(0, example, tokens)], samples, sampling, StreamKey(seed, "ask")
-        )
+        sampling = sampling_of(config, config.max_new_tokens or rollouts.max_new_tokens)
+        drawn = loaded.engine.generate(prompts, samples, sampling, StreamKey(seed, "ask"))
         answers[side] = [(rollout.text, rollout.finished) for rollout in drawn]
         del loaded
     return answers

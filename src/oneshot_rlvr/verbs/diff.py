@@ -133,7 +133,7 @@ def diff(
     asked: list[str] = []
     for benchmark, config in found:
         count = None if progress is None else partial(progress, benchmark.name)
-        texts = _answers(sides[author], benchmark, config, recipe, seed, temperature, count)
+        texts = _answers(sides[author], benchmark, config, recipe, seed, count)
         rollouts += texts
         asked += [benchmark.examples[r.row].question for r in texts]
     positions = _compared(sides, rollouts, recipe.train.micro_batch_tokens, progress)
@@ -163,23 +163,18 @@ def _answers(
     config: Any,
     recipe: Any,
     seed: int,
-    temperature: float,
     progress: Callable[[int, int], None] | None,
 ) -> list[Rollout]:
-    """One answer to every question, in their order."""
-    from oneshot_rlvr.examples.prompting import encode_prompts
-    from oneshot_rlvr.rollouts import Sampling, StreamKey
-    from oneshot_rlvr.types import Prompt
+    """One answer to every question, in their order, asked and drawn as the benchmark is."""
+    from oneshot_rlvr.evaluation.decoding import prompts_of, sampling_of
+    from oneshot_rlvr.rollouts import StreamKey
 
-    rollouts, template = recipe.rollouts, recipe.model.chat_template
-    tokens_Q = encode_prompts(
-        benchmark.examples, side.tokenizer, rollouts.max_prompt_tokens, template
-    )
-    prompts = [
-        Prompt(row, example, tokens)
-        for row, (example, tokens) in enumerate(zip(benchmark.examples, tokens_Q, strict=True))
-    ]
-    sampling = Sampling(temperature, config.max_new_tokens or rollouts.max_new_tokens)
+    rollouts, model = recipe.rollouts, recipe.model
+    prompts = prompts_of(
+        benchmark.examples, side.tokenizer, config, max_prompt_tokens=rollouts.max_prompt_tokens,
+        chat_template=model.chat_template, arguments=model.template_arguments,
+    )  # fmt: skip
+    sampling = sampling_of(config, config.max_new_tokens or rollouts.max_new_tokens)
     key, answers = StreamKey(seed, f"diff:{benchmark.name}"), []
     for start in range(0, len(prompts), CALL):
         answers += side.engine.generate(prompts[start : start + CALL], 1, sampling, key)

@@ -40,15 +40,14 @@ def forecast(
     for an unknown GPU, or a price or length that cannot be.
     """
     from oneshot_rlvr.train import hours
-    from oneshot_rlvr.train.footprint import free_bytes, read_shape
+    from oneshot_rlvr.train.footprint import free_bytes, read_shape, unread
 
     refuse_odd(gpu, price_per_hour, answer_tokens)
     place = None if gpu is None else hours.place_named(gpu)
     try:
         shape, device = read_shape(recipe)
     except Exception as error:  # whatever a loader raises: the dry run's other lines stand
-        words = " ".join(str(error).split())[:160].rstrip(".")
-        return [f"time:      not told, the model's configuration cannot be read ({words})"]
+        return [f"time:      not told: {unread(error)}"]
     lines: list[str] = []
     most = recipe.rollouts.max_new_tokens
     answers, uncounted = _evaluated(recipe)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from oneshot_rlvr.config import BenchmarkConfig, Recipe, parse_recipe
+from oneshot_rlvr.config.sections import CUTS
 from oneshot_rlvr.errors import ConfigError, DataError
 from oneshot_rlvr.evaluation import Benchmark, evaluate
 from oneshot_rlvr.records import Run
@@ -143,6 +144,8 @@ def probe(
 
     if temperature is None:
         temperature = recipe.rollouts.temperature
+    # As training draws; greedy answers are the same whatever is cut off.
+    cut = {key: getattr(recipe.rollouts, key) for key in CUTS} if temperature else {}
     with Scorer(recipe.reward, seed=seed) as scorer:
         bad = scorer.bad_golds(examples)
         unfit = {name for name, _ in bad}
@@ -163,10 +166,11 @@ def probe(
                 policy.tokenizer,
                 scorer,
                 Benchmark(f"{name} {look}" if look else name, list(asked)),
-                BenchmarkConfig(samples=answers, temperature=temperature, seed=seed),
+                BenchmarkConfig(samples=answers, temperature=temperature, seed=seed, **cut),
                 max_new_tokens=max_new_tokens or recipe.rollouts.max_new_tokens,
                 max_prompt_tokens=recipe.rollouts.max_prompt_tokens,
                 chat_template=recipe.model.chat_template,
+                template_arguments=recipe.model.template_arguments,
                 check_golds=False,
                 progress=progress
                 and (lambda done, _: progress(before + done, len(fit) * rollouts)),

@@ -6,6 +6,7 @@ the scores are in `selection`, the mix with diversity in `mixing`, the files in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,8 +91,8 @@ def select(
     max_new_tokens: int | None = None,
     stop_early: int | None = None,
     validation: str | None = None,
-    alignment: str = "cosine",
-    gradients_of: str = "last_layer",
+    alignment: str | None = None,
+    gradients_of: str | None = None,
     score: str | None = None,
     seed: int = 0,
     diversity: float = 0.0,
@@ -119,8 +120,9 @@ def select(
     stop_early: K: a probe asks an example no further once it is certain whether it is among the
         first K by pass rate.
     validation: for the score gradient, which a probe takes: the questions (a benchmark or a file)
-        whose policy gradient an example's shall align with, by `alignment` (cosine, inner_product,
-        learnability), on the weights of `gradients_of` (last_layer, adapters).
+        whose policy gradient an example's shall align with, by `alignment` (None: cosine; or
+        inner_product, learnability), on the weights of `gradients_of` (None: last_layer; or
+        adapters). Such a probe keeps no answers, and begins anew after a kill.
     score: see `oneshot list scores`; None: variance, for a probe pass_rate.
     diversity: 0 (the score alone) to 1, by `category` (a column; None: domain) or `embeddings` (a
         Parquet file with id and embedding).
@@ -137,7 +139,14 @@ def select(
         raise ConfigError("a probe asks a model: give both, --probe N and --model MODEL.")
     if probe is not None and probe < 1:
         raise ConfigError(f"probe is {probe}; wanted at least 1 answer an example.")
-    _refuse_odd(probe, stop_early, validation, score)
+    gradients = {"validation": validation, "alignment": alignment, "gradients_of": gradients_of}
+    _refuse_odd(probe, stop_early, gradients, score)
+    _refuse_unused(
+        make_history is not None, probe is not None, score,
+        {"visits": visits, "history_out": history_out, "temperature": temperature,
+         "max_new_tokens": max_new_tokens},
+    )  # fmt: skip
+    _refuse_impossible(temperature, max_new_tokens)
     if out is not None:
         refuse_no_ranking(out, overwrite=overwrite)
     if sets is not None:
@@ -155,8 +164,8 @@ def select(
         max_new_tokens=max_new_tokens,
         stop_early=stop_early,
         validation=None if validation is None else _questions(validation, subject, seed),
-        alignment=alignment,  # type: ignore[arg-type] # checked where it is used
-        gradients_of=gradients_of,
+        alignment=alignment or "cosine",  # type: ignore[arg-type] # checked where it is used
+        gradients_of=gradients_of or "last_layer",
     )
     if subject is not None:
         from oneshot_rlvr.rollouts.threads import set_threads
@@ -195,22 +204,55 @@ def select(
 
 
 def _refuse_odd(
-    probe: int | None, stop_early: int | None, validation: str | None, score: str | None
+    probe: int | None,
+    stop_early: int | None,
+    gradients: Mapping[str, str | None],
+    score: str | None,
 ) -> None:
     """ConfigError for what does not go together."""
     if stop_early is not None and (probe is None or score not in (None, "pass_rate")):
         raise ConfigError(
             "stopping early is a probe's, by pass rate: give --probe N, and no score but pass_rate."
         )
-    if validation is not None and (probe is None or score != "gradient"):
-        raise ConfigError(
-            "a validation set is for gradients: give --probe N --model MODEL --score gradient."
-        )
-    if score == "gradient" and validation is None:
+    for key, value in gradients.items():
+        if value is not None and (probe is None or score != "gradient"):
+            raise ConfigError(
+                f"{_flag(key)} is {value} and is for gradients: give --probe N --model MODEL "
+                "--score gradient --validation SET, or leave it out."
+            )
+    if score == "gradient" and gradients["validation"] is None:
         raise ConfigError(
             "score gradient aligns with the gradient of a validation set; give --probe N --model "
             "MODEL --validation SET (a benchmark or a file of examples)."
         )
+
+
+def _refuse_unused(trains: bool, probes: bool, score: str | None, given: Mapping[str, Any]) -> None:
+    """ConfigError for a setting of what is not done."""
+    keeps = trains or (probes and score != "gradient")
+    used = {"visits": trains, "history_out": keeps, "temperature": probes, "max_new_tokens": probes}
+    whose = {
+        "visits": "--make-history RECIPE",
+        "history_out": "--make-history RECIPE, or for a --probe N that takes no gradients",
+    }
+    for key, value in given.items():
+        if value is not None and not used[key]:
+            raise ConfigError(
+                f"{_flag(key)} is {value} and is for {whose.get(key, '--probe N --model MODEL')}; "
+                "give that, or leave it out."
+            )
+
+
+def _refuse_impossible(temperature: float | None, max_new_tokens: int | None) -> None:
+    """ConfigError for numbers that no answer can be drawn with."""
+    if temperature is not None and not 0 <= temperature < math.inf:
+        raise ConfigError(f"--temperature is {temperature:g}; wanted a number from 0 on.")
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise ConfigError(f"--max-new-tokens is {max_new_tokens}; wanted at least 1.")
+
+
+def _flag(key: str) -> str:
+    return "--" + key.replace("_", "-")
 
 
 def _questions(name: str, subject: Subject | None, seed: int) -> Benchmark:

@@ -392,6 +392,45 @@ def test_every_recipe_composes_in_strict_mode_or_is_refused_by_name():
     assert {key for key, _ in composed} >= set(BOUNDED)
 
 
+# Tokens bounded by covariance: verl's own losses in a run.
+
+
+@pytest.mark.parametrize("kind", ["clip", "kl"])
+def test_covariances_bound_tokens_in_verls_own_training(kind, tmp_path, monkeypatch):
+    from safetensors.torch import load_file
+
+    from oneshot_rlvr.backends.verl.agreement import differences
+
+    monkeypatch.setenv("ONESHOT_VERL_DETAIL", "1")
+    options = {
+        "clip": {"algorithm.covariance_low": -1e6, "algorithm.covariance_high": 1e6},
+        "kl": {"algorithm.covariance_coefficient": 5.0},
+    }
+    changes = {
+        "algorithm.covariance": kind, "algorithm.covariance_share": 0.25, **options[kind],
+        "train.steps": 1, "train.updates_per_rollout": 2, "train.epochs": 2,
+        "evaluation.validation": None,
+    }  # fmt: skip
+    settings = {k: v for k, v in SMALL.items() if not k.startswith("evaluation.validation")}
+    result = oneshot_rlvr.train(
+        "tiny_one_shot", overrides={**settings, **changes}, out=tmp_path / "run"
+    )
+    told = Run(result.directory).metrics().iloc[0]
+    if kind == "clip":
+        # verl counts what keeps no gradient: the share of every update, rounded down to tokens.
+        assert told["train/clip_share"] == pytest.approx(0.25, abs=0.01)
+    else:
+        # No draw in it: our own two updates of all rollouts have the same losses. The penalty, a
+        # quarter of the tokens times 5 |log ratio|, is far above that difference.
+        apart = differences(result.directory, 1)
+        assert apart["train/policy_loss"] < 1e-3, apart
+        assert apart["weights"] < 0.05, apart
+    trained = load_file(result.directory / "final" / "model.safetensors")
+    base = load_file(weights_directory() / "model.safetensors")
+    assert any(not trained[name].equal(base[name]) for name in base)
+    assert left_behind() == []
+
+
 # Adapters.
 
 
