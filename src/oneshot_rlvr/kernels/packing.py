@@ -1,7 +1,8 @@
 """Weights, prompts and rollouts as the compiled loops read them: joined, folded, in panels.
 
 A packed matrix W of (count, columns) is (panels, count, PANEL): a tile of a product reads its panel
-from front to back. Norms' weights are folded into the maps that follow them; query, key and value
+from front to back, or in pairs of bfloat16 numbers (layers, panels, pairs, 32) as
+`narrow_tiles.py` says. Norms' weights are folded into the maps that follow them; query, key and value
 maps are joined, and so are gate and up. Not here: filling them from a model (`rollouts/packed.py`).
 """
 
@@ -41,6 +42,7 @@ class Weights(NamedTuple):
     head_bias: Array
     epsilons: Array  # (layers + 1, before attention, before the MLP, queries, keys); last: the end
     vocabulary: Array  # (1): V
+    read: Array  # (1): heads * size
 
 
 class Prompts(NamedTuple):
