@@ -24,7 +24,7 @@ _ARCH_PRCTL, _REQUEST_PERMISSION, _TILES = 158, 0x1023, 18
 
 @cache
 def instructions() -> str:
-    """"amx", "avx512_bf16", or "" where there are none. `NUMBA_CPU_FEATURES` can leave some out."""
+    """ "amx", "avx512_bf16", or "" where there are none; `NUMBA_CPU_FEATURES` leaves some out."""
     features = _features()
     if not (features.get("avx512f") and features.get("avx512bw")):
         return ""

@@ -49,7 +49,7 @@ def _logits(a, t, rows, D, panels, bias, word, words, temperature, z):  # type: 
 @compiled
 def scores(hidden, weight, bias, tokens, temperature, first, last, own, best, mass, mean):  # type: ignore[no-untyped-def]
     """Of M tokens' states (M, D) and words `first` to `last` of (V, D): the token's logit, where it
-    is among them, the largest logit, and with x what a logit is below it, sums of exp x and x exp x.
+    is among them, the largest logit, and of x, the logits less that, the sums of exp x and x exp x.
     """
     (M, D), nothing = hidden.shape, np.empty(0, np.float32)
     a, panels = room_of(M, D), panels_of(D, PART)

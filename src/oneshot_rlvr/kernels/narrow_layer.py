@@ -176,9 +176,7 @@ def outputs_backward(  # type: ignore[no-untyped-def]
         add_outer(g_flat, at, width, width, rows, x_pairs, middle, pairs, across, sum_down)
         norm(y_flat, at, rows, weight, epsilon, normed)
         paired_rows(normed, 0, width, rows, width, x_pairs, 0)
-        add_outer(
-            both, 0, 2 * middle, 2 * middle, rows, x_pairs, width, pairs, across, sum_gate_up
-        )
+        add_outer(both, 0, 2 * middle, 2 * middle, rows, x_pairs, width, pairs, across, sum_gate_up)
         rounded(both, 0, 2 * middle, rows, middle, narrow)
         multiply(narrow, rows, middle, p_gate, 0, width, grad_normed, 0, width, False)
         rounded(both, middle, 2 * middle, rows, middle, narrow)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from oneshot_rlvr.kernels.compiling import compiled, part
+from oneshot_rlvr.kernels.elementary import ZERO
 from oneshot_rlvr.kernels.narrow_tiles import (
     COLUMNS,
     DEPTH,
@@ -30,7 +31,6 @@ from oneshot_rlvr.kernels.narrow_tiles import (
     turned,
 )
 from oneshot_rlvr.kernels.products import whole
-from oneshot_rlvr.kernels.elementary import ZERO
 
 _TALL = 2 * ROWS
 _STRIP = 512  # rows of an A that stay in a core's second-level cache while panels pass
@@ -55,7 +55,10 @@ def rounded(x, x0, x_row, rows, depth, out):  # type: ignore[no-untyped-def]
     """A (rows, depth) of x from place x0 on."""
     out_row = whole(depth, DEPTH)
     for r in range(rows):
-        given, made = x[x0 + r * x_row : x0 + r * x_row + depth], out[r * out_row : (r + 1) * out_row]
+        given, made = (
+            x[x0 + r * x_row : x0 + r * x_row + depth],
+            out[r * out_row : (r + 1) * out_row],
+        )
         for i in range(depth):
             made[i] = narrowed(given[i])
         for i in range(depth, out_row):
@@ -144,7 +147,10 @@ def _piece(a, a0, rows, deep, panels, p0, c, c0, c_row, width, add, edge):  # ty
     else:
         tile_2(a, a0, deep, panels, p0, steps, edge, 0, COLUMNS)
     for r in range(rows):
-        here, there = edge[r * COLUMNS : r * COLUMNS + width], c[c0 + r * c_row : c0 + r * c_row + width]
+        here, there = (
+            edge[r * COLUMNS : r * COLUMNS + width],
+            c[c0 + r * c_row : c0 + r * c_row + width],
+        )
         for i in range(width):
             there[i] = there[i] + here[i] if add else here[i]
 

@@ -56,7 +56,9 @@ def _bytes_at(context: Any, builder: Any, signature: Any, given: Any, position: 
     return builder.bitcast(builder.gep(array.data, [given[position + 1]]), _BYTES)
 
 
-def _steps(builder: Any, count: Any, firsts: list[Any], body: Callable[..., list[Any]]) -> list[Any]:
+def _steps(
+    builder: Any, count: Any, firsts: list[Any], body: Callable[..., list[Any]]
+) -> list[Any]:
     """What `body(step, *carried)` gives after so many steps, `firsts` before the first."""
     before = builder.basic_block
     head, inner, done = (builder.append_basic_block() for _ in range(3))
@@ -159,9 +161,7 @@ def _with_vectors(x: _Operands, tall: int, add: bool) -> None:
             more = []
             for r in range(_SUMS):
                 row = x.offset(x.a, (step, 4), (x.a_row, first + r))
-                pair = builder.insert_element(
-                    undefined, load(row, _WHOLE), ir.Constant(_WHOLE, 0)
-                )
+                pair = builder.insert_element(undefined, load(row, _WHOLE), ir.Constant(_WHOLE, 0))
                 pair = builder.shuffle_vector(pair, undefined, everywhere)
                 pair = builder.bitcast(pair, narrow)
                 for v in range(2):

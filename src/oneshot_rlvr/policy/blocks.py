@@ -7,8 +7,8 @@ it is seven, and less is kept: with x the layer's input and a what attention rea
     outputs: y = x + a Wo;  m = norm(y) w2;  g = m Wg;  u = m Wu;  out = y + (silu(g) u) Wd
 
 `outputs` keeps y, g and u only; n, m and silu(g) u are made again. In float32 both are compiled
-loops (`compiled_blocks.py`), else operations of torch. `narrow`: the loops' products are of bfloat16
-numbers.
+loops (`compiled_blocks.py`), else operations of torch. `narrow`: the loops' products are of
+bfloat16 numbers.
 
 Not here: attention, rotation, and layers that are more than plain linear maps (`plain`).
 """

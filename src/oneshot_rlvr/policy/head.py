@@ -94,7 +94,7 @@ def _narrows(hidden_M_D: Tensor, weight_V_D: Tensor) -> bool:
         and hidden_M_D.dtype == weight_V_D.dtype == torch.float32
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and 0 < min(hidden_M_D.numel(), weight_V_D.numel())
+        and min(hidden_M_D.numel(), weight_V_D.numel()) > 0
         and bool(cpu.instructions())
     )
 
@@ -264,8 +264,8 @@ def _lane_words(V: int, device: torch.device) -> list[tuple[int, int]]:
 
 
 class _NarrowHead(torch.autograd.Function):
-    """In compiled loops with bfloat16 products, a part of the vocabulary in each lane: no logits are
-    kept, and the head's gradient is there once."""
+    """In compiled loops with bfloat16 products, a part of the vocabulary in each lane: no logits
+    are kept, and the head's gradient is there once."""
 
     @staticmethod
     def forward(

@@ -1,7 +1,7 @@
 """Rollouts in mid-generation whose positions are compiled loops (`kernels/decoding.py`).
 
-For a CPU, in float32 or with maps in bfloat16. `decode` draws many positions in one call; `advance` computes one, for tokens
-that are given.
+For a CPU, in float32 or with maps in bfloat16. `decode` draws many positions in one call; `advance`
+computes one, for tokens that are given.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def panels(maps: Tensor) -> Tensor:
 
 
 def _wide(maps: list[list[Tensor]], norms: list[Tensor] | None = None) -> Array:
-    """Of each layer some maps, those of a layer one after the other, each times its layer's norm."""
+    """Of each layer some maps, one after the other, each times its layer's norm."""
     return _stacked(
         _joined([m if norms is None else m * norms[layer] for m in of_layer])
         for layer, of_layer in enumerate(maps)

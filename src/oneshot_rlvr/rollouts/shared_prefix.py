@@ -53,9 +53,7 @@ class SharedPrefixEngine:
 
     name = "shared_prefix"
 
-    def __init__(
-        self, policy: Policy, max_rows: int = 512, rollouts: RolloutsConfig | None = None
-    ):
+    def __init__(self, policy: Policy, max_rows: int = 512, rollouts: RolloutsConfig | None = None):
         self.max_rows = max_rows
         self.narrow = rollouts is not None and rollouts.autocast is not None
         self.sync(policy)
