@@ -104,11 +104,14 @@ def blocks_are_transposed() -> None:
     assert np.count_nonzero(out) == 256
 
 
-@njit
-def _tile(tile, a, a_row, b, steps, c, c_row):
-    narrow_tiles.begin()
-    tile(a, 1, a_row, b, 2, steps, c, 3, c_row)
-    narrow_tiles.end()
+def _called(tile: Any) -> Any:
+    @njit
+    def call(a, a_row, b, steps, c, c_row):  # type: ignore[no-untyped-def]
+        narrow_tiles.begin()
+        tile(a, 1, a_row, b, 2, steps, c, 3, c_row)
+        narrow_tiles.end()
+
+    return call
 
 
 @twin(
@@ -130,7 +133,7 @@ def tiles_are_products() -> None:
                 inside = wanted[3:].reshape(rows, c_row)[:, :COLUMNS]
                 inside[:] = short(x) @ short(w) + add * inside
                 tile = getattr(narrow_tiles, f"tile_{tall}" + "_add" * add)
-                _tile(tile, a, a_row, b.astype(np.uint32), steps, c, c_row)
+                _called(tile)(a, a_row, b.astype(np.uint32), steps, c, c_row)
                 close(c, wanted)
 
 

@@ -127,32 +127,39 @@ def transposed(panels, depth, columns, out):  # type: ignore[no-untyped-def]
 
 
 @part
-def _piece(a, a0, rows, deep, panels, p0, c, c0, c_row, width, add, edge):  # type: ignore[no-untyped-def]
-    """C (rows, width) (+)= A B of at most one tile."""
+def _tile(a, a0, tall, deep, panels, p0, c, c0, c_row, add):  # type: ignore[no-untyped-def]
+    """C (+)= A B for `tall` rows, a tile or two."""
     steps = deep // DEPTH
+    if tall == ROWS:
+        if add:
+            tile_1_add(a, a0, deep, panels, p0, steps, c, c0, c_row)
+        else:
+            tile_1(a, a0, deep, panels, p0, steps, c, c0, c_row)
+    elif add:
+        tile_2_add(a, a0, deep, panels, p0, steps, c, c0, c_row)
+    else:
+        tile_2(a, a0, deep, panels, p0, steps, c, c0, c_row)
+
+
+@part
+def _piece(a, a0, rows, deep, panels, p0, c, c0, c_row, width, add, edge):  # type: ignore[no-untyped-def]
+    """C (rows, width) (+)= A B of at most two tiles; what is no whole tile is computed in `edge`."""
     tall = whole(rows, ROWS)
     if rows == tall and width == COLUMNS:
-        if tall == ROWS:
-            if add:
-                tile_1_add(a, a0, deep, panels, p0, steps, c, c0, c_row)
-            else:
-                tile_1(a, a0, deep, panels, p0, steps, c, c0, c_row)
-        elif add:
-            tile_2_add(a, a0, deep, panels, p0, steps, c, c0, c_row)
-        else:
-            tile_2(a, a0, deep, panels, p0, steps, c, c0, c_row)
+        _tile(a, a0, tall, deep, panels, p0, c, c0, c_row, add)
         return
-    if tall == ROWS:
-        tile_1(a, a0, deep, panels, p0, steps, edge, 0, COLUMNS)
-    else:
-        tile_2(a, a0, deep, panels, p0, steps, edge, 0, COLUMNS)
+    if add:  # sums begin with what is there, as in a whole tile: a row is the same in both
+        for r in range(rows):
+            here = edge[r * COLUMNS : r * COLUMNS + width]
+            there = c[c0 + r * c_row : c0 + r * c_row + width]
+            for i in range(width):
+                here[i] = there[i]
+    _tile(a, a0, tall, deep, panels, p0, edge, 0, COLUMNS, add)
     for r in range(rows):
-        here, there = (
-            edge[r * COLUMNS : r * COLUMNS + width],
-            c[c0 + r * c_row : c0 + r * c_row + width],
-        )
+        here = edge[r * COLUMNS : r * COLUMNS + width]
+        there = c[c0 + r * c_row : c0 + r * c_row + width]
         for i in range(width):
-            there[i] = there[i] + here[i] if add else here[i]
+            there[i] = here[i]
 
 
 @part

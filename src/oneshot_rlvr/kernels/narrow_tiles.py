@@ -39,6 +39,12 @@ class _BFloat(ir.Type):
     def _to_string(self) -> str:
         return "bfloat"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(self._to_string())
+
 
 def _number(x: int) -> Any:
     return ir.Constant(_INDEX, x)

@@ -51,8 +51,9 @@ def _inputs(
     """As `Decoder.attention_inputs`, in loops where those make products of bfloat16 numbers."""
     if not decoder.narrow or not blocks.compiles(layer, x):
         return decoder.attention_inputs(layer, x, rotation)
-    parts = blocks.inputs(layer, x.flatten(0, 1), narrow=True)
-    return decoder.rotated(layer, *(y.view(*x.shape[:2], -1) for y in parts), rotation)
+    flat = blocks.inputs(layer, x.flatten(0, 1), narrow=True)
+    query, key, value = (y.reshape(*x.shape[:2], -1) for y in flat)
+    return decoder.rotated(layer, query, key, value, rotation)
 
 
 def _outputs(decoder: Decoder, layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
