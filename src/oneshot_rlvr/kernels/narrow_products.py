@@ -143,7 +143,7 @@ def _tile(a, a0, tall, deep, panels, p0, c, c0, c_row, add):  # type: ignore[no-
 
 @part
 def _piece(a, a0, rows, deep, panels, p0, c, c0, c_row, width, add, edge):  # type: ignore[no-untyped-def]
-    """C (rows, width) (+)= A B of at most two tiles; what is no whole tile is computed in `edge`."""
+    """C (rows, width) (+)= A B of at most two tiles; what is no whole tile is made in `edge`."""
     tall = whole(rows, ROWS)
     if rows == tall and width == COLUMNS:
         _tile(a, a0, tall, deep, panels, p0, c, c0, c_row, add)
