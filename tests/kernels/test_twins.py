@@ -20,6 +20,7 @@ from numba import njit
 from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
 
+import narrow_twins
 from oneshot_rlvr import kernels
 from oneshot_rlvr.kernels import (
     attention,
@@ -64,6 +65,10 @@ def room() -> Iterator[str]:
             made = value._defn if isinstance(value, _Intrinsic) else made
             if made is not None and made.__module__ == module.__name__ and name[0] != "_":
                 yield f"{found.name}.{name}"
+
+
+for names, check in narrow_twins.CHECKS:
+    twin(*names)(check)
 
 
 def random(*shape: int, scale: float = 1.0) -> Any:
@@ -583,6 +588,7 @@ class Model:
             gate_up_bias=none, down=panels([maps[4] for maps in self.layers]), down_bias=none,
             head=panels([self.head]), head_bias=zeros(1, 0),
             epsilons=np.full((L + 1, 2), EPSILON), vocabulary=np.array([V]),
+            read=np.array([heads * size]),
         )  # fmt: skip
         by_head = self.keys.transpose(0, 3, 1, 4, 2), self.values.transpose(0, 3, 1, 2, 4)
         P = -(-longest // PANEL)

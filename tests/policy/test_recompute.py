@@ -120,9 +120,11 @@ class TestAutocast:
         narrow = [x.detach().bfloat16().requires_grad_() for x in (hidden, weight)]
         expected, _ = token_scores(*narrow, None, tokens, 0.6)
         expected.sum().backward()
-        assert torch.equal(got, expected)
-        assert torch.equal(hidden.grad, narrow[0].grad.float())
-        assert torch.equal(weight.grad, narrow[1].grad.float())
+        # The sums' order may be another, and gradients are products too.
+        assert torch.allclose(got, expected, atol=1e-5)
+        for ours, theirs in ((hidden, narrow[0]), (weight, narrow[1])):
+            off = (ours.grad - theirs.grad.float()).norm()
+            assert off < 2.0**-8 * theirs.grad.float().norm()
 
     def test_values_stay_wide(self):
         critic = Critic(random_policy("qwen2").model, shared=False)

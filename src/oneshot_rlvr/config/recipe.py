@@ -56,6 +56,7 @@ class Recipe(Section):
                 f"train.zero_variance_share is {self.train.zero_variance_share}, but "
                 f"{self.algorithm.name}'s critic learns from every rollout. Set it to 1"
             )
+        self._types_fit()
         self._updates_fit()
         self._token_choices_fit()
         if self.train.checkpoint_rule == "best_validation" and self.evaluation.validation is None:
@@ -63,6 +64,21 @@ class Recipe(Section):
                 'train.checkpoint_rule is "best_validation" but evaluation.validation is not set'
             )
         return self
+
+    def _types_fit(self) -> None:
+        if self.rollouts.autocast is None:
+            return
+        asked = f'rollouts.autocast is "{self.rollouts.autocast}"'
+        if self.model.lora is not None:
+            raise ValueError(
+                f"{asked} and model.lora is set; the loops that sample so know no adapters. Leave "
+                "one of them out"
+            )
+        if self.model.dtype not in ("float32", "auto"):
+            raise ValueError(
+                f'{asked} and model.dtype "{self.model.dtype}"; it is for float32 weights. Leave '
+                "one of them out"
+            )
 
     def _updates_fit(self) -> None:
         updates, epochs = self.train.updates_per_rollout, self.train.epochs
@@ -110,13 +126,15 @@ class Recipe(Section):
     def sampler_correction(self, engine: str) -> Correction:
         """`algorithm.sampler_correction` resolved, for an engine by its own name.
 
-        The engines of this package compute as the trainer does unless that computes its products in
-        another type (autocast); vLLM's kernels round in their own way even in the same type.
+        The engines of this package compute as the trainer does unless one of the two computes its
+        products in another type (autocast; where both do, each rounds in its own order); vLLM's
+        kernels round in their own way even in the same type.
         """
         given = self.algorithm.sampler_correction
         if given is not None:
             return given
-        differs = engine == "vllm" or self.model.autocast is not None
+        narrow = (self.model.autocast, self.rollouts.autocast)
+        differs = engine == "vllm" or narrow != (None, None)
         return "token_truncate" if differs else "none"
 
     def std_floor(self) -> float:

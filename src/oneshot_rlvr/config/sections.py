@@ -107,7 +107,9 @@ class ModelConfig(Section):
         description="of the chat template, in training and evaluation: {enable_thinking = false}",
     )
     autocast: Literal["bfloat16"] | None = Field(
-        None, description="type of the products in training; weights keep theirs; None: theirs"
+        None,
+        description="type of the products in training; weights, sums and the optimizer keep "
+        "float32; a CPU must have the instructions; None: the weights'",
     )
     gradient_checkpointing: bool = Field(
         False, description="recompute each layer in the backward pass: less memory, more time"
@@ -220,6 +222,11 @@ class RolloutsConfig(Section):
     top_k: Count = Field(0, description="draw from so many best tokens alone; 0: off")
     min_p: Share = Field(
         0.0, description="draw from tokens of at least this share of the best's probability; 0: off"
+    )
+    autocast: Literal["bfloat16"] | None = Field(
+        None,
+        description="type of the products in sampling on a CPU that has them, engine "
+        "shared_prefix, sums in float32; None: the weights'",
     )
     vllm: VLLMConfig = VLLMConfig()
 

@@ -29,6 +29,8 @@ import numba
 from numba.core import caching, compiler, config
 from numba.misc.appdirs import AppDirs
 
+from oneshot_rlvr.kernels.narrow import instructions
+
 log = logging.getLogger(__name__)
 
 _KEPT = 8  # folders of other sources and versions: somebody goes back and forth between branches
@@ -37,9 +39,11 @@ _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO
 
 @cache
 def sources_key() -> str:
-    """Of everything that changes the code of any loop here, except the machine."""
+    """Of everything that changes the code of any loop here, except the machine; of that, which
+    instructions it lends to this process."""
     parts = [numba.__version__, llvmlite.__version__, platform.python_version()]
     parts += [f"{name}={getattr(config, name, None)}" for name in _SETTINGS]
+    parts.append(instructions())
     told = hashlib.sha256("\n".join(parts).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         told.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -1,4 +1,4 @@
-"""A decoder's forward pass over new tokens as one compiled loop, for a CPU in float32 (numba).
+"""A decoder's forward pass over new tokens as one compiled loop, for a CPU (numba).
 
 A position of a small model is some forty small operations, each with a price of its own; with few
 rollouts left that price is most of the time. Here a position, or many with the drawing of their
@@ -9,17 +9,23 @@ decoded beside it. Calls hold no lock of Python's.
 
 Per layer, for x the state of a token: x += a Wo with a what `attend` reads for norm(x) Wqkv, then
 x += (silu(g) u) Wd for norm(x) Wgu; logits are norm(x) W. Norms' weights lie in the maps that
-follow them. What the tuples hold: `packing.py`. Forward only: training has `layer.py`.
+follow them. What the tuples hold: `packing.py`. All is float32, but for maps that were packed in
+bfloat16: what they are multiplied with is rounded to it, and sums are float32.
+Forward only: training has `layer.py`.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from oneshot_rlvr.kernels.compiling import compiled, part
 from oneshot_rlvr.kernels.drawing import draw_one, penalise, room_for
 from oneshot_rlvr.kernels.elementary import ONE
 from oneshot_rlvr.kernels.mlp import silu
+from oneshot_rlvr.kernels.narrow_products import multiply, room_of, rounded
+from oneshot_rlvr.kernels.narrow_tiles import COLUMNS
 from oneshot_rlvr.kernels.norm import norm_alone
 from oneshot_rlvr.kernels.packing import OWN
 from oneshot_rlvr.kernels.rotation import rotate
@@ -41,7 +47,7 @@ _GONE = 0.125
 
 
 @part
-def _times(a, first, rows, w, layer, count, c):  # type: ignore[no-untyped-def]
+def _times_wide(a, first, rows, w, layer, count, c):  # type: ignore[no-untyped-def]
     """C = A[first:] W for a layer's packed W (layers, panels, count, PANEL)."""
     a_row, c_row, panels = a.shape[1], c.shape[1], w.shape[1]
     # Flat: the tiles are compiled once for all that they are given.
@@ -52,13 +58,63 @@ def _times(a, first, rows, w, layer, count, c):  # type: ignore[no-untyped-def]
 
 
 @part
-def _plus(a, rows, w, layer, count, c, first):  # type: ignore[no-untyped-def]
+def _plus_wide(a, rows, w, layer, count, c, first):  # type: ignore[no-untyped-def]
     """C[first:] += A W."""
     a_row, c_row, panels = a.shape[1], c.shape[1], w.shape[1]
     a_flat, w_flat, c_flat = a.reshape(-1), w.reshape(-1), c.reshape(-1)
     for j in range(panels):
         at, to = (layer * panels + j) * count * PANEL, first * c_row + j * PANEL
         columns_2_add(a_flat, 0, a_row, 1, rows, w_flat, at, PANEL, count, c_flat, to, c_row)
+
+
+@part
+def _times_narrow(a, first, rows, w, layer, count, c):  # type: ignore[no-untyped-def]
+    """The same with W (layers, panels, pairs, 32) of bfloat16 numbers, to which A is rounded."""
+    a_row, c_row, panels, pairs = a.shape[1], c.shape[1], w.shape[1], w.shape[2]
+    narrow, at = room_of(rows, count), layer * panels * pairs * COLUMNS
+    rounded(a.reshape(-1), first * a_row, a_row, rows, count, narrow)
+    multiply(narrow, rows, count, w.reshape(-1), at, panels * COLUMNS,
+             c.reshape(-1), 0, c_row, False)  # fmt: skip
+
+
+@part
+def _plus_narrow(a, rows, w, layer, count, c, first):  # type: ignore[no-untyped-def]
+    """And added to C[first:]."""
+    a_row, c_row, panels, pairs = a.shape[1], c.shape[1], w.shape[1], w.shape[2]
+    narrow, at = room_of(rows, count), layer * panels * pairs * COLUMNS
+    rounded(a.reshape(-1), 0, a_row, rows, count, narrow)
+    multiply(narrow, rows, count, w.reshape(-1), at, panels * COLUMNS,
+             c.reshape(-1), first * c_row, c_row, True)  # fmt: skip
+
+
+def _times(a, first, rows, w, layer, count, c):  # type: ignore[no-untyped-def]
+    """C = A[first:] W, by the type of W's numbers."""
+
+
+def _plus(a, rows, w, layer, count, c, first):  # type: ignore[no-untyped-def]
+    """C[first:] += A W, by the type of W's numbers."""
+
+
+def _count_of(w):  # type: ignore[no-untyped-def]
+    """Of a packed map's inner axis, to whole pairs."""
+
+
+@overload(_times)
+def _(a, first, rows, w, layer, count, c):  # type: ignore[no-untyped-def]
+    times = _times_narrow if w.dtype == types.uint32 else _times_wide
+    return lambda a, first, rows, w, layer, count, c: times(a, first, rows, w, layer, count, c)
+
+
+@overload(_plus)
+def _(a, rows, w, layer, count, c, first):  # type: ignore[no-untyped-def]
+    plus = _plus_narrow if w.dtype == types.uint32 else _plus_wide
+    return lambda a, rows, w, layer, count, c, first: plus(a, rows, w, layer, count, c, first)
+
+
+@overload(_count_of)
+def _(w):  # type: ignore[no-untyped-def]
+    each = 2 if w.dtype == types.uint32 else 1
+    return lambda w: each * w.shape[2]
 
 
 @part
@@ -169,7 +225,7 @@ def attend(layer, n, filled, factor, prompts, own):  # type: ignore[no-untyped-d
 def _mlp(n, layer, weights, own):  # type: ignore[no-untyped-def]
     """x += (silu(g) u) Wd with g and u, the halves of `own.hidden`, from the normed x."""
     width, inner = own.normed.shape[1], own.hidden.shape[1] // 2
-    count = weights.down.shape[2]
+    count = _count_of(weights.down)
     for r in range(0, n, len(own.hidden)):
         m = min(len(own.hidden), n - r)
         _times(own.normed, r, m, weights.gate_up, layer, width, own.hidden)

@@ -1,8 +1,9 @@
 """Weights, prompts and rollouts as the compiled loops read them: joined, folded, in panels.
 
 A packed matrix W of (count, columns) is (panels, count, PANEL): a tile of a product reads its panel
-from front to back. Norms' weights are folded into the maps that follow them; query, key and value
-maps are joined, and so are gate and up. Not here: filling them from a model (`rollouts/packed.py`).
+from front to back. Or it is (panels, pairs, 32) of bfloat16 numbers, as `narrow_tiles.py` says.
+Norms' weights are folded into the maps that follow them; query, key and value maps are joined, and
+so are gate and up. Not here: filling them from a model (`rollouts/packed.py`).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Weights(NamedTuple):
     head_bias: Array
     epsilons: Array  # (layers + 1, before attention, before the MLP, queries, keys); last: the end
     vocabulary: Array  # (1): V
+    read: Array  # (1): heads * size
 
 
 class Prompts(NamedTuple):

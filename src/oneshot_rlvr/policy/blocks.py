@@ -7,19 +7,23 @@ it is seven, and less is kept: with x the layer's input and a what attention rea
     outputs: y = x + a Wo;  m = norm(y) w2;  g = m Wg;  u = m Wu;  out = y + (silu(g) u) Wd
 
 `outputs` keeps y, g and u only; n, m and silu(g) u are made again. In float32 both are compiled
-loops (`compiled_blocks.py`), else operations of torch.
+loops (`compiled_blocks.py`), else operations of torch. `narrow`: the loops' products are of
+bfloat16 numbers.
 
 Not here: attention, rotation, and layers that are more than plain linear maps (`plain`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from oneshot_rlvr.errors import ModelError
+from oneshot_rlvr.kernels import narrow as cpu
 from oneshot_rlvr.policy import compiled_blocks
 
 _INPUTS = ("q_proj", "k_proj", "v_proj")
@@ -44,11 +48,30 @@ def compiles(layer: Any, x: Tensor) -> bool:
     return x.dtype == torch.float32 and plain(layer, x)
 
 
-def inputs(layer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def refuse_unless_narrow(key: str, device: torch.device) -> None:
+    """ModelError where a recipe's key asks a CPU for bfloat16 products that it does not make."""
+    if device.type == "cpu" and not cpu.instructions():
+        raise ModelError(
+            f'{key} is "bfloat16" and this CPU has no instructions that multiply bfloat16 numbers '
+            "(AVX512-BF16 or AMX), so that it would be slower and less exact than float32; leave "
+            f"{key} out."
+        )
+
+
+def narrows(layers: Sequence[Any], like: Tensor) -> bool:
+    """Whether autocast asks for bfloat16 products and the loops make them of all these layers."""
+    asked = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    if not asked or not cpu.instructions():
+        return False
+    with torch.autocast("cpu", enabled=False):
+        return all(compiles(layer, like) for layer in layers)
+
+
+def inputs(layer: Any, x: Tensor, narrow: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values (M, heads * size) of tokens x (M, width), not yet rotated."""
     norm, maps = layer.input_layernorm, [getattr(layer.self_attn, name) for name in _INPUTS]
     if compiles(layer, x):
-        q, k, v = side_by_side(layer, x).split([len(m.weight) for m in maps], 1)
+        q, k, v = side_by_side(layer, x, narrow).split([len(m.weight) for m in maps], 1)
         return q, k, v
     q, k, v = _Inputs.apply(
         x, norm.weight, norm.variance_epsilon, *(m.weight for m in maps), *(m.bias for m in maps)
@@ -56,20 +79,22 @@ def inputs(layer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return q, k, v
 
 
-def side_by_side(layer: Any, x: Tensor) -> Tensor:
+def side_by_side(layer: Any, x: Tensor, narrow: bool = False) -> Tensor:
     """The same as one matrix, of a layer that compiles."""
     norm, maps = layer.input_layernorm, [getattr(layer.self_attn, name) for name in _INPUTS]
     biases = None if maps[0].bias is None else [m.bias for m in maps]
     weights = [m.weight for m in maps]
-    return compiled_blocks.inputs(x, norm.weight, norm.variance_epsilon, weights, biases)
+    epsilon = norm.variance_epsilon
+    return compiled_blocks.inputs(x, norm.weight, epsilon, weights, biases, narrow)
 
 
-def outputs(layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
+def outputs(layer: Any, x: Tensor, mixed: Tensor, narrow: bool = False) -> Tensor:
     """The layer's output (M, width) from its input and what attention read (M, heads * size)."""
     norm, out = layer.post_attention_layernorm, layer.self_attn.o_proj.weight
     mlp = [getattr(layer.mlp, name).weight for name in _MLP]
     if compiles(layer, x):
-        return compiled_blocks.outputs(x, mixed, out, norm.weight, norm.variance_epsilon, mlp)
+        epsilon = norm.variance_epsilon
+        return compiled_blocks.outputs(x, mixed, out, norm.weight, epsilon, mlp, narrow)
     result: Tensor = _Outputs.apply(x, mixed, out, norm.weight, norm.variance_epsilon, *mlp)
     return result
 

@@ -56,13 +56,16 @@ class Rotation:
 
 
 class Decoder:
-    """The pieces of the forward pass. Shapes: any leading axes, then width; KV heads are `kv`."""
+    """The pieces of the forward pass. Shapes: any leading axes, then width; KV heads are `kv`.
 
-    def __init__(self, model: nn.Module):
+    `narrow`: compiled loops that stand for them make products of bfloat16 numbers.
+    """
+
+    def __init__(self, model: nn.Module, narrow: bool = False):
         reason = unsupported(model)
         if reason is not None:
             raise ValueError(f"the decoder view cannot stand for {type(model).__name__}: {reason}")
-        self.model = cast(Any, model)
+        self.model, self.narrow = cast(Any, model), narrow
         self.body: Any = self.model.model
         config: Any = self.model.config
         self.layers: list[Any] = list(self.body.layers[: config.num_hidden_layers])

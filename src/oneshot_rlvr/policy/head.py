@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from oneshot_rlvr.kernels import head as kernels
+from oneshot_rlvr.kernels import narrow as cpu
+from oneshot_rlvr.kernels import narrow_head
 from oneshot_rlvr.policy.lanes import in_lanes, lane_count
 from oneshot_rlvr.policy.truncation import Cut, truncate_around
 from oneshot_rlvr.policy.wide import add_outer, wide_linear, wide_product, wide_type
@@ -47,10 +49,13 @@ def token_scores(
     `cut` leaves of the distribution (which tokens those are has no gradient).
 
     In float32 or wider, logits and the head's gradient too, whatever the weights' type (`wide.py`);
-    differentiable in hidden states and head. Under autocast states and head are first rounded to
-    autocast's type.
+    differentiable in hidden states and head. Under autocast states and head are rounded to
+    autocast's type, and the gradient of the logits where it is multiplied with them.
     """
     device = hidden_M_D.device.type
+    if _narrows(hidden_M_D, weight_V_D) and not cut:
+        narrow: Any = _NarrowHead.apply(hidden_M_D, weight_V_D, bias_V, tokens_M, temperature)
+        return narrow[0], narrow[1]
     if torch.is_autocast_enabled(device):
         # Cast here, where autograd sees it: the backward pass runs outside autocast and must make
         # the same products again.
@@ -80,6 +85,17 @@ def _compiles(hidden_M_D: Tensor, weight_V_D: Tensor) -> bool:
         hidden_M_D.device.type == "cpu"
         and hidden_M_D.dtype == weight_V_D.dtype == torch.float32
         and 0 < weight_V_D.numel() <= LARGEST_COMPILED
+    )
+
+
+def _narrows(hidden_M_D: Tensor, weight_V_D: Tensor) -> bool:
+    return (
+        hidden_M_D.device.type == "cpu"
+        and hidden_M_D.dtype == weight_V_D.dtype == torch.float32
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        and min(hidden_M_D.numel(), weight_V_D.numel()) > 0
+        and bool(cpu.instructions())
     )
 
 
@@ -233,6 +249,79 @@ class _CompiledHead(torch.autograd.Function):
         return (
             grad_hidden if ctx.needs_input_grad[0] else None,
             grad_weight if ctx.needs_input_grad[1] else None,
+            None if bias is None else grad_bias,
+            None,
+            None,
+        )
+
+
+def _lane_words(V: int, device: torch.device) -> list[tuple[int, int]]:
+    """The vocabulary in consecutive parts for the lanes, whole parts of the loops'."""
+    parts = -(-V // narrow_head.PART)
+    lanes = max(1, min(lane_count(device), parts))
+    bounds = [min(V, parts * lane // lanes * narrow_head.PART) for lane in range(lanes + 1)]
+    return [(bounds[i], bounds[i + 1]) for i in range(lanes)]
+
+
+class _NarrowHead(torch.autograd.Function):
+    """In compiled loops with bfloat16 products, a part of the vocabulary in each lane: no logits
+    are kept, and the head's gradient is there once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        tokens: Tensor,
+        temperature: float,
+    ) -> tuple[Tensor, Tensor]:
+        M, lanes = len(hidden), _lane_words(len(weight), hidden.device)
+        states, head, shift, chosen = map(_array, (hidden, weight, bias, tokens))
+        own = hidden.new_empty(M)
+        best_L_M, mass_L_M, mean_L_M = hidden.new_empty(3, len(lanes), M)
+
+        def lane(number: int) -> None:
+            narrow_head.scores(
+                states, head, shift, chosen, np.float32(temperature), *lanes[number],
+                own.numpy(), *(x[number].numpy() for x in (best_L_M, mass_L_M, mean_L_M)),
+            )  # fmt: skip
+
+        in_lanes(lane, range(len(lanes)))
+        best = best_L_M.amax(0)
+        below_L_M = best_L_M - best
+        share_L_M = below_L_M.exp()
+        mass = (share_L_M * mass_L_M).sum(0)
+        mean = (share_L_M * (mean_L_M + below_L_M * mass_L_M)).sum(0)
+        log_mass = mass.log()
+        logprobs, entropy = own - best - log_mass, log_mass - mean / mass
+        ctx.save_for_backward(hidden, weight, bias, tokens, best + log_mass, entropy)
+        ctx.temperature = temperature
+        return logprobs, entropy
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, tokens, *known = ctx.saved_tensors
+        lanes = _lane_words(len(weight), hidden.device)
+        states, head, shift, chosen = map(_array, (hidden, weight, bias, tokens))
+        of_scores, known = [_array(g) for g in grads], [_array(k) for k in known]
+        wanted = ctx.needs_input_grad
+        grad_hidden_L = torch.zeros(len(lanes), *(hidden.shape if wanted[0] else (0, 0)))
+        grad_weight = torch.zeros(weight.shape if wanted[1] else (0, 0))
+        grad_bias = torch.zeros(0 if bias is None else len(bias))
+
+        def lane(number: int) -> None:
+            narrow_head.scores_backward(
+                *of_scores, states, head, shift, chosen, np.float32(ctx.temperature), *known,
+                *lanes[number], grad_hidden_L[number].numpy(), grad_weight.numpy(),
+                grad_bias.numpy(),
+            )  # fmt: skip
+
+        in_lanes(lane, range(len(lanes)))
+        return (
+            grad_hidden_L.sum(0) if wanted[0] else None,
+            grad_weight if wanted[1] else None,
             None if bias is None else grad_bias,
             None,
             None,

@@ -58,8 +58,12 @@ def response_states(
 ) -> Tensor:
     """What the output head reads at the positions that predict the responses' M tokens, (M, width).
 
-    Row after row, each in the order of its tokens. Differentiable.
+    Row after row, each in the order of its tokens. Differentiable. Under autocast the layers' loops
+    make products of bfloat16 numbers where the CPU can; norms and attention stay as they are then.
     """
+    if blocks.narrows(decoder.layers, decoder.body.embed_tokens.weight):
+        with torch.autocast("cpu", enabled=False):
+            return response_states(Decoder(decoder.model, narrow=True), prompts, responses, pad_id)
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for n, prompt in enumerate(prompts):
         groups[tuple(prompt)].append(n)
@@ -180,7 +184,7 @@ def _compiled_layer(decoder: Decoder, starts: list[int], positions: Tensor) -> L
     def run(layer: Any, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         qkv = _side_by_side(decoder, layer, x)
         mixed = compiled_blocks.attend(qkv, begins, angles, keys, values)
-        return blocks.outputs(layer, x, mixed)
+        return blocks.outputs(layer, x, mixed, decoder.narrow)
 
     return run
 
@@ -205,21 +209,21 @@ def _attention_inputs(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if not blocks.plain(layer, x):
         return decoder.attention_inputs(layer, x, rotation)
-    return decoder.rotated(layer, *blocks.inputs(layer, x), rotation)
+    return decoder.rotated(layer, *blocks.inputs(layer, x, decoder.narrow), rotation)
 
 
 def _side_by_side(decoder: Decoder, layer: Any, x: Tensor) -> Tensor:
     """Queries, keys and values of a layer that compiles, one matrix, not rotated."""
     if not norms_heads(layer):
-        return blocks.side_by_side(layer, x)
-    by_heads = decoder.by_heads(layer, *blocks.inputs(layer, x))
+        return blocks.side_by_side(layer, x, decoder.narrow)
+    by_heads = decoder.by_heads(layer, *blocks.inputs(layer, x, decoder.narrow))
     return torch.cat([y.flatten(1) for y in by_heads], 1)
 
 
 def _after_attention(decoder: Decoder, layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
     if not blocks.plain(layer, x):
         return decoder.after_attention(layer, x, mixed)
-    return blocks.outputs(layer, x, mixed)
+    return blocks.outputs(layer, x, mixed, decoder.narrow)
 
 
 def _attend(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
+from oneshot_rlvr.errors import ConfigError
 from oneshot_rlvr.registry import Registry
 from oneshot_rlvr.rollouts.engine import Engine, Sampling
 from oneshot_rlvr.rollouts.randomness import StreamKey, uniforms
@@ -35,11 +36,18 @@ def make_engine(name: str, policy: Policy, rollouts: RolloutsConfig | None = Non
     """The engine of that name over `policy`; UnknownNameError lists the names there are.
 
     `rollouts` is the recipe's table, for engines that have settings of their own there.
-    MissingDependencyError names the extra of one that is not installed.
+    MissingDependencyError names the extra of one that is not installed, ConfigError products that
+    the engine does not make.
     """
     make = ENGINES.load(name)
     takes_settings = "rollouts" in inspect.signature(make).parameters
     engine: Engine = make(policy, rollouts=rollouts) if takes_settings else make(policy)
+    if rollouts is not None and rollouts.autocast is not None and engine.name != "shared_prefix":
+        raise ConfigError(
+            f'rollouts.autocast is "{rollouts.autocast}" and rollouts are sampled by the engine '
+            f'"{engine.name}", which has no such products (vllm has rollouts.vllm.dtype); leave it '
+            "out."
+        )
     return engine
 
 

@@ -30,6 +30,6 @@ def make_auto_engine(policy: Policy, rollouts: RolloutsConfig | None = None) -> 
             log.warning("rollouts do not use vLLM: %s", error)
     reason = unsupported(policy.model)
     if reason is None:
-        return SharedPrefixEngine(policy)
+        return SharedPrefixEngine(policy, rollouts=rollouts)
     log.warning("rollouts use the plain engine (hf), not shared_prefix: %s", reason)
     return HFEngine(policy)

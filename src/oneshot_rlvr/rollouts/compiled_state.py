@@ -1,7 +1,7 @@
 """Rollouts in mid-generation whose positions are compiled loops (`kernels/decoding.py`).
 
-For a CPU in float32. `decode` draws many positions in one call; `advance` computes one, for tokens
-that are given.
+For a CPU, in float32 or with maps in bfloat16. `decode` draws many positions in one call; `advance`
+computes one, for tokens that are given.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class CompiledState:
             x=room(n, padded(width)),
             normed=room(n, width),
             qkv=room(n, weights.qkv.shape[1] * PANEL),
-            mixed=room(n, weights.out.shape[2]),
+            mixed=room(n, int(weights.read[0])),
             hidden=room(min(n, _MLP_ROWS), weights.gate_up.shape[1] * PANEL),
             logits=room(n, weights.head.shape[1] * PANEL),
         )

@@ -9,12 +9,14 @@ Not here: sampling, and which rollouts are decoded together.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from oneshot_rlvr.policy.decoder import Decoder
+from oneshot_rlvr.policy import blocks
+from oneshot_rlvr.policy.decoder import Decoder, Rotation
 from oneshot_rlvr.rollouts.attention import Prefix, ProductAttention
 from oneshot_rlvr.rollouts.own_keys import OwnKeys
 from oneshot_rlvr.rollouts.plan import Plan
@@ -32,15 +34,33 @@ def prefill(decoder: Decoder, prompts_B: Sequence[Sequence[int]], pad_id: int) -
     rotation = decoder.rotation(torch.arange(P, device=device))
     keys, values = [], []
     for layer in decoder.layers:
-        q, k, v = (y.transpose(1, 2) for y in decoder.attention_inputs(layer, x, rotation))
+        q, k, v = (y.transpose(1, 2) for y in _inputs(decoder, layer, x, rotation))
         # Causal attention never reaches the padding after a prompt.
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        x = decoder.after_attention(layer, x, mixed.transpose(1, 2).reshape(B, P, -1))
+        x = _outputs(decoder, layer, x, mixed.transpose(1, 2).reshape(B, P, -1))
         keys.append(k.transpose(0, 1).contiguous())
         values.append(v.transpose(0, 1).contiguous())
     lengths_B = lengths_B.to(device)
     last_B = x[torch.arange(B, device=device), lengths_B - 1]
     return Prefix(keys, values, lengths_B, decoder.logits(last_B))
+
+
+def _inputs(
+    decoder: Decoder, layer: Any, x: Tensor, rotation: Rotation
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `Decoder.attention_inputs`, in loops where those make products of bfloat16 numbers."""
+    if not decoder.narrow or not blocks.compiles(layer, x):
+        return decoder.attention_inputs(layer, x, rotation)
+    flat = blocks.inputs(layer, x.flatten(0, 1), narrow=True)
+    query, key, value = (y.reshape(*x.shape[:2], -1) for y in flat)
+    return decoder.rotated(layer, query, key, value, rotation)
+
+
+def _outputs(decoder: Decoder, layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
+    """As `Decoder.after_attention`, in the same way."""
+    if not decoder.narrow or not blocks.compiles(layer, x):
+        return decoder.after_attention(layer, x, mixed)
+    return blocks.outputs(layer, x.flatten(0, 1), mixed.flatten(0, 1), narrow=True).view_as(x)
 
 
 class PrefixState:

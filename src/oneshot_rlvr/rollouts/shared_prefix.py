@@ -4,7 +4,8 @@ On a CPU the rollouts of a batch are dealt to lanes, threads of their own with o
 operations then use all cores, and nobody waits at a barrier after each of them.
 
 No prefix outlives a call: weights change between calls. Log-probabilities agree with a
-recomputation by the model to 1e-4 nats in float32.
+recomputation by the model to 1e-4 nats in float32. With `rollouts.autocast` the compiled loops'
+products are of bfloat16 numbers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from oneshot_rlvr.config import RolloutsConfig
+from oneshot_rlvr.errors import ModelError
+from oneshot_rlvr.policy.blocks import refuse_unless_narrow
 from oneshot_rlvr.policy.decoder import Decoder
 from oneshot_rlvr.policy.lanes import in_lanes, lane_count, threads_for
 from oneshot_rlvr.policy.load import Policy
@@ -42,18 +46,24 @@ States = Callable[[Prefix], Callable[[Tensor], DecodeState]]  # which prompt eac
 
 
 class SharedPrefixEngine:
-    """`max_rows`: sequences decoded together at most (memory: keys and values of that many)."""
+    """`max_rows`: sequences decoded together at most (memory: keys and values of that many).
+
+    `rollouts` tells the type of the products. ModelError where model or machine have no such.
+    """
 
     name = "shared_prefix"
 
-    def __init__(self, policy: Policy, max_rows: int = 512):
+    def __init__(self, policy: Policy, max_rows: int = 512, rollouts: RolloutsConfig | None = None):
         self.max_rows = max_rows
+        self.narrow = rollouts is not None and rollouts.autocast is not None
         self.sync(policy)
+        if self.narrow:
+            self._refuse_unless_narrow()
 
     def sync(self, policy: Policy) -> None:
         """From now on sample from `policy`; its parameters are read at every call anyway."""
         self.policy = policy
-        self.decoder = Decoder(policy.model)
+        self.decoder = Decoder(policy.model, self.narrow)
 
     @torch.inference_mode()
     def generate(
@@ -106,6 +116,15 @@ class SharedPrefixEngine:
             for i, tokens, logprobs in zip(members, tokens_n, logprobs_n, strict=True)
         ]
 
+    def _refuse_unless_narrow(self) -> None:
+        refuse_unless_narrow("rollouts.autocast", self.policy.device)
+        if not packs(self.decoder):
+            raise ModelError(
+                f'rollouts.autocast is "bfloat16" and the model {self.policy.name} is none that '
+                "the compiled loops sample from (a CPU, plain float32 weights, at most 1 GiB); "
+                "leave rollouts.autocast out."
+            )
+
     def _threads(self, tokens: int) -> AbstractContextManager[None]:
         """For looking at every weight, and for a forward pass over so many tokens."""
         weights = sum(p.numel() for p in self.policy.model.parameters())
@@ -122,7 +141,7 @@ def _states(decoder: Decoder, new_tokens: int) -> States:
 
         if not on_disk(decode):
             log.warning("compiling loops for this machine: once, for about half a minute")
-        weights = pack_weights(decoder)
+        weights = pack_weights(decoder, decoder.narrow)
 
         def compiled(prefix: Prefix) -> Callable[[Tensor], DecodeState]:
             prompts = pack_prompts(decoder, prefix, new_tokens)

@@ -86,7 +86,8 @@ def base_identity(recipe: Recipe) -> str:
     for key in ("lora", "gradient_checkpointing", "autocast"):
         model.pop(key)
     model["path"] = content(recipe.model.path)
-    return _hash("base", model, recipe.rollouts.engine, code_version())
+    sampler = recipe.rollouts.engine, recipe.rollouts.autocast
+    return _hash("base", model, *sampler, code_version())
 
 
 @cache

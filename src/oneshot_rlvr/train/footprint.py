@@ -106,11 +106,11 @@ def estimate(recipe: Recipe, shape: Shape, device: str, micro_batch_tokens: int)
     kept *= ROLLOUT_BYTES + RECORD_TOKEN_BYTES * recipe.rollouts.max_new_tokens
     if device == "cpu":
         held["rollouts"] = kept
-    update = tokens * _token_bytes(recipe, shape) + _logit_bytes(shape, device, tokens)
+    update = tokens * _token_bytes(recipe, shape, device) + _logit_bytes(shape, device, tokens)
     return Footprint(held, update, _cache_bytes(recipe, shape, device), kept)
 
 
-def _token_bytes(recipe: Recipe, shape: Shape) -> int:
+def _token_bytes(recipe: Recipe, shape: Shape, device: str) -> int:
     """What one token of a micro-batch leaves behind for the backward pass.
 
     A decoder layer keeps its two inputs and their norms, queries, keys and values, the attention's
@@ -121,7 +121,9 @@ def _token_bytes(recipe: Recipe, shape: Shape) -> int:
     kept = shape.layers * layer
     if recipe.model.gradient_checkpointing:
         kept = shape.layers * shape.hidden + layer
-    width = 2 if recipe.model.autocast or shape.weight_bytes == 2 else 4
+    # With bfloat16 products on a CPU what is kept stays float32.
+    narrow = recipe.model.autocast is not None and device != "cpu"
+    width = 2 if narrow or shape.weight_bytes == 2 else 4
     return kept * width
 
 

@@ -25,6 +25,7 @@ from oneshot_rlvr.algorithms.controllers import (
     next_entropy_coefficient,
 )
 from oneshot_rlvr.config import Recipe
+from oneshot_rlvr.policy.blocks import refuse_unless_narrow
 from oneshot_rlvr.policy.critic import Critic
 from oneshot_rlvr.policy.load import Policy
 from oneshot_rlvr.policy.logprobs import TokenScores
@@ -85,6 +86,8 @@ class TrainStep:
         sampler: str = "",
     ):
         config = recipe.algorithm
+        if recipe.model.autocast is not None:
+            refuse_unless_narrow("model.autocast", policy.device)
         self.policy = policy
         self.recipe = recipe
         self.algorithm = get_algorithm(config.name)

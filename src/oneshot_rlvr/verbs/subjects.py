@@ -71,7 +71,11 @@ def find_model(model: str | Path) -> Subject:
 
 def as_saved(recipe: Recipe) -> Recipe:
     """A run's recipe with the type that its saved models have: adapters are merged into float32
-    weights, and 16 bits would round them away."""
+    weights, and 16 bits would round them away. Products have that type too: another machine may
+    have no others."""
+    if recipe.rollouts.autocast is not None:
+        plain = recipe.rollouts.model_copy(update={"autocast": None})
+        recipe = recipe.model_copy(update={"rollouts": plain})
     if recipe.model.lora is None:
         return recipe
     wide = recipe.model.model_copy(update={"dtype": "float32"})

@@ -57,6 +57,7 @@ def test_every_place_is_of_a_key():
         ({"rollouts": {"top_k": 5}}, "rollouts.top_k = 5"),
         ({"model": {"dtype": "float16", "device": "cpu"}}, "on a CPU, which has no use for it"),
         ({"rollouts": {"min_p": 0.1}}, "rollouts.min_p = 0.1"),
+        ({"rollouts": {"autocast": "bfloat16"}}, "rollouts.autocast = 'bfloat16'"),
     ],
 )
 def test_what_trl_has_no_counterpart_for_is_refused_by_name(tables, named, tmp_path):

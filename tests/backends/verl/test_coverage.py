@@ -178,6 +178,7 @@ UNHEARD: dict[str, tuple[Any, dict[str, Any]]] = {
     "rollouts.top_p": (0.9, {}),
     "rollouts.top_k": (9, {}),
     "rollouts.min_p": (0.1, {}),
+    "rollouts.autocast": ("bfloat16", {}),
     "train.term_norms_every": (5, {}),
     "train.zero_variance_share": (0.5, {}),
     "evaluation.validation.max_new_tokens": (9, VALIDATION),

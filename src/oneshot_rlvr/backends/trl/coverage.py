@@ -70,6 +70,7 @@ REFUSED: Mapping[str, str] = {
     "algorithm.advantage_epsilon": "TRL's is 1e-4",
     "algorithm.std_floor": "TRL has none: set it to 0",
     **dict.fromkeys(("rollouts.top_p", "rollouts.top_k", "rollouts.min_p"), _WHOLE),
+    "rollouts.autocast": "TRL samples in the type it trains in: model.autocast",
     "algorithm.positive_weight": "TRL weighs both signs alike",
     "algorithm.negative_weight": "TRL weighs both signs alike",
     "algorithm.zero_variance_coefficient": "TRL has no RL-ZVP",

@@ -101,6 +101,7 @@ REFUSED: Mapping[str, str] = {
     "algorithm.overlong_buffer_share": "set reward.length_penalty instead",
     "algorithm.overlong_penalty": "it belongs to algorithm.overlong_buffer_share",
     **dict.fromkeys(("rollouts.top_p", "rollouts.top_k", "rollouts.min_p"), _WHOLE),
+    "rollouts.autocast": "verl's samplers have rollouts.vllm.dtype",
     "train.zero_variance_share": "verl computes every rollout",
     "train.term_norms_every": "verl measures the whole gradient only",
     "evaluation.validation.max_new_tokens": "verl cuts training and validation answers alike, at "
