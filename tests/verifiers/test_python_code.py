@@ -297,9 +297,22 @@ def test_a_function_with_a_capital_gives_plain_values_too(tests):
 def test_what_the_tests_use_as_an_object_is_one(tests):
     code = (
         f"{BOX}\ndef values(boxes):\n    return [b.value for b in boxes]\n"
-        "class Many(list):\n    add = list.append\n    def first(self):\n        return self[0].value"
+        "class Many(list):\n    def add(self, box):\n        self.append(box)\n"
+        "    def first(self):\n        return self[0].value"
     )
     assert grade(code, tests).correct
+
+
+@needs_sandbox
+def test_an_object_of_a_class_that_extends_a_container_is_one():
+    code = (
+        "from collections import OrderedDict\nclass Cache(OrderedDict):\n"
+        "    def put(self, key, value):\n        self[key] = value\n"
+        "    def get(self, key):\n        return OrderedDict.get(self, key, -1)"
+    )
+    tests = "c = Cache()\nc.put(1, 2)\nassert c.get(1) == 2 and c.get(3) == -1\nassert len(c) == 1"
+    assert grade(code, tests).correct
+    assert grade(code, tests.replace("== 2", "== 3")).reason is Reason.MISMATCH
 
 
 @needs_sandbox
