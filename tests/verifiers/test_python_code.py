@@ -151,6 +151,8 @@ def test_asserts_that_nothing_would_run_beside_others_are_refused_at_load_time(t
         "class Five:\n    def __eq__(self, other):\n        assert other == 5\n"
         "        return True\nassert Five() == add(2, 3)",
         "def abstract():\n    raise NotImplementedError\nassert add(2, 3) == 5",
+        "class Shared:\n    def test_add(self):\n        assert add(2, 3) == 5\n"
+        "class TestAdd(Shared):\n    pass",
     ],
 )
 def test_asserts_that_may_be_called_are_left_alone(tests):

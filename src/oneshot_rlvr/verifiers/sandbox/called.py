@@ -172,7 +172,7 @@ def never_run(source: str, entry_point: str) -> list[str]:
             named.add(node.value)
     for statement in tree.body:
         if isinstance(statement, ast.ClassDef) and (
-            statement.bases or statement.name.startswith("Test")
+            statement.bases or statement.name.startswith("Test") or statement.name in named
         ):
             named |= {n.name for n in statement.body if _is_function(n) and _is_hook(n.name)}
         elif _is_function(statement) and (
