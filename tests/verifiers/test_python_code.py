@@ -151,6 +151,8 @@ def test_asserts_that_nothing_would_run_beside_others_are_refused_at_load_time(t
         "class Five:\n    def __eq__(self, other):\n        assert other == 5\n"
         "        return True\nassert Five() == add(2, 3)",
         "def abstract():\n    raise NotImplementedError\nassert add(2, 3) == 5",
+        "class Shared:\n    def test_add(self):\n        assert add(2, 3) == 5\n"
+        "class TestAdd(Shared):\n    pass",
     ],
 )
 def test_asserts_that_may_be_called_are_left_alone(tests):
@@ -263,6 +265,8 @@ def test_an_object_that_the_tests_make_of_a_class_is_under_test_itself():
         "assert Made(5)",
         "m = Made(5)\nassert 5 in m",
         "assert Made(5) - 1 is not None",
+        "assert abs(Made(5) - 1) is not None",
+        "def near(a, b):\n    return (a - b) is not None\nassert near(Made(5), 1)",
         "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
         "        self.assertIn(5, Made(5))",
     ],
@@ -287,10 +291,30 @@ def test_a_function_with_a_capital_gives_plain_values_too(tests):
         "        self.box = Box(5)\n    def test(self):\n"
         "        self.assertEqual(self.box.get(), 5)\n        self.assertIn(5, self.box)",
         "for b in [Box(5)]:\n    assert b.get() == 5 and list(b) == [5]",
+        "assert values([Box(1), Box(2)]) == [1, 2]",
+        "b = Box(3)\nassert values((b,)) == [3] and 3 in b",
+        "many = Many()\nmany.add(Box(3))\nassert many.first() == 3",
     ],
 )
 def test_what_the_tests_use_as_an_object_is_one(tests):
-    assert grade(BOX, tests).correct
+    code = (
+        f"{BOX}\ndef values(boxes):\n    return [b.value for b in boxes]\n"
+        "class Many(list):\n    def add(self, box):\n        self.append(box)\n"
+        "    def first(self):\n        return self[0].value"
+    )
+    assert grade(code, tests).correct
+
+
+@needs_sandbox
+def test_an_object_of_a_class_that_extends_a_container_is_one():
+    code = (
+        "from collections import OrderedDict\nclass Cache(OrderedDict):\n"
+        "    def put(self, key, value):\n        self[key] = value\n"
+        "    def get(self, key):\n        return OrderedDict.get(self, key, -1)"
+    )
+    tests = "c = Cache()\nc.put(1, 2)\nassert c.get(1) == 2 and c.get(3) == -1\nassert len(c) == 1"
+    assert grade(code, tests).correct
+    assert grade(code, tests.replace("== 2", "== 3")).reason is Reason.MISMATCH
 
 
 @needs_sandbox

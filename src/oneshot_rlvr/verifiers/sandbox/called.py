@@ -6,6 +6,7 @@ Standard library only; its code travels into the sandbox, into the process that 
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import sys
 
@@ -33,10 +34,11 @@ def defined(tests: str) -> set[str]:
 
 
 def classes(tests: str) -> set[str]:
-    """Capitalised names of the code whose results the tests use as objects: they read an attribute.
+    """Capitalised names of the code whose results the tests use as objects.
 
-    `s = Stack()` and `s.push(1)` make Stack a class. Of `Area(2)` the tests want a value: an object
-    that it returns, whose operators would answer for it, is none.
+    They read an attribute of it (`s = Stack()`, `s.push(1)`), or hand it on to the code
+    (`longest([Pair(1, 2)])`). Of `Area(2)` they want a value otherwise: an object that it returns,
+    whose operators would answer for it, is none.
     """
     tree = ast.parse(tests)
     if not any(isinstance(n, ast.Name) and n.id[:1].isupper() for n in ast.walk(tree)):
@@ -47,11 +49,34 @@ def classes(tests: str) -> set[str]:
         for node in ast.walk(tree):
             for target, value in _given(node, functions):
                 made.setdefault(target, set()).update(_makers(value, made))
+    theirs = defined(tests) | set(dir(builtins))
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             found |= _makers(node.value, made)
+        elif isinstance(node, ast.Call) and (
+            node.func.id not in theirs
+            if isinstance(node.func, ast.Name)
+            else isinstance(node.func, ast.Attribute) and _makers(node.func.value, made)
+        ):
+            for item in _handed(*node.args, *(keyword.value for keyword in node.keywords)):
+                found |= _makers(item, made)
     return found
+
+
+def _handed(*expressions: Any) -> Iterator[Any]:
+    """Calls and names that stand in arguments as they are, or in displays of several."""
+    for node in expressions:
+        if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+            yield from _handed(*node.elts)
+        elif isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):
+            yield from _handed(node.elt)
+        elif isinstance(node, ast.Dict):
+            yield from _handed(*node.values)
+        elif isinstance(node, ast.Name):
+            yield node
+        elif isinstance(node, ast.Call):
+            yield node.func
 
 
 def _given(node: Any, functions: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -147,7 +172,7 @@ def never_run(source: str, entry_point: str) -> list[str]:
             named.add(node.value)
     for statement in tree.body:
         if isinstance(statement, ast.ClassDef) and (
-            statement.bases or statement.name.startswith("Test")
+            statement.bases or statement.name.startswith("Test") or statement.name in named
         ):
             named |= {n.name for n in statement.body if _is_function(n) and _is_hook(n.name)}
         elif _is_function(statement) and (

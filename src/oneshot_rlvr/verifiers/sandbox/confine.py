@@ -133,7 +133,9 @@ def _launch(
 
 def _bubblewrap() -> tuple[list[str], int | None]:
     """The bwrap command up to the Python in it, and the file descriptor of its seccomp filter."""
-    command = list(_walls())
+    bwrap = shutil.which("bwrap")
+    assert bwrap is not None  # unusable() looked
+    command = [bwrap, *_walls()]
     program = seccomp.program()
     filter_file = None
     if program is not None:
@@ -146,11 +148,9 @@ def _bubblewrap() -> tuple[list[str], int | None]:
 
 @cache
 def _walls() -> tuple[str, ...]:
-    """bwrap and what it mounts, which is the same for every process."""
-    bwrap = shutil.which("bwrap")
-    assert bwrap is not None  # unusable() looked
+    """What bwrap mounts and takes away: the same for every process."""
     command = [
-        bwrap, "--unshare-all", "--uid", "65534", "--gid", "65534", "--die-with-parent",
+        "--unshare-all", "--uid", "65534", "--gid", "65534", "--die-with-parent",
         "--new-session", "--clearenv", "--cap-drop", "ALL", "--hostname", "sandbox",
     ]  # fmt: skip
     for folder in _LIBRARIES:

@@ -211,6 +211,7 @@ class _Line:
             {
                 "do": "call",
                 "target": target,
+                "makes": makes,
                 "args": [self.out(a) for a in args],
                 "kwargs": {key: self.out(value) for key, value in kwargs.items()},
             }
