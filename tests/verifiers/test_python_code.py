@@ -472,3 +472,19 @@ def test_unclosed_and_indented_fences_hold_code_too(text):
 def test_a_block_that_is_cut_off_is_no_solution_where_an_earlier_one_is_whole():
     text = f"```python\n{RIGHT}\n```\nor\n```python\ndef add(a, b):\n    retu"
     assert extract(text).strip() == RIGHT
+
+
+@needs_sandbox
+@pytest.mark.parametrize("isolation", ["separate", "shared"])
+def test_a_test_that_is_skipped_as_it_runs_has_asserted_nothing(isolation):
+    tests = (
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
+        "        if add(2, 3) != 5:\n            self.skipTest('not today')\n"
+        "        self.assertEqual(add(0, 1), 1)\n"
+        "    @unittest.skip('never')\n    def test_left_out(self):\n        self.fail()\n"
+        "    @unittest.expectedFailure\n    def test_marked(self):\n        self.assertEqual(1, 2)\n"
+    )
+    assert grade(RIGHT, tests, isolation=isolation).correct
+    assert not grade(WRONG, tests, isolation=isolation).correct
+    surprising = tests.replace("assertEqual(1, 2)", "assertEqual(add(1, 1), 2)")
+    assert not grade(RIGHT, surprising, isolation=isolation).correct

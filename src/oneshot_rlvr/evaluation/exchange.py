@@ -100,12 +100,12 @@ class _Https(_Soon, http.client.HTTPSConnection):
 
 class _HttpSoon(urllib.request.HTTPHandler):
     def http_open(self, req: Any) -> Any:
-        return self.do_open(_Http, req)  # type: ignore[arg-type]
+        return self.do_open(_Http, req)
 
 
 class _HttpsSoon(urllib.request.HTTPSHandler):
     def https_open(self, req: Any) -> Any:
-        return self.do_open(_Https, req)  # type: ignore[arg-type]
+        return self.do_open(_Https, req)
 
 
 class _SameOrigin(urllib.request.HTTPRedirectHandler):

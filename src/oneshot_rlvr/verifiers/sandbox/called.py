@@ -290,6 +290,16 @@ class _Strict:
 
     addFailure = addError
 
+    def addSkip(self, test: Any, reason: str) -> None:
+        # A decorator of the tests' own leaves a test out; a skip while it runs would pass for what
+        # was never asserted, whoever raised it.
+        method = getattr(test, getattr(test, "_testMethodName", ""), None)
+        if not any(getattr(told, "__unittest_skip__", False) for told in (type(test), method)):
+            raise AssertionError(f"a test was skipped as it ran: {reason}")
+
+    def addUnexpectedSuccess(self, test: Any) -> None:
+        raise AssertionError("a test that is marked to fail did not")
+
     def addSubTest(self, test: Any, subtest: Any, problem: Any) -> None:
         if problem is not None:
             raise problem[1]
