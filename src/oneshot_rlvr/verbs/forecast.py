@@ -64,8 +64,8 @@ def forecast(
     if why is None:
         try:
             measured = _measured(recipe)
-        except OneshotError as error:
-            why = " ".join(str(error).split()).rstrip(".")
+        except OneshotError as error:  # what this machine refuses takes no time on it
+            why, expected = " ".join(str(error).split()).rstrip("."), None
         else:
             told = hours.from_measured(recipe, *measured, answers)
             mean = mean or told.mean
