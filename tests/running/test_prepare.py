@@ -134,7 +134,7 @@ def test_a_suffix_does_not_hide_a_test_question(suffix):
 
 
 def test_a_question_too_short_to_be_looked_for_is_compared_bare():
-    """"1 + 1?" stands inside many a question by chance; what stands around it is known here."""
+    """ "1 + 1?" stands inside many a question by chance; what stands around it is known here."""
     suffix = "Let's think step by step and output the final answer within \\boxed{}."
     asked = Benchmark("b", [Example("b", "Solve. 1 + 1? Box it.", "2")], bare={"b": "1 + 1?"})
     with pytest.raises(ConfigError, match="1 question is in both the training and the test set"):
