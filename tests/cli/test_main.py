@@ -313,6 +313,7 @@ def test_a_run_in_float16_is_planned_where_it_cannot_be_trained(capsys):
     assert code == 0
     assert "# the model: 858,240 parameters, 16 bits each, cpu" in out
     assert 'no step was measured here: model.dtype is "float16" and the device is a CPU' in out
+    assert "by the speed of this machine's products" not in out  # it would not train it
     assert "on 1 x L40S 48 GB by the cost model" in out
     assert "# price:     about" in out
 

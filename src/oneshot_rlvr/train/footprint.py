@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from oneshot_rlvr.config import Recipe
-from oneshot_rlvr.errors import OneshotError
+from oneshot_rlvr.errors import ModelError, OneshotError
 from oneshot_rlvr.policy.gguf import is_gguf
 from oneshot_rlvr.policy.head import KEPT_BYTES, LARGEST_COMPILED
 from oneshot_rlvr.policy.load import _as_model_error, _dtype, _source, device_of
@@ -270,6 +270,15 @@ def described(recipe: Recipe) -> list[str]:
             f"           train.micro_batch_tokens is {now:,}; up to {proposal:,} would fit"
         )
     return lines
+
+
+def refused(recipe: Recipe) -> str | None:
+    """Why the device here would not train such weights; None where it would."""
+    try:
+        _dtype(recipe.model.dtype, device_of(recipe.model.device))
+    except ModelError as error:
+        return str(error).rstrip(".")
+    return None
 
 
 def unread(error: Exception) -> str:

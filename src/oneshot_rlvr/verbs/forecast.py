@@ -40,7 +40,7 @@ def forecast(
     for an unknown GPU, or a price or length that cannot be.
     """
     from oneshot_rlvr.train import hours
-    from oneshot_rlvr.train.footprint import free_bytes, read_shape, unread
+    from oneshot_rlvr.train.footprint import free_bytes, read_shape, refused, unread
 
     refuse_odd(gpu, price_per_hour, answer_tokens)
     place = None if gpu is None else hours.place_named(gpu)
@@ -53,10 +53,9 @@ def forecast(
     answers, uncounted = _evaluated(recipe)
     mean = None if answer_tokens is None else float(answer_tokens)
     told: hours.Forecast | None = None
-    if device != "cpu":
-        why: str | None = "the cost model's float32 products are of CPUs"
-        expected = None
-    else:
+    why = "the cost model's float32 products are of CPUs" if device != "cpu" else refused(recipe)
+    expected = None
+    if why is None:
         expected = hours.on_place(
             recipe, shape, hours.here(free_bytes("cpu")), mean or most, answers
         )
