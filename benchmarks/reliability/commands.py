@@ -98,7 +98,7 @@ COMMANDS = {
         ("page.html",),
     ),
     "extrapolate": Command(
-        "extrapolate {inputs}/run@1 {inputs}/run@2 --to 4 --benchmarks {inputs}/pool.jsonl "
+        "extrapolate {inputs}/run@2 {inputs}/run@3 --to 4 --benchmarks {inputs}/pool.jsonl "
         "--questions 2 --samples 1 --max-new-tokens 24 --out out",
         ("out/",),
     ),

@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,27 +76,30 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", port
 
 
-class _Soon:
-    """A connection that is made soon, however long its answer may then take."""
-
-    def connect(self: Any) -> None:
-        whole = self.timeout
-        self.timeout = soon = min(CONNECT_SECONDS, whole)
-        try:
-            super().connect()  # type: ignore[misc]
-        except TimeoutError as error:
-            raise OSError(f"no connection within {soon:g} s") from error
-        finally:
-            self.timeout = whole
-        self.sock.settimeout(whole)
-
-
-class _Http(_Soon, http.client.HTTPConnection):
-    pass
+@contextlib.contextmanager
+def _soon(connection: http.client.HTTPConnection) -> Iterator[None]:
+    """A connection is made soon, however long its answer may then take."""
+    whole = connection.timeout or CONNECT_SECONDS
+    connection.timeout = soon = min(CONNECT_SECONDS, whole)
+    try:
+        yield
+    except TimeoutError as error:
+        raise OSError(f"no connection within {soon:g} s") from error
+    finally:
+        connection.timeout = whole
+    connection.sock.settimeout(whole)
 
 
-class _Https(_Soon, http.client.HTTPSConnection):
-    pass
+class _Http(http.client.HTTPConnection):
+    def connect(self) -> None:
+        with _soon(self):
+            super().connect()
+
+
+class _Https(http.client.HTTPSConnection):
+    def connect(self) -> None:
+        with _soon(self):
+            super().connect()
 
 
 class _HttpSoon(urllib.request.HTTPHandler):
