@@ -59,6 +59,9 @@ def headline(run: RunData) -> str:
         if comparison is not None and comparison.overall.before is not None:
             began = percent(comparison.overall.before.value)
             return f"{began} before training on {examples}, not yet measured after"
+        if test_to_come(run):
+            of = f" of {run.steps_planned:,}" if run.steps_planned else ""
+            return f"Step {run.steps_done:,}{of} of training on {examples}, tested when it ends"
         return f"Trained on {examples}, not measured before and after"
     before, after = comparison.overall.before, comparison.overall.after
     assert before is not None  # complete
@@ -71,6 +74,12 @@ def headline(run: RunData) -> str:
         f"From {percent(before.value)} {down}to {percent(after.value)} on {questions}, "
         f"trained on {examples}"
     )
+
+
+def test_to_come(run: RunData) -> bool:
+    """Whether the run has not ended, which is when its test set is asked, before and after."""
+    tested = isinstance(setting(run.recipe, "evaluation.test"), Mapping)
+    return tested and run.status == "running" and run.result is None
 
 
 def lede(run: RunData, steps: int | None = None) -> str:
