@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oneshot_rlvr.analysis.comparison import Comparison
+from oneshot_rlvr.analysis.signal import no_signal
 from oneshot_rlvr.estimators import Estimate
 from oneshot_rlvr.report.data import RunData, setting
 
@@ -146,7 +147,7 @@ def caveats(run: RunData, seeds: int = 1) -> list[str]:
     `seeds`: how many runs the page shows of the recipe.
     """
     comparison = run.comparison
-    sentences = []
+    sentences = [told] if (told := no_signal(run.metrics)) else []
     if comparison is None:
         sentences.append("Nothing held out was recorded, so this page says nothing about transfer.")
     else:
