@@ -166,7 +166,8 @@ def caveats(run: RunData, seeds: int = 1) -> list[str]:
         if seeds > 1:
             sentences.append(
                 "Where an arm has several seeds, its intervals are Student's t over them; of a "
-                "share, never narrower than Wilson's over all answers."
+                "share, never narrower than Wilson's over all answers; of a difference, never "
+                "narrower than its seeds' own intervals over questions are on average."
             )
     if setting(run.recipe, "model.path") == "tiny":
         sentences.append(
