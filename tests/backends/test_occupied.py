@@ -19,7 +19,7 @@ def test_an_occupied_directory_is_refused_without_resume(small_recipe, small):
     before = (small / "run.json").read_bytes()
     with pytest.raises(RunError) as caught:
         run(small_recipe(), out=small)
-    assert "already holds a run (finished)" in str(caught.value)
+    assert "already holds a finished run" in str(caught.value)
     assert "--resume" in str(caught.value)
     assert "--out" in str(caught.value)
     assert (small / "run.json").read_bytes() == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oneshot_rlvr.cli.evaluation_tables import print_evaluation
-from oneshot_rlvr.cli.progress import Progress, resumable
+from oneshot_rlvr.cli.progress import AnswerCount, Progress, resumable
 from oneshot_rlvr.cli.tables import print_run
 from oneshot_rlvr.records import RunWriter, summarise
 from oneshot_testing import kept_console, table_rows
@@ -119,6 +119,26 @@ def test_a_resumed_run_counts_its_own_steps_for_the_time_left(clock):
     progress.step(61, {})
     # 2 seconds for one step, 39 to go
     assert out.getvalue().splitlines()[-1].endswith("1:18 left")
+
+
+@pytest.mark.parametrize("kind", ["evaluate", "train"])
+def test_an_evaluation_tells_the_answers_done_and_the_time_left_now_and_then(kind, clock):
+    now = [100.0]
+    clock("oneshot_rlvr.cli.progress", monotonic=lambda: now[0])
+    console, out = kept_console(100)
+    told = AnswerCount(console) if kind == "evaluate" else Progress(console).answers
+    for seconds, done in ((0, 0), (20, 10), (25, 12), (40, 20), (80, 40)):
+        now[0] = 100.0 + seconds
+        told("held_out", done, 40)
+    # 2 seconds an answer; 25 s come too soon after the line at 20 s.
+    assert out.getvalue().splitlines() == [
+        "held_out: 10 of 40 answers  1:00 left",
+        "held_out: 20 of 40 answers  0:40 left",
+        "held_out: 40 of 40 answers",
+    ]
+    now[0] += 1
+    told("another", 1, 8)  # one that has just begun says nothing yet
+    assert len(out.getvalue().splitlines()) == 3
 
 
 def test_on_a_terminal_one_line_moves_and_notes_stay():

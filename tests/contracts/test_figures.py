@@ -97,26 +97,33 @@ def labels_over_steps(spec, width):
     return re.findall(r">([^<>]+)</text>", re.search(r"role-axis-label.*?</g>", rest, re.DOTALL)[0])
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 10, 11])
-@pytest.mark.parametrize("kind", ["alone", "seeds"])
-def test_an_axis_of_steps_has_whole_steps_each_once(
-    kind, steps, build, synthetic, tmp_path_factory
-):
-    folder = tmp_path_factory.mktemp("steps")
-    loaded = [
-        RunData.load(Run(build(folder / str(seed), steps=steps, questions=2, seed=seed)))
-        for seed in range(1 if kind == "alone" else 2)
-    ]
+@pytest.mark.parametrize("steps", [1, 2, 3, 11])
+def test_an_axis_of_steps_has_whole_steps_each_once(steps, build, tmp_path_factory):
+    run = Run(build(tmp_path_factory.mktemp("steps") / "run", steps=steps, questions=2))
+    runs = Runs.of(RunData.load(run))
+    for name, width in (("accuracy", 140), ("accuracy", 720), ("entropy", 140), ("entropy", 720)):
+        labels = labels_over_steps(FIGURES.load(name)(runs).to_dict(), width)
+        assert labels == [str(n) for n in sorted({int(label) for label in labels})], (name, width)
+        assert len(labels) >= 2
+
+
+@pytest.mark.parametrize("kind", ["whole", "seeds", "arms"])
+def test_every_axis_of_steps_is_that_one(kind, runs):
     found = 0
     for name in FIGURES:
-        chart = FIGURES.load(name)(Runs.of(*loaded))
-        for width in (140, 720):
-            labels = labels_over_steps(chart.to_dict(), width) if chart is not None else None
-            if labels is not None:
-                found += 1
-                assert labels == [str(n) for n in sorted({int(label) for label in labels})], name
-                assert len(labels) >= 2
-    assert found >= 2 * 9
+        spec = FIGURES.load(name)(runs[kind]).to_dict()
+        steps = [
+            layer["encoding"]["x"]
+            for layer in spec["layer"]
+            if layer["encoding"].get("x", {}).get("title") == "rollout step"
+        ]
+        axes = [x["axis"] for x in steps if "axis" in x]  # layers share one axis
+        assert bool(axes) == bool(steps), name
+        found += bool(axes)
+        for axis in axes:
+            assert "span(domain('x'))" in axis["tickCount"]["expr"], name
+            assert axis["format"] == "d"
+    assert found >= 10
 
 
 @pytest.mark.parametrize("name", FIGURES)

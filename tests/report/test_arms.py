@@ -73,6 +73,16 @@ def test_a_lone_run_keeps_its_own_numbers_and_seeds_have_their_mean_and_spread()
     assert seeds.before.n == 50, "seeds share their base: it is one measurement"
 
 
+def test_seeds_that_agree_by_chance_are_not_sure_of_their_difference():
+    seeds = Runs.of(run(0.8), run(0.8, seed=1)).arms[0].overall("test")
+    alone = Runs.of(run(0.8)).arms[0].overall("test")
+    assert alone.difference.low < 0.4 < alone.difference.high
+    assert seeds.difference.n == 2
+    assert (seeds.difference.low, seeds.difference.high) == pytest.approx(
+        (alone.difference.low, alone.difference.high)
+    )
+
+
 def test_arms_differ_over_seeds_where_both_have_two_and_else_over_questions():
     four = Runs.of(
         run(0.8), run(0.9, seed=1), run(0.4, arm="random"), run(0.5, arm="random", seed=1)

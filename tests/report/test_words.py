@@ -8,7 +8,8 @@ import pytest
 
 from oneshot_rlvr.estimators import Estimate
 from oneshot_rlvr.records import Run
-from oneshot_rlvr.report import facts, words
+from oneshot_rlvr.report import facts, verdict, words
+from oneshot_rlvr.report.arms import Runs
 from oneshot_rlvr.report.data import RunData, setting
 
 
@@ -117,3 +118,16 @@ def test_the_recipe_is_shown_as_toml_without_what_is_unset(data):
 def test_settings_are_read_by_dotted_key():
     assert setting({"a": {"b": 3}}, "a.b") == 3
     assert setting({"a": 1}, "a.b") is None
+
+
+def test_a_run_that_goes_on_says_when_it_is_tested(build, synthetic, tmp_path):
+    recipe = {**synthetic.RECIPE, "evaluation": {"test": {"benchmark": "tiny"}}}
+    made = build(
+        tmp_path / "run", steps=3, validation=False, test=False, finish=False,
+        info={**synthetic.INFO, "recipe": recipe},
+    )  # fmt: skip
+    run = RunData.load(Run(made))
+    assert words.headline(run) == "Step 3 of 40 of training on one example, tested when it ends"
+    assert "asked when the run ends" in verdict.verdict(Runs.of(run))
+    untested = build(tmp_path / "b", steps=3, validation=False, test=False, finish=False)
+    assert "not measured before and after" in words.headline(RunData.load(Run(untested)))

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oneshot_rlvr.analysis.comparison import Comparison, compare
+from oneshot_rlvr.analysis.signal import no_signal
 from oneshot_rlvr.cli.terminal import console as terminal_console
 from oneshot_rlvr.estimators import Estimate
 from oneshot_rlvr.records import Run
@@ -45,6 +46,8 @@ def print_run(directory: Path, *, reused: bool, console: Console | None = None) 
             soft_wrap=True,
         )
         console.print(_before_after(comparison))
+    if told := no_signal(Run(directory).metrics()):
+        console.print(f"Note: {told}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"Model:  {directory / 'final'}", soft_wrap=True, highlight=False)
     console.print(f"Report: {directory / 'report.html'}", soft_wrap=True, highlight=False)
 

@@ -206,7 +206,7 @@ def _pooled(name: str, found: Sequence[tuple[Change, int]]) -> Change:
     answers = min(count for _, count in found)
     differences = [c.difference for c in changes if c.difference is not None]
     if len(differences) > 1:
-        difference: Estimate | None = mean_interval([d.value for d in differences])
+        difference: Estimate | None = _over_seeds(differences)
     else:
         difference = differences[0] if differences else None
     return Change(
@@ -215,6 +215,20 @@ def _pooled(name: str, found: Sequence[tuple[Change, int]]) -> Change:
         _share([c.after for c in changes], answers),
         difference,
     )
+
+
+def _over_seeds(differences: Sequence[Estimate]) -> Estimate:
+    """The mean difference of seeds with Student's t over them, and never narrower than their own
+    intervals over questions are on average: two seeds of a few questions agree by chance, and t
+    alone would then be sure of their difference to the last digit."""
+    found = mean_interval([each.value for each in differences])
+    known = [each for each in differences if not math.isnan(each.low)]
+    if math.isnan(found.low) or not known:
+        return found
+    below = sum(each.value - each.low for each in known) / len(known)
+    above = sum(each.high - each.value for each in known) / len(known)
+    low, high = min(found.low, found.value - below), max(found.high, found.value + above)
+    return Estimate(found.value, max(-1.0, low), min(1.0, high), found.n)
 
 
 def _share(estimates: Sequence[Estimate | None], answers: int) -> Estimate | None:

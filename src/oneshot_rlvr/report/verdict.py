@@ -61,6 +61,11 @@ def verdict(runs: Runs) -> str:
     first = runs.arms[0]
     change = first.overall(evaluation) if evaluation else None
     if change is None or change.before is None or change.after is None:
+        if any(words.test_to_come(run) for run in runs.runs):
+            return (
+                "These records do not say yet whether it helped: the questions of the test are "
+                "asked when the run ends, of the model before training and after."
+            )
         return (
             "These records do not say whether it helped: that needs the same held-out questions "
             "answered before and after training."

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oneshot_rlvr.analysis.comparison import Comparison
+from oneshot_rlvr.analysis.signal import no_signal
 from oneshot_rlvr.estimators import Estimate
 from oneshot_rlvr.report.data import RunData, setting
 
@@ -59,6 +60,9 @@ def headline(run: RunData) -> str:
         if comparison is not None and comparison.overall.before is not None:
             began = percent(comparison.overall.before.value)
             return f"{began} before training on {examples}, not yet measured after"
+        if test_to_come(run):
+            of = f" of {run.steps_planned:,}" if run.steps_planned else ""
+            return f"Step {run.steps_done:,}{of} of training on {examples}, tested when it ends"
         return f"Trained on {examples}, not measured before and after"
     before, after = comparison.overall.before, comparison.overall.after
     assert before is not None  # complete
@@ -71,6 +75,12 @@ def headline(run: RunData) -> str:
         f"From {percent(before.value)} {down}to {percent(after.value)} on {questions}, "
         f"trained on {examples}"
     )
+
+
+def test_to_come(run: RunData) -> bool:
+    """Whether the run has not ended, which is when its test set is asked, before and after."""
+    tested = isinstance(setting(run.recipe, "evaluation.test"), Mapping)
+    return tested and run.status == "running" and run.result is None
 
 
 def lede(run: RunData, steps: int | None = None) -> str:
@@ -137,7 +147,7 @@ def caveats(run: RunData, seeds: int = 1) -> list[str]:
     `seeds`: how many runs the page shows of the recipe.
     """
     comparison = run.comparison
-    sentences = []
+    sentences = [told] if (told := no_signal(run.metrics)) else []
     if comparison is None:
         sentences.append("Nothing held out was recorded, so this page says nothing about transfer.")
     else:
@@ -156,7 +166,8 @@ def caveats(run: RunData, seeds: int = 1) -> list[str]:
         if seeds > 1:
             sentences.append(
                 "Where an arm has several seeds, its intervals are Student's t over them; of a "
-                "share, never narrower than Wilson's over all answers."
+                "share, never narrower than Wilson's over all answers; of a difference, never "
+                "narrower than its seeds' own intervals over questions are on average."
             )
     if setting(run.recipe, "model.path") == "tiny":
         sentences.append(

@@ -57,7 +57,7 @@ def earlier_run(recipe: Recipe, out: Path, resume: bool) -> Run | None:
     if not resume:
         _refuse_more_steps(earlier, recipe)
         raise RunError(
-            f"{out} already holds a run ({earlier.status}); continue it with --resume or choose "
+            f"{out} already holds {_a_run(earlier)}; continue it with --resume or choose "
             "another directory with --out."
         )
     try:
@@ -104,12 +104,16 @@ def _refuse_more_steps(earlier: Run, recipe: Recipe) -> None:
         return
     out = _free(here.with_name(f"{here.name}-{more}"))
     command = ["oneshot", "train", "--fork", str(here), "--train.steps", str(more)]
-    state = "finished" if earlier.status == "finished" else "unfinished"
     raise RunError(
-        f"{here} holds a {state} run of {steps:,} steps, which stay as they are. Go on to step "
+        f"{here} holds {_a_run(earlier)} of {steps:,} steps, which stay as they are. Go on to step "
         f"{more:,} from its newest checkpoint, in a run of its own, with "
         f"`{shlex.join([*command, '--out', str(out)])}`, or begin anew elsewhere with --out DIR."
     )
+
+
+def _a_run(run: Run) -> str:
+    """One that was interrupted is not called running: nobody may be writing it."""
+    return "a finished run" if run.status == "finished" else "an unfinished run"
 
 
 def _free(path: Path) -> Path:

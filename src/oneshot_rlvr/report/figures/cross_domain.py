@@ -12,6 +12,9 @@ from oneshot_rlvr.analysis.transfer import OVERALL, cells, changes, trained_on
 from oneshot_rlvr.report.arms import Runs
 from oneshot_rlvr.report.figures.style import column
 
+_ROOM = 36
+"""Pixels that a number needs beside the next; in narrower cells, on a phone, it stands upright."""
+
 
 def draw(runs: Runs) -> alt.LayerChart | None:
     """A cell a pair, its change in points; None unless two domains were tested twice."""
@@ -77,7 +80,10 @@ def draw(runs: Runs) -> alt.LayerChart | None:
             ),
         )
     )
-    told = base.mark_text(fontSize=11).encode(text=alt.Text(column("change"), format="+.1f"))
+    upright = alt.ExprRef(f"width / {len(set(tested))} < {_ROOM} ? 270 : 0")
+    told = base.mark_text(fontSize=11, angle=upright).encode(
+        text=alt.Text(column("change"), format="+.1f")
+    )
     return alt.LayerChart(layer=[shaded, told]).properties(
         title="Trained on x, tested on y",
         description=(
