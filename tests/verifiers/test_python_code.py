@@ -482,7 +482,8 @@ def test_a_test_that_is_skipped_as_it_runs_has_asserted_nothing(isolation):
         "        if add(2, 3) != 5:\n            self.skipTest('not today')\n"
         "        self.assertEqual(add(0, 1), 1)\n"
         "    @unittest.skip('never')\n    def test_left_out(self):\n        self.fail()\n"
-        "    @unittest.expectedFailure\n    def test_marked(self):\n        self.assertEqual(1, 2)\n"
+        "    @unittest.expectedFailure\n    def test_marked(self):\n"
+        "        self.assertEqual(1, 2)\n"
     )
     assert grade(RIGHT, tests, isolation=isolation).correct
     assert not grade(WRONG, tests, isolation=isolation).correct
