@@ -68,12 +68,15 @@ def test_a_checkpoint_that_was_being_written_is_ignored(
     def pulled_plug(tensors, path):
         save(tensors, path)
         if "step-000004" in str(path):
-            raise SystemExit  # nothing is tidied up for it, as for a kill
+            raise SystemExit
 
     monkeypatch.setattr(checkpoint, "save_file", pulled_plug)
     with pytest.raises(SystemExit):
         run(stateful, out=out)
     monkeypatch.undo()
+    half = out / "checkpoints" / "step-000004.part"  # which a kill would have left
+    half.mkdir(exist_ok=True)
+    (half / "model.safetensors").write_bytes(b"half")
     assert names_in(out / "checkpoints") == ["step-000002", "step-000004.part"]
     run(stateful, out=out, resume=True)
     assert_same_run(straight, out)

@@ -120,12 +120,17 @@ REFUSED = {
     "tests that compare and assert nothing": (
         "a.jsonl",
         row(verifier="python_code", tests="add(1, 2) == 3"),
-        'the tests pass whatever the code returns, so every answer would pass. Write "assert"',
+        'the tests test nothing. Write "assert" before what must hold',
     ),
     "a list of such tests": (
         "a.jsonl",
         row(verifier="python_code", tests=["add(1, 2) == 3", "add(0, 0) == 0"]),
-        "the tests pass whatever the code returns",
+        "the tests test nothing",
+    ),
+    "an assert of nothing": (
+        "a.jsonl",
+        row(verifier="python_code", tests="x = add(1, 2)\nassert True"),
+        'the tests pass whatever the code returns, so every answer would pass. Write "assert"',
     ),
 }
 

@@ -21,11 +21,14 @@ def test_the_recipes_that_are_promised_are_there():
 
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_a_dry_run_needs_no_network(name, monkeypatch, capsys):
-    def refuse(*args, **kwargs):
-        raise AssertionError("a dry run opened a socket")
+    class Local(socket.socket):
+        """Golds are checked in processes, which are woken through a socket of this machine."""
 
-    monkeypatch.setattr(socket, "socket", refuse)
-    # A step that is tried grades in processes, which are woken through a socket of this machine.
+        def __init__(self, family=socket.AF_INET, *args, **kwargs):
+            assert family == socket.AF_UNIX, "a dry run opened a socket to the network"
+            super().__init__(family, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "socket", Local)
     assert main(["train", name, "--dry-run", "--no-measure"]) == 0
     assert "# the run:" in capsys.readouterr().out
     assert load_recipe(name).note

@@ -398,7 +398,7 @@ def test_what_a_verifier_has_started_dies_with_the_pool(tmp_path, monkeypatch, e
         "Verdict(False, Reason.CORRECT)",
         "Verdict(numpy.bool_(False), Reason.MISMATCH)",
         "Verdict(False, 'no reason')",
-        "numpy.bool_(False)",
+        "numpy.array([False, True])",
     ],
 )
 def test_a_verdict_that_contradicts_itself_is_a_broken_grader(tmp_path, monkeypatch, returned):

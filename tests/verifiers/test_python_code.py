@@ -232,7 +232,7 @@ class Box:
         ("Box(5)", "assert f()"),
         ("[Box(5)]", "assert 5 in f()[0]"),
         ("{'a': Box(5)}", "assert len(f()['a']) == 1"),
-        ("Box(5)", "try:\n    f()\nexcept BaseException:\n    pass"),
+        ("Box(5)", "try:\n    x = f()\nexcept BaseException:\n    x = 1\nassert x"),
         ("Box(5)", "assert f() - 1 is not None"),
     ],
 )

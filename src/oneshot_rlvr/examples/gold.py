@@ -52,10 +52,13 @@ _OPENS = re.compile(
     r"their|our|your|in\s+(?:total|all)|altogether)\b,?\s[^=]*\d"
     r"|[A-Z][a-z]+(?:\s[a-z]{2,})+\s\W{0,2}\d"
 )
-_JOINT = re.compile(
-    r"(?:[\s,;$~]|\\[()\[\],;:! ]|\b(?:and|or)\b|\\q?quad\b|\\(?:vee|lor)\b"
-    r"|\\text\s?\{\s*(?:and|or)\s*\})*"
+# In a solution "or" says the same answer once more (MATH-500: a mixed number, or its fraction),
+# unless a name stands before the box: x = 2 or x = 3.
+_BETWEEN = (
+    r"(?:[\s,;$~]|\\[()\[\],;:! ]|\band\b%s|\\q?quad\b|\\(?:vee|lor)\b"
+    r"|\\text\s?\{\s*(?:and%s)\s*\})*"
 )
+_JOINT, _JOINT_OF_NAMED = re.compile(_BETWEEN % ("", "")), re.compile(_BETWEEN % (r"|\bor\b", "|or"))
 # `x = \boxed{1}, y = \boxed{2}`
 _NAME = re.compile(r"(?<![\w}^+\-*/])([A-Za-z](?:_\s?(?:\{\w{1,4}\}|\w))?)\s{0,4}=\s{0,4}$")
 
@@ -117,7 +120,8 @@ def boxed(value: Any) -> str | None:
     run = [found.pop()]
     while found:
         named = _NAME.search(text, found[-1][1], run[0][0])
-        if not _JOINT.fullmatch(text, found[-1][1], named.start() if named else run[0][0]):
+        joint = _JOINT_OF_NAMED if named else _JOINT
+        if not joint.fullmatch(text, found[-1][1], named.start() if named else run[0][0]):
             break
         run.insert(0, found.pop())
     contents = [content for *_, content in run]

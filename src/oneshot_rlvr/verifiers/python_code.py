@@ -306,7 +306,10 @@ def tests_of(example: Example) -> run.Tests:
         except (SyntaxError, ValueError) as error:
             raise DataError(f"example {example.id!r}: the tests are no Python: {error}.") from None
         if not any(map(_may_fail, ast.walk(tree))):
-            raise DataError(f"example {example.id!r}: the tests test nothing; add an assert.")
+            raise DataError(
+                f'example {example.id!r}: the tests test nothing. Write "assert" before what must '
+                "hold: assert f(1) == 2."
+            )
         return run.Tests(source=source, entry_point=entry_point)
     if not all(isinstance(item, Mapping) for item in items):
         raise _unfit(example, raw)
