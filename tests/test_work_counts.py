@@ -51,6 +51,15 @@ def tensors(tree):
     return [t for t in plain if t.layout == torch.strided]
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Counts are of one lane; FlopCounterMode sees what its own thread does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def policy():
     made = random_policy(

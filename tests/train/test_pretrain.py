@@ -85,7 +85,11 @@ def test_a_resumed_pretraining_ends_where_a_straight_one_ends(tmp_path: Path) ->
 
 
 def test_a_directory_that_holds_a_pretraining_is_refused(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
     pretrain(tmp_path, SMALL, say=lambda line: None)
+    assert torch.get_num_threads() == 3  # the caller's again
+    torch.set_num_threads(before)
     with pytest.raises(RunError, match="--resume"):
         pretrain(tmp_path, SMALL, say=lambda line: None)
     with pytest.raises(RunError, match="seed"):

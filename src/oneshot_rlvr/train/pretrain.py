@@ -162,8 +162,12 @@ def pretrain(
         RunError: `out` holds a state and `resume` is off, or its state was made otherwise, or it
         holds anything else, or another process makes it now.
     """
-    with only_writer(Path(out).resolve()):
-        return _pretrain(Path(out), settings or PretrainSettings(), resume, say)
+    before = torch.get_num_threads()
+    try:
+        with only_writer(Path(out).resolve()):
+            return _pretrain(Path(out), settings or PretrainSettings(), resume, say)
+    finally:
+        torch.set_num_threads(before)  # the caller's, for what it does next
 
 
 def _pretrain(
