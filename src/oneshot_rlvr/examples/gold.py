@@ -58,7 +58,10 @@ _BETWEEN = (
     r"(?:[\s,;$~]|\\[()\[\],;:! ]|\band\b%s|\\q?quad\b|\\(?:vee|lor)\b"
     r"|\\text\s?\{\s*(?:and%s)\s*\})*"
 )
-_JOINT, _JOINT_OF_NAMED = re.compile(_BETWEEN % ("", "")), re.compile(_BETWEEN % (r"|\bor\b", "|or"))
+_JOINT, _JOINT_OF_NAMED = (
+    re.compile(_BETWEEN % ("", "")),
+    re.compile(_BETWEEN % (r"|\bor\b", "|or")),
+)
 # `x = \boxed{1}, y = \boxed{2}`
 _NAME = re.compile(r"(?<![\w}^+\-*/])([A-Za-z](?:_\s?(?:\{\w{1,4}\}|\w))?)\s{0,4}=\s{0,4}$")
 
