@@ -22,7 +22,6 @@ import copy
 import dataclasses
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from common import NEVER, attention_flops, parameters, ratio, save, settle
 from oneshot_rlvr.config import ModelConfig, Recipe, RolloutsConfig
 from oneshot_rlvr.policy import Policy, load_policy, sequence_logprobs
 from oneshot_rlvr.rollouts import Sampling, StreamKey, make_engine
+from oneshot_rlvr.train.footprint import peak_bytes
 from oneshot_rlvr.train.step import TrainStep
 from oneshot_rlvr.types import Example, Graded, Prompt, Reason, Rollout, Verdict
 
@@ -284,9 +284,7 @@ def one_turn(args: argparse.Namespace) -> dict[str, float]:
 
 
 def _memory(args: argparse.Namespace) -> float:
-    if args.device == "cuda":
-        return float(torch.cuda.max_memory_allocated())
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    return float(peak_bytes(args.device))
 
 
 def trl_memory(args: argparse.Namespace) -> float:

@@ -7,6 +7,7 @@ by about 2^-8, and every further one adds as much.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from numba import njit
 
+from double_precision import close, double, gradients, normals
 from oneshot_rlvr.kernels import narrow, narrow_head, narrow_layer, narrow_products, narrow_tiles
 from oneshot_rlvr.kernels.narrow_tiles import COLUMNS, DEPTH, ROWS
 
+random = partial(normals, 8)
 CHECKS: list[tuple[tuple[str, ...], Callable[[], None]]] = []
 BITS = 2.0**-8
 """Of one product, relative to its size, where both operands are rounded."""
@@ -42,12 +45,6 @@ def twin(*names: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
     return register
 
 
-def random(*shape: int, scale: float = 1.0) -> Any:
-    """Normal numbers in float32, the same for the same shape."""
-    seed = np.random.SeedSequence([8, *shape])
-    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
-
-
 def bits(x: Any) -> Any:
     """torch's rounding, as uint16."""
     return torch.from_numpy(np.ascontiguousarray(x)).bfloat16().view(torch.uint16).numpy()
@@ -56,15 +53,6 @@ def bits(x: Any) -> Any:
 def short(x: Any) -> Any:
     """Rounded to bfloat16, in double precision."""
     return torch.from_numpy(np.ascontiguousarray(x)).bfloat16().double().numpy()
-
-
-def close(ours: Any, theirs: Any, tolerance: float = 3e-6) -> None:
-    """Relative to the norm."""
-    theirs = theirs.detach().numpy() if isinstance(theirs, torch.Tensor) else np.asarray(theirs)
-    ours = np.asarray(ours, np.float64)
-    assert ours.shape == theirs.shape
-    assert np.isfinite(ours).all()
-    assert np.linalg.norm(ours - theirs) <= tolerance * np.linalg.norm(theirs) + 1e-7
 
 
 @njit
@@ -192,17 +180,6 @@ def products_forward_and_backward() -> None:
         close(dw.reshape(n, k), wanted)
 
 
-def leaves(*arrays: Any) -> list[torch.Tensor]:
-    """In double precision."""
-    return [torch.from_numpy(a.astype(np.float64)).requires_grad_() for a in arrays]
-
-
-def gradients(out: torch.Tensor, weight: Any, of: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Of the sum of weight * out."""
-    weight = torch.from_numpy(np.asarray(weight, np.float64))
-    return list(torch.autograd.grad((out * weight).sum(), of))
-
-
 SHAPES = [(1, 1, 1, 1), (3, 17, 3, 17), (17, 33, 35, 31), (600, 40, 24, 72)]
 """Tokens, width, numbers that attention reads, width of the MLP; the last are several blocks."""
 
@@ -214,7 +191,7 @@ def the_first_half_of_a_layer() -> None:
             x, weight, g = random(M, width), random(width), random(M, q + 2 * kv)
             maps = [random(q, width), random(kv, width), random(kv, width + 1)[:, 1:].copy()]
             bias = random(q + 2 * kv) if biased else NOTHING
-            exact = leaves(x, weight, *maps, *([bias] if biased else []))
+            exact = double(x, weight, *maps, *([bias] if biased else []))
             n = F.rms_norm(exact[0], (width,), exact[1], float(EPSILON))
             out = torch.cat([n @ m.T for m in exact[2:5]], 1)
             out = out + exact[5] if biased else out
@@ -237,7 +214,7 @@ def the_second_half_of_a_layer() -> None:
         x, mixed, g = random(M, width), random(M, wide), random(M, width)
         w_out, weight = random(width, wide), random(width)
         mlp = [random(middle, width), random(middle + 1, width)[:-1].copy(), random(width, middle)]
-        exact = leaves(x, mixed, w_out, weight, *mlp)
+        exact = double(x, mixed, w_out, weight, *mlp)
         y = exact[0] + exact[1] @ exact[2].T
         n = F.rms_norm(y, (width,), exact[3], float(EPSILON))
         out = y + (F.silu(n @ exact[4].T) * (n @ exact[5].T)) @ exact[6].T
@@ -263,7 +240,7 @@ def the_output_head() -> None:
             bias = random(V) if biased else NOTHING
             tokens = np.random.default_rng(0).integers(0, V, M)
             # Rounded here, so that what is left is the softmax's own error.
-            exact = leaves(short(hidden), short(weight), *([bias] if biased else []))
+            exact = double(short(hidden), short(weight), *([bias] if biased else []))
             logs = (F.linear(*exact) / float(temperature)).log_softmax(-1)
             wanted = [
                 logs.gather(1, torch.from_numpy(tokens)[:, None])[:, 0],

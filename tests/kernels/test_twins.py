@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
 
 import narrow_twins
+from double_precision import close, double, gradients, normals
 from oneshot_rlvr import kernels
 from oneshot_rlvr.kernels import (
     attention,
@@ -40,6 +41,7 @@ from oneshot_rlvr.kernels import (
 from oneshot_rlvr.kernels.packing import OWN, Drawn, Own, Prompts, Weights, padded
 from oneshot_rlvr.kernels.tiles import PANEL, TALL, WIDTH
 
+random = partial(normals, 7)
 CHECKS: dict[str, list[Callable[[], None]]] = {}
 ODD = sorted({1, 3, 17, WIDTH - 1, WIDTH, WIDTH + 1, PANEL + 1})
 ROWS = sorted({1, 3, TALL, TALL + 1, 17})
@@ -69,32 +71,6 @@ def room() -> Iterator[str]:
 
 for names, check in narrow_twins.CHECKS:
     twin(*names)(check)
-
-
-def random(*shape: int, scale: float = 1.0) -> Any:
-    """Normal numbers in float32, the same for the same shape."""
-    seed = np.random.SeedSequence([7, *shape])
-    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
-
-
-def double(*arrays: Any) -> list[torch.Tensor]:
-    """Leaves in double precision."""
-    return [torch.from_numpy(a.astype(np.float64)).requires_grad_() for a in arrays]
-
-
-def close(ours: Any, theirs: Any, tolerance: float = 3e-6) -> None:
-    """Relative to the norm, which is what sums in float32 keep."""
-    theirs = theirs.detach().numpy() if isinstance(theirs, torch.Tensor) else np.asarray(theirs)
-    ours = np.asarray(ours, np.float64)
-    assert ours.shape == theirs.shape
-    assert np.isfinite(ours).all()
-    assert np.linalg.norm(ours - theirs) <= tolerance * np.linalg.norm(theirs) + 1e-7
-
-
-def gradients(out: torch.Tensor, weight: Any, leaves: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Of the sum of weight * out."""
-    weight = torch.from_numpy(np.asarray(weight, np.float64))
-    return list(torch.autograd.grad((out * weight).sum(), leaves))
 
 
 @njit
