@@ -28,7 +28,7 @@ from oneshot_rlvr.records.schema import RUN
 from oneshot_rlvr.report.model_card import run_card
 from oneshot_rlvr.rewards import Scorer
 from oneshot_rlvr.rollouts import Engine, make_engine
-from oneshot_rlvr.rollouts.threads import choose, sampling_seconds
+from oneshot_rlvr.rollouts.threads import caller_keeps_threads, choose, sampling_seconds
 from oneshot_rlvr.running.directory import (
     FINAL,
     RunResult,
@@ -169,16 +169,13 @@ def _threads(recipe: Recipe, earlier: Run | None, progress: Progress) -> Iterato
     """Sets torch's threads for the run; a resumed run takes those it began with, for equal sums
     of floats."""
     keep_freed_pages()
-    before = torch.get_num_threads()
     if earlier is not None and "threads" in earlier.info:
         threads = int(earlier.info["threads"])
     else:
         threads = recipe.train.threads or _measured_threads(recipe, progress)
-    torch.set_num_threads(threads)
-    try:
+    with caller_keeps_threads():
+        torch.set_num_threads(threads)
         yield threads
-    finally:
-        torch.set_num_threads(before)
 
 
 def _measured_threads(recipe: Recipe, progress: Progress) -> int:

@@ -8,7 +8,8 @@ measures once, writes the number into run.json and keeps to it when it is resume
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 
@@ -37,8 +38,7 @@ def sampling_seconds(cores: int) -> dict[int, float]:
     prompts = [Prompt(0, Example("0", "", ""), tuple(range(32)))]
     counts = sorted({*(n for n in (1, 2, 4, 8, 16, 32, 64) if n < cores), cores})
     best = dict.fromkeys(counts, float("inf"))
-    before = torch.get_num_threads()
-    try:
+    with caller_keeps_threads():
         for turn in range(_TURNS + 1):
             for threads in counts:
                 torch.set_num_threads(threads)
@@ -46,9 +46,17 @@ def sampling_seconds(cores: int) -> dict[int, float]:
                 engine.generate(prompts, _ROLLOUTS, Sampling(1.0, _TOKENS), StreamKey(0, "threads"))
                 if turn:  # the first is warm-up
                     best[threads] = min(best[threads], time.perf_counter() - began)
+    return best
+
+
+@contextmanager
+def caller_keeps_threads() -> Iterator[None]:
+    """Torch's number of CPU threads is in the end what it was before."""
+    before = torch.get_num_threads()
+    try:
+        yield
     finally:
         torch.set_num_threads(before)
-    return best
 
 
 def set_threads(threads: int) -> None:

@@ -29,6 +29,7 @@ from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 from oneshot_rlvr.errors import RunError
 from oneshot_rlvr.policy.memory import keep_freed_pages
 from oneshot_rlvr.records.files import only_writer
+from oneshot_rlvr.rollouts.threads import caller_keeps_threads
 from oneshot_rlvr.tiny.corpus import EARLY_MIXTURE, MIXTURE, Document, document
 from oneshot_rlvr.tiny.tokenizer import build_tokenizer, save_tokenizer
 
@@ -162,12 +163,8 @@ def pretrain(
         RunError: `out` holds a state and `resume` is off, or its state was made otherwise, or it
         holds anything else, or another process makes it now.
     """
-    before = torch.get_num_threads()
-    try:
-        with only_writer(Path(out).resolve()):
-            return _pretrain(Path(out), settings or PretrainSettings(), resume, say)
-    finally:
-        torch.set_num_threads(before)  # the caller's, for what it does next
+    with caller_keeps_threads(), only_writer(Path(out).resolve()):
+        return _pretrain(Path(out), settings or PretrainSettings(), resume, say)
 
 
 def _pretrain(
